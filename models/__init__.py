@@ -1,0 +1,195 @@
+"""`MODELS`: every known model, by the name that `--model_type` takes, and what builds tokenizers and models.
+
+Any other encoder is built through transformers' Auto classes from a hub id or a local folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+class ModelError(Exception):
+    """A model or tokenizer that cannot be built: what, where it was looked for, and what to do."""
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """The facts of one model.
+
+    hub_id: where its weights are; for HanBERT the name of the folder that its authors give out.
+    tokenizer: auto: what the folder says, through `AutoTokenizer`; kobert, hanbert: `models/tokenizers.py`.
+    source: its authors' page.
+    """
+
+    hub_id: str
+    source: str
+    tokenizer: Literal["auto", "kobert", "hanbert"] = "auto"
+
+
+_KOELECTRA = "https://github.com/monologg/KoELECTRA"
+
+MODELS: dict[str, KnownModel] = {
+    "kobert": KnownModel("monologg/kobert", "https://github.com/SKTBrain/KoBERT", "kobert"),
+    "distilkobert": KnownModel("monologg/distilkobert", "https://github.com/monologg/DistilKoBERT", "kobert"),
+    "hanbert": KnownModel("HanBert-54kN-torch", "https://github.com/monologg/HanBert-Transformers", "hanbert"),
+    "koelectra-base": KnownModel("monologg/koelectra-base-discriminator", _KOELECTRA),
+    "koelectra-base-v2": KnownModel("monologg/koelectra-base-v2-discriminator", _KOELECTRA),
+    "koelectra-base-v3": KnownModel("monologg/koelectra-base-v3-discriminator", _KOELECTRA),
+    "koelectra-small": KnownModel("monologg/koelectra-small-discriminator", _KOELECTRA),
+    "koelectra-small-v2": KnownModel("monologg/koelectra-small-v2-discriminator", _KOELECTRA),
+    "koelectra-small-v3": KnownModel("monologg/koelectra-small-v3-discriminator", _KOELECTRA),
+    "xlm-roberta": KnownModel("xlm-roberta-base", "https://github.com/facebookresearch/XLM"),
+    "klue-roberta-base": KnownModel("klue/roberta-base", "https://github.com/KLUE-benchmark/KLUE"),
+    "kobigbird-bert-base": KnownModel("monologg/kobigbird-bert-base", "https://github.com/monologg/KoBigBird"),
+}
+
+
+def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
+    """The local folder of a model; one on the hub is downloaded first (to the usual Hugging Face cache).
+
+    Raises ModelError for an unknown type, and where there is neither a folder nor a hub that has it.
+    """
+    if model_type is not None and model_type not in MODELS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(model_type, MODELS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ModelError(
+            f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
+            "any other model: leave model_type out and give --model_name_or_path (hub id or folder)"
+        )
+    name = model_name_or_path or MODELS[model_type].hub_id
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder}: the folder holds no config.json, so it is no model's")
+        return folder
+    from models.hub import download
+
+    return download(name)
+
+
+def build_tokenizer(model_type: str | None, folder: Path):
+    """The tokenizer of the model in `folder`. Raises ModelError where its files are missing or do not fit."""
+    from transformers import AutoTokenizer
+
+    kind = MODELS[model_type].tokenizer if model_type else "auto"
+    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, by whatever name it was asked for
+        kind = "hanbert"
+    try:
+        if kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
+            # `do_lower_case` defaults to True on a bare vocab.txt, and would take Hangul apart into jamo.
+            lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
+        elif kind == "kobert":
+            from models.tokenizers import build_kobert_tokenizer
+
+            tokenizer = build_kobert_tokenizer(folder)
+        else:
+            from models.tokenizers import HanBertTokenizer
+
+            tokenizer = HanBertTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"no tokenizer in {folder}: {_one_line(error)}") from error
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"the tokenizer in {folder} has no padding token")
+    return keep_hangul_whole(tokenizer)
+
+
+def keep_hangul_whole(tokenizer):
+    """Turns off accent stripping where it would take Hangul apart into jamo; returns the tokenizer.
+
+    Lower-casing alone leaves Hangul as it is, but in BERT's normalizer it brings accent stripping (NFD) with it.
+    """
+    import json
+
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.normalizer is None or "한국" == backend.normalizer.normalize_str("한국"):
+        return tokenizer
+    settings = json.loads(backend.to_str())["normalizer"]
+    if settings.get("type") != "BertNormalizer":
+        raise ModelError("the tokenizer's normalizer changes Hangul syllables; its vocabulary cannot be Korean")
+    del settings["type"]
+    backend.normalizer = normalizers.BertNormalizer(**{**settings, "strip_accents": False})
+    return tokenizer
+
+
+def build_sequence_classifier(
+    folder: Path, labels: tuple[str, ...], pooling: str = "cls", from_scratch: bool = False, fresh_head: bool = True
+):
+    """transformers' sequence classification model of `folder`, its head fresh unless the folder has one of that size.
+
+    labels: one output each; none for a regression (one output). pooling: cls is transformers' own head, mean and max
+    replace it by `models/pooling.py`'s. from_scratch: architecture and tokenizer of the folder, with fresh weights.
+    fresh_head: whether the head may be fresh; for evaluation it must be the trained one.
+    Raises ModelError where the folder has no weights, or weights of something else.
+    """
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    from models.pooling import PooledClassifier
+
+    names = labels or ("score",)
+    try:
+        config = AutoConfig.from_pretrained(
+            folder,
+            local_files_only=True,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={label: i for i, label in enumerate(names)},
+            problem_type="single_label_classification" if labels else "regression",
+        )
+        builder = AutoModelForSequenceClassification
+        if pooling != "cls":
+            config.pooling, builder = pooling, PooledClassifier
+        if from_scratch:
+            return PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
+        model, loading = builder.from_pretrained(
+            folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        hint = ""
+        if not from_scratch and not has_weights(folder):
+            hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
+        raise ModelError(f"no model in {folder}{hint}: {_one_line(error)}") from error
+    _refuse_a_random_encoder(model, folder, loading["missing_keys"])
+    if not fresh_head and (loading["missing_keys"] or loading["mismatched_keys"]):
+        raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
+    return model
+
+
+def _refuse_a_random_encoder(model, folder: Path, missing_keys: Iterable[str]) -> None:
+    """A fresh head is what fine-tuning is about; a fresh encoder means that the weights are another model's."""
+    encoder = f"{model.base_model_prefix}."
+    missing = [key for key in missing_keys if key.startswith(encoder) and not key.startswith(f"{encoder}pooler.")]
+    if missing:
+        raise ModelError(
+            f"the weights in {folder} do not fit its config.json: {len(missing)} tensors of the encoder are not there, "
+            f"first {missing[0]}"
+        )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether a model folder holds weights in a format that transformers reads."""
+    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+
+
+def longest_input(config) -> int | None:
+    """How many tokens a row may have: the number of positions of the model; None where it has no such limit."""
+    positions = getattr(config, "max_position_embeddings", None)
+    # RoBERTa counts positions from padding_idx + 1, so that two of its rows are never used.
+    reserved = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return None if positions is None else positions - reserved
+
+
+def takes_token_types(config) -> bool:
+    """Whether token types reach the model: DistilBERT has none, RoBERTa only type 0, whatever their tokenizers emit."""
+    return getattr(config, "type_vocab_size", 0) > 1
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

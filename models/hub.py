@@ -1,0 +1,47 @@
+"""Fetches a model's files from the hub, once, without waiting long for a network that is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models import ModelError
+
+# Of each file that a repository may hold, the ones that transformers with PyTorch needs.
+SMALL_FILES = ("*.json", "*.txt", "*.model")
+ANSWER_WITHIN_SECONDS = 8
+
+
+def download(name: str) -> Path:
+    """The local folder of the hub's model `name`; from the cache where the hub cannot be reached.
+
+    Raises ModelError that says what was tried and what to do.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    missing = f"{name!r} is neither a local folder ({Path(name).absolute()} does not exist)"
+    remedy = "give the path of a folder with --model_name_or_path"
+    try:
+        # One question with a time limit: transformers itself would try six times for each file.
+        files = [file.rfilename for file in HfApi().model_info(name, timeout=ANSWER_WITHIN_SECONDS).siblings]
+        return Path(snapshot_download(name, allow_patterns=files_to_fetch(files)))
+    except HFValidationError:
+        raise ModelError(f"{missing} nor a valid hub id (owner/name): {remedy}") from None
+    except RepositoryNotFoundError:
+        raise ModelError(f"{missing} nor a model on the hub, or it needs a login: {remedy}") from None
+    except Exception as error:  # every way in which a network fails, and the hub's own errors
+        try:
+            return Path(snapshot_download(name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            reason = " ".join(str(error).split())[:150] or type(error).__name__
+            raise ModelError(
+                f"{missing} nor reachable on the hub ({reason}), and not in the cache: connect to the network, or "
+                f"fetch it elsewhere with `hf download {name} --local-dir DIR` and {remedy}"
+            ) from None
+
+
+def files_to_fetch(files: list[str]) -> list[str]:
+    """Configuration, tokenizer, and the weights in one format: safetensors where the repository has it."""
+    weights = [file for file in files if file.endswith(".safetensors") and "/" not in file]
+    weights = weights or [file for file in files if file.startswith("pytorch_model") and file.endswith(".bin")]
+    return [*SMALL_FILES, *weights]

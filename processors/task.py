@@ -1,0 +1,228 @@
+"""What a task is, as data, and the readers of the file formats that tasks come in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# How many malformed rows an error names one by one.
+SHOWN_ROWS = 5
+
+
+class DataError(Exception):
+    """Data that cannot be used as it is: which file, which line, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """The facts of one task.
+
+    name: as in `--task`.
+    folder: its folder in `data_dir`; the originals' names.
+    train_file, dev_file, test_file: official file names; None where the task has no such file.
+    read: reads one file into rows, see `processors/seq_cls.py`.
+    columns: the header line, exactly.
+    text_columns: the columns that hold the text; is_pair: whether they are two sentences, not one text in two columns.
+    label_column: the column that holds the label or the score.
+    labels: label as written in the file, by label id; empty for a regression.
+    drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
+    held_out_share: share of the training file that is the test set, stratified by label, where there is no test file.
+    metrics: names in `training/metrics.py`; main_metric: the one that is reported and that selects checkpoints.
+    defaults: settings that hold for all models of the task (`training/config.py` has the keys).
+    source, licence: where the data come from and what their source says of their use.
+    """
+
+    name: str
+    folder: str
+    train_file: str
+    dev_file: str | None
+    test_file: str | None
+    read: Callable[..., Rows]
+    columns: tuple[str, ...]
+    text_columns: tuple[str, ...]
+    label_column: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    main_metric: str
+    source: str
+    licence: str
+    is_pair: bool = False
+    drop_empty: bool = False
+    held_out_share: float | None = None
+    greater_is_better: bool = True
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_regression(self) -> bool:
+        return not self.labels
+
+
+@dataclass
+class Rows:
+    """The rows of one or more files.
+
+    first: the texts; second: the second sentences, or None. labels: label ids, or scores for a regression; None for
+    texts to be labelled. counts: what the reader noticed, in words, with how often.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    labels: list[int] | list[float] | None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __add__(self, other: Rows) -> Rows:
+        second = None if self.second is None else self.second + other.second
+        return Rows(self.first + other.first, second, self.labels + other.labels, self.counts + other.counts)
+
+    def take(self, indices: Iterable[int]) -> Rows:
+        """The rows at `indices`, in that order."""
+        indices = list(indices)
+
+        def pick(values: list | None) -> list | None:
+            return None if values is None else [values[i] for i in indices]
+
+        return Rows(pick(self.first), pick(self.second), pick(self.labels), Counter(self.counts))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a delimited file, with the line it starts on (from 1), which error messages need."""
+
+    line: int
+    values: list[str]
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The whole file as text, without a byte order mark.
+
+    Raises DataError where there is no such file, where it is empty, and where its bytes are not of that encoding.
+    """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, a file is expected")
+    if not path.is_file():
+        folder = path.parent
+        beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {_names_in(folder)}"
+        raise DataError(f"{path}: no such file; {beside}")
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{path}: is UTF-16; save it as UTF-8")
+    try:
+        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        place = f"{path}:{line}: not {encoding.upper()} at byte {error.start}"
+        other = "cp949" if encoding == "utf-8" else "utf-8"
+        hint = f"; the whole file reads as {other.upper()}: --encoding {other}" if _decodes(data, other) else ""
+        raise DataError(f"{place}{hint}") from None
+    if not text.strip():
+        raise DataError(f"{path}: the file is empty")
+    return text
+
+
+def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterator[Record]:
+    r"""Records of a file whose fields are split by `\t` and lines by `\n`, its header checked; quotes are plain text.
+
+    No CSV reader does this: they drop blank lines (and with them line numbers), unquote, or turn `null` into nothing.
+    """
+    lines = read_text(path, encoding).split("\n")
+    while not lines[-1].strip("\r"):
+        lines.pop()
+    _check_header(path, lines[0].rstrip("\r").split("\t"), columns)
+    for number, line in enumerate(lines[1:], 2):
+        yield Record(number, line.rstrip("\r").split("\t"))
+
+
+def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Record]]:
+    """Header and records of a CSV file (RFC 4180: quoted fields may hold commas and line ends)."""
+    text = read_text(path, encoding)
+    csv.field_size_limit(len(text) + 1)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(reader)
+
+    def records() -> Iterator[Record]:
+        start = reader.line_num + 1
+        try:
+            for values in reader:
+                yield Record(start, values)
+                start = reader.line_num + 1
+        except csv.Error as error:
+            raise DataError(f"{path}:{start}: the row that starts here is not valid CSV: {error}") from None
+
+    return header, records()
+
+
+def read_json(path: Path, encoding: str = "utf-8") -> Any:
+    """A JSON file. Raises DataError with the line where it breaks off."""
+    try:
+        return json.loads(read_text(path, encoding))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+
+
+def without_lone_surrogates(text: str, counts: Counter[str]) -> str:
+    r"""JSON can spell half a surrogate pair (`"\ud83d"`), which no encoding and no tokenizer takes: U+FFFD instead."""
+    if not any("\ud800" <= character <= "\udfff" for character in text):
+        return text
+    counts["texts with a lone surrogate, replaced by U+FFFD"] += 1
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class BadRows:
+    """Collects malformed rows, so that all of them are reported and not only the first."""
+
+    def __init__(self, path: Path, skip: bool):
+        self.path, self.skip = path, skip
+        self.messages: list[str] = []
+
+    def add(self, line: int, what: str) -> None:
+        self.messages.append(f"{self.path}:{line}: {what}")
+
+    def finish(self, counts: Counter[str]) -> None:
+        """Counts the rows where they may be skipped; raises DataError where not."""
+        if not self.messages:
+            return
+        if self.skip:
+            counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
+            return
+        more = len(self.messages) - SHOWN_ROWS
+        rest = (
+            [f"... and {more} more malformed rows in {self.path} (--skip_bad_rows leaves them out)"] if more > 0 else []
+        )
+        raise DataError("\n".join(self.messages[:SHOWN_ROWS] + rest))
+
+
+def _check_header(path: Path, found: list[str], expected: tuple[str, ...]) -> None:
+    if tuple(found) == expected:
+        return
+    wanted = f"expected {' '.join(expected)} (tab-separated)"
+    if sorted(found) == sorted(expected):
+        raise DataError(f"{path}:1: the columns are in another order: {' '.join(found)}; {wanted}")
+    if not set(found) & set(expected):
+        raise DataError(f"{path}:1: the header line is missing: {wanted}, found {_shorten(' '.join(found))}")
+    raise DataError(f"{path}:1: the header is {_shorten(' '.join(found))}; {wanted}")
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _names_in(folder: Path, most: int = 6) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return (", ".join(names[:most]) + (", ..." if len(names) > most else "")) or "nothing"
+
+
+def _shorten(text: str, most: int = 80) -> str:
+    return repr(text if len(text) <= most else text[:most] + "...")

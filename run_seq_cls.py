@@ -1,0 +1,294 @@
+"""Fine-tunes an encoder on a sequence classification (or regression) task, scores it, and labels new texts.
+
+python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json
+python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --resume
+python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --seeds 42 43 44
+python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predict --input_file texts.txt
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from models import (
+    MODELS,
+    ModelError,
+    build_sequence_classifier,
+    build_tokenizer,
+    find_model,
+    longest_input,
+    takes_token_types,
+)
+from processors import TASKS
+from processors.features import Features, build_features
+from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS, prediction_table, read_splits, read_unlabelled
+from processors.task import DataError, Rows, Task
+from training.command_line import nearest
+from training.config import FineTuningConfig
+from training.script import run_script, score_checkpoints, selected_checkpoint, write_results
+
+# A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
+UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
+
+# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+
+
+class SequenceClassificationConfig(FineTuningConfig):
+    """Sequence classification"""
+
+    max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer rows are cut")
+    pooling: Literal["cls", "mean", "max"] = Field("cls", description="cls: the architecture's own head")
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.model_type is not None and self.model_type not in MODELS:
+            close = nearest(self.model_type, MODELS)
+            yield (
+                f"unknown model_type {self.model_type!r}{close}; known: {', '.join(MODELS)}; "
+                "for any other model leave model_type out and set model_name_or_path to its hub id or folder"
+            )
+
+
+def run(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any] | None:
+    """Trains, evaluates and predicts as the settings say; returns the results of the evaluation."""
+    from training.results import prepare_output_dir
+    from training.runtime import Runtime, quiet_libraries
+
+    runtime = Runtime(config.no_cuda, config.precision)
+    quiet_libraries()
+    training = results = None
+    if config.do_train:
+        folder = find_model(config.model_type, config.model_name_or_path)
+        prepare_output_dir(config.run_dir, config.resume, overwrite)
+        training = train(config, runtime, folder)
+    if config.do_eval:
+        results = score(config, runtime, training)
+    if config.do_predict:
+        predict(config, runtime)
+    return results
+
+
+def train(config: SequenceClassificationConfig, runtime, folder: Path) -> dict[str, Any]:
+    """Fine-tunes the model in `folder`; returns the figures of the training."""
+    import torch
+
+    from training.checkpoint import CheckpointFolder
+    from training.loop import Job, Plan, fit
+    from training.results import CONFIG_FILE, MetricsLog, write_json
+
+    task = TASKS[config.task]
+    tokenizer = build_tokenizer(config.model_type, folder)
+    torch.manual_seed(config.seed)
+    model = build_sequence_classifier(folder, task.labels, config.pooling, config.from_scratch)
+    classifier = Classifier(config, runtime, model, tokenizer)
+    rows = read(config, "train", config.training_split)
+    training_split = classifier.prepare("train", rows["train"])
+    evaluation_split = None
+    if config.evaluates_every != 0:
+        evaluation_split = classifier.prepare(config.training_split, rows[config.training_split])
+    plan = Plan(
+        rows=len(rows["train"]),
+        batch_size=config.train_batch_size,
+        accumulation=config.gradient_accumulation_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+        max_steps=config.max_steps,
+    )
+
+    def evaluate_now() -> tuple[str, dict[str, float]]:
+        return config.training_split, classifier.score(evaluation_split)[0]
+
+    def write_model(target: Path) -> None:
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+
+    write_json(config.run_dir / CONFIG_FILE, config.model_dump())
+    job = Job(
+        model=classifier.model,
+        plan=plan,
+        collate=training_split.collate,
+        loss_of=classifier.loss_of,
+        config=config,
+        runtime=runtime,
+        checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
+        log=MetricsLog(config.run_dir),
+        write_model=write_model,
+        identity=config.identity(runtime.precision) | {"training rows": training_split.content},
+        evaluate=evaluate_now if evaluation_split else None,
+        main_metric=task.main_metric,
+        greater_is_better=task.greater_is_better,
+    )
+    return fit(job).figures(plan) | {"peak_memory_bytes": runtime.peak_memory_bytes()}
+
+
+def score(config: SequenceClassificationConfig, runtime, training: dict[str, Any] | None) -> dict[str, Any]:
+    """Scores the run's checkpoints on the test split; writes results and the selected checkpoint's predictions."""
+    from training.metrics import at_chance
+    from training.results import write_whole
+
+    task = TASKS[config.task]
+    rows = read(config, "test")["test"]
+
+    def score_checkpoint(checkpoint: Path) -> tuple[dict[str, float], np.ndarray]:
+        classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
+        return classifier.score(classifier.prepare("test", rows))
+
+    checkpoint, metrics, outputs, evaluations = score_checkpoints(
+        config, score_checkpoint, task.main_metric, task.greater_is_better, just_trained=training is not None
+    )
+    write_whole(config.run_dir / "predictions-test.tsv", prediction_table(task, rows, outputs))
+    chance = at_chance(np.array(rows.labels), outputs, task.is_regression)
+    files = [path for paths in data_files(config).values() for path in paths if path.is_file()]
+    return write_results(config, runtime, checkpoint, metrics, evaluations, task.main_metric, chance, files, training)
+
+
+def predict(config: SequenceClassificationConfig, runtime) -> None:
+    """Labels the texts of `input_file` with the selected checkpoint."""
+    from training.results import write_whole
+
+    task = TASKS[config.task]
+    source = None if config.input_file == "-" else Path(config.input_file)
+    rows = read_unlabelled(task, source, config.encoding)
+    checkpoint = selected_checkpoint(config, task.main_metric, task.greater_is_better)
+    classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
+    table = prediction_table(task, rows, classifier.outputs(classifier.prepare("predict", rows)))
+    if source is None and config.output_file is None:
+        sys.stdout.write(table)
+        return
+    target = Path(config.output_file) if config.output_file else config.run_dir / f"predictions-{source.stem}.tsv"
+    write_whole(target, table)
+    runtime.say(f"{len(rows)} predictions of {checkpoint.name} written to {target}")
+
+
+def data_files(config: SequenceClassificationConfig) -> dict[str, list[Path]]:
+    """The files of each split, in `data_dir/<task folder>`, or wherever an absolute path says."""
+    folder = Path(config.data_dir) / TASKS[config.task].folder
+    training = config.train_file if isinstance(config.train_file, list) else [config.train_file]
+    names = {"train": training, "dev": [config.dev_file], "test": [config.test_file]}
+    return {split: [folder / file for file in files if file] for split, files in names.items()}
+
+
+def read(config: SequenceClassificationConfig, *names: str) -> dict[str, Rows]:
+    """The rows of the splits `names`."""
+    return read_splits(
+        TASKS[config.task], names, data_files(config), config.encoding, config.skip_bad_rows, config.seed
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split, tokenized. collate: row ids to a batch. content: stands for texts, labels and tokens."""
+
+    rows: Rows
+    features: Features
+    collate: Callable[[np.ndarray], dict[str, Any]]
+
+    @property
+    def content(self) -> str:
+        labels = hashlib.sha256(repr(self.rows.labels).encode()).hexdigest()
+        return f"{self.features.path.stem} {labels}"
+
+
+class Classifier:
+    """A model with its tokenizer: what turns rows into batches, batches into losses, and outputs into scores."""
+
+    def __init__(self, config: SequenceClassificationConfig, runtime, model, tokenizer):
+        from models.unpadding import supports_unpadding, unpad_encoder
+
+        self.config, self.runtime, self.tokenizer = config, runtime, tokenizer
+        self.task = TASKS[config.task]
+        limit = longest_input(model.config)
+        if limit is not None and config.max_seq_len > limit:
+            raise ModelError(f"max_seq_len {config.max_seq_len} is more than the model's {limit} positions")
+        self.unpads = not config.no_unpad and supports_unpadding(model)
+        self.model = runtime.prepare(unpad_encoder(model) if self.unpads else model)
+        self.takes_token_types = takes_token_types(model.config)
+
+    @classmethod
+    def of_checkpoint(cls, config: SequenceClassificationConfig, runtime, checkpoint: Path) -> Classifier:
+        """The trained classifier saved in `checkpoint`."""
+        labels = TASKS[config.task].labels
+        model = build_sequence_classifier(checkpoint, labels, config.pooling, fresh_head=False)
+        return cls(config, runtime, model, build_tokenizer(config.model_type, checkpoint))
+
+    def prepare(self, name: str, rows: Rows) -> Split:
+        """Tokenizes the rows of a split, and says what there is to know about them."""
+        config, say = self.config, self.runtime.say
+        features = build_features(rows, self.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
+        notes = [f"{count} {what}" for what, count in rows.counts.items()]
+        if features.cut_rows:
+            notes.append(f"{features.cut_rows} cut to {config.max_seq_len} tokens ({features.cut_tokens} tokens lost)")
+        say(f"{name}: {len(rows)} rows, {features.lengths.mean():.1f} tokens each" + "".join(f"; {n}" for n in notes))
+        unknown = f"{name}: {features.unknown_share:.1%} of the tokens are {self.tokenizer.unk_token}"
+        if features.unknown_share > UNKNOWN_SHARE_REFUSED:
+            raise DataError(f"{unknown}: this tokenizer's vocabulary is not made for these texts")
+        if features.unknown_share > UNKNOWN_SHARE_WARNED:
+            say(f"warning: {unknown}; does the tokenizer belong to this language?")
+        return Split(rows, features, lambda row_ids: self._collate(rows, features, row_ids))
+
+    def _collate(self, rows: Rows, features: Features, row_ids: np.ndarray) -> dict[str, Any]:
+        import torch
+
+        from models.unpadding import Packing
+
+        arrays = features.padded(row_ids, self.tokenizer.pad_token_id)
+        mask = arrays["attention_mask"]
+        if not self.takes_token_types:
+            del arrays["token_type_ids"]
+        inputs: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.unpads:
+            inputs["packing"] = Packing.of_mask(mask)
+        batch = {"inputs": inputs, "rows": len(row_ids), "real_tokens": int(mask.sum()), "padded_tokens": mask.size}
+        if rows.labels is not None:
+            batch["labels"] = torch.tensor([rows.labels[row] for row in row_ids])
+        return batch
+
+    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
+        """Sum of the rows' losses, and their number: cross entropy, or squared error of a regression."""
+        from torch.nn.functional import cross_entropy, mse_loss
+
+        logits = model(**batch["inputs"]).logits.float()
+        if self.task.is_regression:
+            return mse_loss(logits.squeeze(-1), batch["labels"], reduction="sum"), batch["rows"]
+        return cross_entropy(logits, batch["labels"], reduction="sum"), batch["rows"]
+
+    def outputs(self, split: Split) -> np.ndarray:
+        """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""
+        from training.loop import evaluate
+
+        def logits_of(model, batch: dict[str, Any]):
+            return model(**batch["inputs"]).logits
+
+        return evaluate(
+            self.model, logits_of, split.collate, split.features.lengths, self.config.eval_batch_size, self.runtime
+        )
+
+    def score(self, split: Split) -> tuple[dict[str, float], np.ndarray]:
+        """The task's metrics on a split, and the outputs they were computed from."""
+        from training.metrics import score
+
+        outputs = self.outputs(split)
+        return score(self.task.metrics, np.array(split.rows.labels), outputs), outputs
+
+
+def settings_of(task: Task) -> dict[str, Any]:
+    """What a task sets, in the keys of the configuration."""
+    files = {"train_file": task.train_file, "dev_file": task.dev_file or "", "test_file": task.test_file or ""}
+    return files | {"evaluate_test_during_training": task.dev_file is None} | dict(task.defaults)
+
+
+def main(argv: list[str]) -> int:
+    tasks = {task.name: settings_of(task) for task in SEQUENCE_CLASSIFICATION_TASKS}
+    errors = (DataError, ModelError)
+    return run_script(__file__, __doc__, argv, SequenceClassificationConfig, tasks, errors, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,324 @@
+"""Draws learning curves: training loss above, the main score of every evaluation below, as PNG and SVG.
+
+    python3 scripts/plot_runs.py ckpt/koelectra-base-nsmc-ckpt --output curves
+    python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output curves --x seconds --metric loss
+
+Reads each run's metrics.jsonl; task, model and seed come from results.json where the run has finished. A folder with
+seed-* folders stands for all of them; the seeds of one model share a colour. The same files give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
+AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}
+FEW_RUNS = 6  # with more, the raw lines of all would only hide the averages
+TIME_UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 600.0), ("s", 1.0, 0.0))  # name, its seconds, used from there on
+# Okabe and Ito's colours, told apart with any colour vision (their yellow is too light on white); then tab20's.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+MARKERS = "os^Dv"
+STYLES = ("-", "--", ":", "-.")  # one for each split
+NO_SHARES = frozenset({"loss", "mse", "mae", "perplexity"})  # shown as they are, all else in per cent
+LEFT_OUT = frozenset({"loss", "pearson"})  # not the main score of any task; used if nothing else is there
+HANGUL_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")  # used where installed
+
+
+@dataclass(frozen=True)
+class Run:
+    """One metrics.jsonl. `group`: runs with the same one differ in the seed only and share a colour."""
+
+    folder: Path
+    task: str | None
+    model: str
+    seed: str | None
+    metric: str | None
+    group: tuple[str, ...]
+    training: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+
+
+def expand(folder: Path) -> list[Path]:
+    """The run folders that a folder of the command line stands for; ValueError where there is none."""
+    if (folder / "metrics.jsonl").is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise ValueError(f"no such folder: {folder}")
+    seeds = [child.parent for child in folder.glob("seed-*/metrics.jsonl")]
+    if not seeds:
+        raise ValueError(f"{folder} has no metrics.jsonl and no seed-*/metrics.jsonl")
+    return sorted(seeds, key=lambda path: (len(path.name), path.name))  # seed-9 before seed-10
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The events of a metrics.jsonl; a line that is none (a run may just be writing) costs a warning."""
+    events = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError
+        except ValueError:  # broken JSON and broken UTF-8 are ValueErrors too
+            print(f"warning: {path}:{number}: not a JSON object; left out", file=sys.stderr)
+        else:
+            events.append(event)
+    return events
+
+
+def read_run(folder: Path, given: Path, metric: str | None) -> Run:
+    """`given` is the folder of the command line that `folder` was found in."""
+    events = read_lines(folder / "metrics.jsonl")
+    results: Any = {}
+    if (folder / "results.json").is_file():
+        try:
+            results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        except ValueError:
+            print(f"warning: {folder / 'results.json'}: not valid JSON; named after the folder", file=sys.stderr)
+    results = results if isinstance(results, dict) else {}
+    evaluations = [event for event in events if event.get("event") == "evaluation"]
+    evaluations = [event for event in evaluations if isinstance(event.get("metrics"), dict)]
+    names = [name for event in evaluations for name in event["metrics"]]
+    guess = next((name for name in names if name not in LEFT_OUT), names[0] if names else None)
+    unnamed_seed = folder.name.removeprefix("seed-") if folder != given else None
+    seed = results.get("seed", unnamed_seed)
+    # A model may itself be named after a path; its last part says enough.
+    model = str(results.get("model") or given.resolve().name)
+    return Run(
+        folder=folder,
+        task=results.get("task"),
+        model=model,
+        seed=None if seed is None else str(seed),
+        metric=metric or results.get("main_metric") or guess,
+        group=(str(results.get("task")), model),
+        training=[event for event in events if event.get("event") == "train"],
+        evaluations=evaluations,
+    )
+
+
+def series(events: Sequence[dict[str, Any]], x: str, values: Sequence[Any]) -> tuple[list[float], list[float]]:
+    """Points (x, value) in the order of x; events without one of the two fall out, NaN and infinity leave a gap."""
+    points = []
+    for event, value in zip(events, values, strict=True):
+        numbers = (event.get(x), value)
+        if all(isinstance(number, int | float) for number in numbers):
+            points.append((float(numbers[0]), float(numbers[1]) if math.isfinite(numbers[1]) else math.nan))
+    points.sort(key=lambda point: point[0])
+    return [point[0] for point in points], [point[1] for point in points]
+
+
+def moving_average(values: Sequence[float], window: int) -> list[float]:
+    """Mean over the `window` (odd) values around each one, over fewer at both ends; NaN is left out of the means."""
+    half = window // 2
+    sums, counts = [0.0], [0]  # running totals: a long run has 100,000 points and a window of thousands
+    for value in values:
+        sums.append(sums[-1] + (0.0 if math.isnan(value) else value))
+        counts.append(counts[-1] + (not math.isnan(value)))
+    means = []
+    for index in range(len(values)):
+        start, end = max(0, index - half), min(len(values), index + half + 1)
+        count = counts[end] - counts[start]
+        means.append((sums[end] - sums[start]) / count if count else math.nan)
+    return means
+
+
+def separate(runs: Sequence[Run]) -> dict[tuple[str, ...], list[Run]]:
+    """Groups of runs that share a colour. Where a seed comes twice, the folders tell the experiments apart."""
+    groups: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.group].append(run)
+    apart: dict[tuple[str, ...], list[Run]] = defaultdict(list)
+    for key, members in groups.items():
+        repeated = len({run.seed for run in members}) < len(members)
+        for run in members:
+            folder = run.folder.parent if run.folder.name.startswith("seed-") else run.folder
+            apart[(*key, str(folder)) if repeated else key].append(run)
+    return apart
+
+
+def labels(groups: dict[tuple[str, ...], list[Run]]) -> tuple[str, list[str]]:
+    """The figure's title (what all runs have in common) and a legend text for each group."""
+    firsts = [members[0] for members in groups.values()]
+    tasks = {run.task for run in firsts}
+    common = firsts[0].task if len(tasks) == 1 else None
+    texts = []
+    for key, members in groups.items():
+        parts = [members[0].task] if members[0].task and not common else []
+        parts.append(members[0].model)
+        parts += [Path(key[2]).name] if len(key) == 3 and Path(key[2]).name != members[0].model else []
+        seeds = [run.seed for run in members if run.seed is not None]
+        parts += [("seed " if len(seeds) == 1 else "seeds ") + ", ".join(seeds)] if seeds else []
+        texts.append(" · ".join(str(part) for part in parts))
+    return f"Learning curves: {common}" if common else "Learning curves", texts
+
+
+def colours(count: int) -> list[Any]:
+    """`count` colours; beyond the first seven the dark ones of tab20 come before its light ones."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    from matplotlib import colormaps
+
+    twenty = colormaps["tab20"].colors
+    order = [*twenty[0::2], *twenty[1::2]]
+    return [order[index % len(order)] for index in range(count)]
+
+
+def draw_loss(axes: Any, run: Run, x: str, scale: float, colour: Any, raw: bool) -> bool:
+    """The line; where there are many points a moving average over the `raw` one, light. False: nothing to draw."""
+    at, loss = series(run.training, x, [event.get("loss") for event in run.training])
+    at = [value / scale for value in at]
+    if len(at) > MANY_POINTS:
+        if raw:
+            axes.plot(at, loss, color=colour, alpha=0.25, linewidth=0.8)
+        axes.plot(at, moving_average(loss, 2 * (len(at) // 40) + 3), color=colour, linewidth=1.6)
+    else:
+        axes.plot(at, loss, color=colour, linewidth=1.4, marker="o" if len(at) < 3 else None, markersize=4)
+    return bool(at)
+
+
+def split_style(index: int) -> dict[str, Any]:
+    return {"linestyle": STYLES[index % len(STYLES)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4}
+
+
+def draw_scores(axes: Any, run: Run, x: str, scale: float, colour: Any, splits: Sequence[str]) -> bool:
+    """One line a split; scores are shown in per cent, a loss as it is. False: nothing to draw."""
+    drawn = False
+    for index, split in enumerate(splits):
+        events = [event for event in run.evaluations if str(event.get("split")) == split]
+        at, scores = series(events, x, [event["metrics"].get(run.metric) for event in events])
+        factor = 1 if run.metric in NO_SHARES else 100
+        at, scores = [value / scale for value in at], [factor * score for score in scores]
+        axes.plot(at, scores, color=colour, linewidth=1.4, **split_style(index))
+        drawn |= bool(at)
+    return drawn
+
+
+def score_label(runs: Sequence[Run], splits: Sequence[str]) -> str:
+    metrics = {run.metric for run in runs if run.metric and run.evaluations}
+    name = next(iter(metrics)).replace("_", " ") if len(metrics) == 1 else "main score"
+    unit = "" if metrics <= NO_SHARES else " (%)"
+    return f"{splits[0]} {name}{unit}" if len(splits) == 1 else f"{name}{unit}"
+
+
+def time_unit(runs: Sequence[Run], x: str) -> tuple[str, float]:
+    """Label of the x axis and the number that x values are divided by."""
+    if x != "seconds":
+        return AXIS[x], 1.0
+    every = [event.get(x) for run in runs for event in (*run.training, *run.evaluations)]
+    longest = max((value for value in every if isinstance(value, int | float)), default=0.0)
+    name, seconds, _ = next(unit for unit in TIME_UNITS if longest >= unit[2])
+    return f"{AXIS[x]} ({name})", seconds
+
+
+def draw(runs: Sequence[Run], x: str) -> Any:
+    """The figure. Runs with nothing to show at `x` are left out by drawing nothing; empty panels say so."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    groups = separate(runs)
+    title, texts = labels(groups)
+    columns = 1 if len(texts) == 1 else max(1, min(3, 110 // max(len(text) + 8 for text in texts)))
+    splits = sorted({str(event.get("split")) for run in runs for event in run.evaluations})
+    keys = texts + (splits if len(splits) > 1 else [])
+    figure = Figure(figsize=(8.5, 6.2 + 0.22 * math.ceil(len(keys) / columns)), dpi=150, layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    name, scale = time_unit(runs, x)
+    drawn = [False, False]
+    handles = []
+    for colour, members in zip(colours(len(groups)), groups.values(), strict=True):
+        for run in members:
+            drawn[0] |= draw_loss(upper, run, x, scale, colour, raw=len(runs) <= FEW_RUNS)
+            drawn[1] |= draw_scores(lower, run, x, scale, colour, splits)
+        handles.append(Line2D([], [], color=colour, linewidth=2.5))
+    if len(splits) > 1:
+        handles += [Line2D([], [], color="#555555", **split_style(index)) for index in range(len(splits))]
+    for axes, something, what in zip((upper, lower), drawn, ("training loss", "evaluation"), strict=True):
+        axes.grid(alpha=0.3, linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        if not something:
+            axes.text(0.5, 0.5, f"no {what} recorded", transform=axes.transAxes, ha="center", color="#777777")
+            axes.set_yticks([])
+    upper.set_title(title)
+    averaged = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
+    upper.set_ylabel("training loss" + (" (moving average)" if averaged else ""))
+    lower.set_ylabel(score_label(runs, splits))
+    lower.set_xlabel(name)
+    lower.set_xlim(left=0)  # training starts there, and a single point gets a readable axis
+    figure.align_ylabels()
+    if x == "step":
+        lower.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    # Below the axes, so that it never hides a curve.
+    figure.legend(handles, keys, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+    return figure
+
+
+def save(figure: Any, output: Path) -> list[Path]:
+    """Writes output.png and output.svg without dates or random ids."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    paths = [output.with_name(output.name + suffix) for suffix in (".png", ".svg")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(paths[0], metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
+    if any("missing from font" in str(warning.message) for warning in caught):
+        print("warning: no installed font has all letters of the names; the figure shows boxes", file=sys.stderr)
+    return paths
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)  # fmt: skip
+    parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="an output_dir, or one of seed-*")
+    parser.add_argument("--output", type=Path, required=True, metavar="NAME", help="writes NAME.png and NAME.svg")
+    parser.add_argument("--metric", metavar="NAME", help="score to draw (default: each run's main score)")
+    parser.add_argument("--x", choices=list(AXIS), default="step", help="horizontal axis (default: step)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    runs: dict[Path, Run] = {}
+    try:
+        for given in arguments.folders:
+            for folder in expand(given):
+                runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric))
+        check(list(runs.values()), arguments.metric)
+        output = arguments.output
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib.font_manager import get_font_names
+
+        installed = get_font_names()
+        fonts = ["DejaVu Sans", *(font for font in HANGUL_FONTS if font in installed)]
+        # Names may hold a dollar sign, which is no formula; the salt keeps the SVG's ids the same every time.
+        settings = {"svg.hashsalt": "plot_runs", "text.parse_math": False, "font.family": fonts}
+        with matplotlib.rc_context(settings):
+            figure = draw(list(runs.values()), arguments.x)
+            paths = save(figure, output.with_suffix("") if output.suffix in (".png", ".svg") else output)
+    except (ValueError, OSError) as error:
+        print(f"plot_runs.py: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {', '.join(map(str, paths))}")
+
+
+def check(runs: Sequence[Run], metric: str | None) -> None:
+    """ValueError where there is nothing to draw, or no run has the metric that was asked for."""
+    if not any(run.training or run.evaluations for run in runs):
+        raise ValueError(f"nothing to draw in {', '.join(str(run.folder / 'metrics.jsonl') for run in runs)}")
+    known = sorted({name for run in runs for event in run.evaluations for name in event["metrics"]})
+    if metric is not None and metric not in known:
+        raise ValueError(f"no run has the metric {metric!r} (there is: {', '.join(known) or 'none'})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Checkpoints that are whole or not there, and the state from which training goes on bit for bit.
+
+`checkpoint-<step>/` holds `model.safetensors`, `config.json` and the tokenizer, so that `from_pretrained` reads it, and
+`training_state.pt`. It is written under a name that starts with a dot, flushed to the disk, then renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.config import UsageError
+
+STATE_FILE = "training_state.pt"
+PREFIX = "checkpoint-"
+
+
+class CheckpointFolder:
+    """The checkpoints of one run.
+
+    output_dir: the run's folder. save_total_limit: how many are kept, the best one always among them; None: all.
+    save_optimizer: keep the training state in all of them; otherwise in the newest alone, which resuming needs.
+    """
+
+    def __init__(self, output_dir: Path, save_total_limit: int | None = None, save_optimizer: bool = False):
+        self.output_dir = output_dir
+        self.save_total_limit = save_total_limit
+        self.save_optimizer = save_optimizer
+
+    def all(self) -> list[Path]:
+        """The whole checkpoints, oldest first."""
+        found = [path for path in self.output_dir.glob(f"{PREFIX}*") if re.fullmatch(rf"{PREFIX}\d+", path.name)]
+        return sorted(found, key=step_of)
+
+    def path(self, step: int) -> Path:
+        return self.output_dir / f"{PREFIX}{step}"
+
+    def newest_with_state(self) -> Path | None:
+        """The checkpoint to resume from."""
+        return next((path for path in reversed(self.all()) if (path / STATE_FILE).is_file()), None)
+
+    def save(
+        self, step: int, write_model: Callable[[Path], None], state: dict[str, Any], best_step: int | None
+    ) -> Path:
+        """Writes `checkpoint-<step>`, then deletes what the limits say.
+
+        write_model: writes weights, configuration and tokenizer into a folder. state: tensors and plain Python values.
+        Raises UsageError where the disk does not take it; the checkpoints before stay as they are.
+        """
+        target = self.path(step)
+        temporary = self.output_dir / f".{target.name}.{os.getpid()}.tmp"
+        try:
+            temporary.mkdir(parents=True)
+            write_model(temporary)
+            torch.save(state, temporary / STATE_FILE)
+            for file in temporary.rglob("*"):
+                _flush(file)
+            if target.exists():  # the same step once more, by a resumed run
+                _remove(target)
+            temporary.rename(target)
+            _flush(self.output_dir)
+        except Exception as error:  # OSError, and what safetensors, tokenizers and torch make of one
+            shutil.rmtree(temporary, ignore_errors=True)
+            last = self.newest_with_state()
+            kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
+            raise UsageError(f"{target} could not be saved ({' '.join(str(error).split())}); {kept}") from error
+        if not self.save_optimizer:
+            for older in self.all():
+                if older != target:
+                    (older / STATE_FILE).unlink(missing_ok=True)
+        self._keep_within_limit(target, best_step)
+        return target
+
+    def load_state(self, checkpoint: Path) -> dict[str, Any]:
+        """The training state of a checkpoint, on the CPU. Raises UsageError where it cannot be read."""
+        try:
+            return torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise UsageError(
+                f"{checkpoint / STATE_FILE} cannot be read: {' '.join(str(error).split())[:200]}"
+            ) from error
+
+    def clean_up(self) -> None:
+        """Deletes what a killed process left half-written or half-deleted."""
+        for path in self.output_dir.glob(f".{PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _keep_within_limit(self, newest: Path, best_step: int | None) -> None:
+        if self.save_total_limit is None:
+            return
+        kept = {newest, self.path(best_step)} if best_step is not None else {newest}
+        others = [path for path in self.all() if path not in kept]
+        room = max(0, self.save_total_limit - len(kept & set(self.all())))
+        for path in others[: len(others) - room]:
+            _remove(path)
+
+
+def step_of(checkpoint: Path) -> int:
+    """`checkpoint-300` -> 300."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def _remove(checkpoint: Path) -> None:
+    """Renamed first: a kill while deleting leaves no half checkpoint under a name that counts."""
+    doomed = checkpoint.with_name(f".{checkpoint.name}.deleted")
+    shutil.rmtree(doomed, ignore_errors=True)
+    checkpoint.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk: a rename may otherwise outlive the content in a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

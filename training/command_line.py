@@ -1,0 +1,285 @@
+"""From a command to its settings: defaults < task < JSON file < command line.
+
+Flags, JSON keys, `--help` and checks all come from the fields of `training/config.py`. Everything that is wrong with a
+command is reported at once, each with its place and what would be right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from training.config import FineTuningConfig, Section, UsageError, is_typed
+
+Config = typing.TypeVar("Config", bound=FineTuningConfig)
+
+
+def resolve(
+    config_class: type[Config], argv: list[str], tasks: Mapping[str, Mapping[str, Any]], config_root: Path, about: str
+) -> tuple[Config, dict[str, str]]:
+    """The settings of a run, and for each key that was set the place that set it.
+
+    tasks: task name -> what the task sets. config_root: holds `<task>/<config_file>`. about: head of `--help`.
+
+    Raises UsageError with everything that is wrong, a line each.
+    """
+    problems: list[str] = []
+    flags = _read_flags(config_class, argv, about, list(tasks), problems)
+    values: dict[str, Any] = {}
+    given: dict[str, str] = {}
+    config_file = flags.pop("config_file", None)
+    task = flags.get("task")
+    from_file: dict[str, tuple[Any, str]] = {}
+    if config_file is not None:
+        path = _find_config_file(config_file, task, config_root)
+        from_file = _read_json(path)
+        if task is not None and "task" in from_file and from_file["task"][0] != task:
+            value, place = from_file["task"]
+            problems.append(f"{place}: the file is for task {value!r}, the command says --task {task}")
+        task = task or from_file.get("task", (None, ""))[0]
+    if task in tasks:
+        values |= tasks[task]
+        given |= dict.fromkeys(tasks[task], f"task {task}")
+    elif task is not None:
+        problems.append(f"unknown task {task!r}{nearest(str(task), tasks)}; known: {', '.join(tasks)}")
+    for key, (value, place) in from_file.items():
+        values[key], given[key] = value, place
+    for key, value in flags.items():
+        values[key], given[key] = value, f"--{key}"
+    _only_the_stages_that_are_typed(values, given)
+    config = _validate(config_class, values, given, problems)
+    if problems:
+        raise UsageError("\n".join(dict.fromkeys(problems)))
+    return config, given
+
+
+def _only_the_stages_that_are_typed(values: dict[str, Any], given: dict[str, str]) -> None:
+    """`--do_predict` on a trained run should predict, not train again because its JSON file says `do_train: true`."""
+    stages = ("do_train", "do_eval", "do_predict")
+    chosen = [stage for stage in stages if is_typed(stage, given) and values[stage] is True]
+    if chosen:
+        for stage in stages:
+            if not is_typed(stage, given):
+                values[stage] = False
+                given[stage] = f"{chosen[0]} on the command line"
+
+
+def _validate(
+    config_class: type[Config], values: dict[str, Any], given: dict[str, str], problems: list[str]
+) -> Config | None:
+    """The checked settings; what is wrong with single keys does not hide what is wrong with the others."""
+    try:
+        config = config_class(**values)
+    except ValidationError as error:
+        bad = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+        problems += [_in_plain_words(config_class, detail, given) for detail in error.errors()]
+        rest = {key: value for key, value in values.items() if key not in bad}
+        try:
+            config = config_class(**({"task": ""} | rest))
+        except ValidationError as again:
+            problems += [_in_plain_words(config_class, detail, given) for detail in again.errors()]
+            return None
+    for section in config_class.__mro__:
+        if "contradictions" in vars(section):
+            problems += section.contradictions(config, given)
+    return config
+
+
+def _in_plain_words(config_class: type[Section], detail: Any, given: Mapping[str, str]) -> str:
+    if not detail["loc"]:  # a check over several fields
+        return detail["msg"].removeprefix("Value error, ")
+    key = str(detail["loc"][0])
+    place = given.get(key, "")
+    place = "" if place.startswith("--") else f"{place}: " if place else ""
+    name = f"--{key}" if is_typed(key, given) else key
+    if detail["type"] == "extra_forbidden":
+        return f"{place}unknown key {key!r}{nearest(key, config_class.model_fields)}"
+    if detail["type"] == "missing":
+        return f"{key} is missing: give --{key} or set it in the configuration file"
+    value = detail["input"] if len(detail["loc"]) == 1 else None
+    field = config_class.model_fields[key]
+    limit = detail["msg"].removeprefix("Input should be ") if "than" in detail["type"] else describe(field.annotation)
+    hint = ""
+    if isinstance(value, str) and describe(field.annotation) in ("a number", "a whole number", "true or false"):
+        hint = " (written without quotes)" if place else ""
+    return f"{place}{name} must be {limit}{hint}, not {json.dumps(value, ensure_ascii=False, default=str)}"
+
+
+def describe(annotation: Any) -> str:
+    """A type in the words of `--help` and of error messages: `int | Literal["epoch"]` is `a whole number or epoch`."""
+    if typing.get_origin(annotation) is Literal:
+        return " or ".join(json.dumps(value) if value is False else str(value) for value in typing.get_args(annotation))
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " or ".join(describe(part) for part in typing.get_args(annotation) if part is not type(None))
+    if typing.get_origin(annotation) is list:
+        return f"a list of {'whole numbers' if typing.get_args(annotation)[0] is int else 'texts'}"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean "x"?`, or nothing where no known word is near."""
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def _find_config_file(config_file: str, task: str | None, config_root: Path) -> Path:
+    beside_task = config_root / (task or "") / config_file
+    for path in (beside_task, Path(config_file)):
+        if path.is_file():
+            return path
+    files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
+    known = f"; there are {', '.join(files)}" if files else ""
+    close = nearest(config_file, files)
+    raise UsageError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
+
+
+def _read_json(path: Path) -> dict[str, tuple[Any, str]]:
+    """Key -> value and place (`file:line`) of a flat JSON file."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+    def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise UsageError(f"{path}: {', '.join(twice)} stands there twice")
+        return dict(pairs)
+
+    try:
+        values = json.loads(text, object_pairs_hook=refuse_twice)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a JSON object of settings is expected, not {type(values).__name__}")
+    lines = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        for key in re.findall(r'"([^"]*)"\s*:', line):
+            lines.setdefault(key, number)
+    return {key: (value, f"{path}:{lines.get(key, 1)}") for key, value in values.items()}
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """One value a flag, in columns wide enough for the names: `--seeds N ...`, `--learning_rate X`."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=40, width=116)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        return action.metavar or default_metavar
+
+
+def _read_flags(
+    config_class: type[Section], argv: list[str], about: str, tasks: list[str], problems: list[str]
+) -> dict[str, Any]:
+    """Flag -> value. Values that do not fit stay text, so that the check of types reports them with all the others."""
+    parser = argparse.ArgumentParser(
+        description=about,
+        allow_abbrev=False,
+        formatter_class=_HelpFormatter,
+        usage="%(prog)s --task TASK --config_file FILE [--KEY VALUE ...]",
+    )
+    parser._optionals.title = "This command"
+    parser.add_argument(
+        "--config_file",
+        nargs="*",
+        action="append",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="JSON file of settings, by its name in config/<task>/ or by its path",
+    )
+    for section in _sections(config_class):
+        group = parser.add_argument_group(section.__doc__.split("\n")[0])
+        for key in section.__annotations__:
+            field = section.model_fields[key]
+            group.add_argument(
+                f"--{key}",
+                nargs="*",
+                action="append",
+                default=argparse.SUPPRESS,
+                metavar=_metavar(field.annotation),
+                help=_help_of(field, tasks if key == "task" else None),
+            )
+    known, unknown = parser.parse_known_args(argv)
+    flags = [*config_class.model_fields, "config_file"]
+    strange = [word.split("=")[0] for word in unknown if word.startswith("-") and not re.fullmatch(r"-\d.*|-", word)]
+    problems += [f"unknown flag {word}{nearest(word, [f'--{flag}' for flag in flags])}" for word in strange]
+    if unknown and not strange:
+        problems += [f"unexpected word {word!r}: settings are given as --key value" for word in unknown]
+    values: dict[str, Any] = {}
+    for key, groups in vars(known).items():
+        annotation = str if key == "config_file" else config_class.model_fields[key].annotation
+        if len(groups) > 1:
+            problems.append(f"--{key} is given {len(groups)} times")
+        else:
+            values |= _value_of_words(key, groups[0], annotation, problems)
+    return values
+
+
+def _value_of_words(key: str, words: list[str], annotation: Any, problems: list[str]) -> dict[str, Any]:
+    kinds = (
+        typing.get_args(annotation)
+        if typing.get_origin(annotation) in (typing.Union, types.UnionType)
+        else (annotation,)
+    )
+    lists = [kind for kind in kinds if typing.get_origin(kind) is list]
+    if bool in kinds or annotation == Literal[False]:
+        words = words or ["true"]
+    if not words:
+        problems.append(f"--{key} needs a value: {describe(annotation)}")
+        return {}
+    if lists and (len(words) > 1 or str not in kinds):
+        return {key: [_convert(word, typing.get_args(lists[0])) for word in words]}
+    if len(words) > 1:
+        problems.append(f"--{key} takes one value, not {len(words)}: {' '.join(words)}")
+        return {}
+    return {key: _convert(words[0], kinds)}
+
+
+def _convert(word: str, kinds: tuple) -> Any:
+    if bool in kinds or Literal[False] in kinds:
+        return {"true": True, "false": False}.get(word.lower(), word)
+    for kind in (int, float):
+        if kind in kinds:
+            try:
+                return kind(word)
+            except ValueError:
+                pass
+    return word
+
+
+def _sections(config_class: type[Section]) -> list[type[Section]]:
+    """The classes that declare fields, in the order they were listed, the script's own last."""
+    return [base for base in (*FineTuningConfig.__bases__, config_class) if base.__annotations__]
+
+
+def _metavar(annotation: Any) -> str:
+    if typing.get_origin(annotation) is Literal:
+        return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(annotation))
+    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if kind is not type(None)]
+    lists = [kind for kind in kinds if typing.get_origin(kind) is list]
+    names = {int: "N", float: "X", bool: "true|false"}
+    if lists:
+        return names.get(typing.get_args(lists[0])[0], "TEXT") + " ..."
+    return names.get(kinds[0], "TEXT")
+
+
+def _help_of(field: Any, choices: list[str] | None) -> str:
+    text = field.description
+    if choices:
+        text += ": " + ", ".join(choices)
+    default = field.get_default()
+    if default is not None and not field.is_required():
+        shown = str(default).lower() if isinstance(default, bool) else default
+        text += f" (default {shown})" if shown != "" else ""
+    return text.replace("%", "%%")

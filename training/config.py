@@ -1,0 +1,214 @@
+"""Settings, each declared once: its type, its default, its unit. `training/command_line.py` fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Every = int | Literal["epoch"]
+
+
+class UsageError(Exception):
+    """What the person at the keyboard can mend: the script prints it without a traceback and exits with 2."""
+
+
+def is_typed(key: str, given: Mapping[str, str]) -> bool:
+    """Whether the command line, and no file, set the key."""
+    return given.get(key, "").startswith("--")
+
+
+class Section(BaseModel):
+    """A group of settings: a heading in `--help`. Values are never converted: `"3e-5"` is no number, `1` no boolean."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        """Settings that do not go together. `given` maps each key that was set to the place that set it."""
+        yield from ()
+
+
+class DataConfig(Section):
+    """Data"""
+
+    task: str = Field(description="name of the task")
+    data_dir: str = Field("data", description="folder that holds a folder for each task")
+    train_file: str | list[str] | None = Field(None, description="training file or files; default: the task's")
+    dev_file: str | None = Field(None, description='development file, "" for none; default: the task\'s')
+    test_file: str | None = Field(None, description='test file, "" for none; default: the task\'s')
+    encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
+    skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
+    threads: int = Field(1, ge=1, description="worker processes that tokenize")
+    cache_dir: str = Field("cache", description="folder for tokenized data, kept by content")
+    do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
+    verbose_logging: bool = Field(False, description="accepted for old files, without effect")
+
+
+class ModelConfig(Section):
+    """Model"""
+
+    model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
+    model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
+    from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
+    no_unpad: bool = Field(False, description="run the encoder on padded rows")
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name."""
+        return self.model_type or Path(self.model_name_or_path).name
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.model_type is None and self.model_name_or_path is None:
+            yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
+
+
+class TrainingConfig(Section):
+    """Training"""
+
+    do_train: bool = Field(True, description="train")
+    num_train_epochs: float = Field(10, gt=0, description="passes over the training rows")
+    max_steps: int = Field(-1, description="optimizer steps, instead of num_train_epochs; -1: by epochs")
+    train_batch_size: int = Field(32, ge=1, description="rows a device and micro-batch")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches an optimizer step")
+    learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
+    lr_scheduler: Literal["linear", "constant"] = Field("linear", description="after the warm-up: to zero, or constant")
+    warmup_proportion: float = Field(0.0, ge=0, le=1, description="share of all steps in which the rate rises")
+    weight_decay: float = Field(0.0, ge=0, description="not applied to biases and LayerNorm weights")
+    adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
+    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0: not clipped")
+    early_stopping_patience: int = Field(0, ge=0, description="stop after so many evaluations without gain; 0: never")
+    seed: int = Field(42, ge=0, description="of weights, order, dropout and splits")
+    seeds: list[int] | None = Field(
+        None, min_length=1, description="several runs, each in its own folder; then mean, std"
+    )
+
+    @model_validator(mode="after")
+    def _steps_are_steps(self):
+        if self.max_steps == 0 or self.max_steps < -1:
+            raise ValueError(f"max_steps is a number of steps above 0, or -1 to count by epochs, not {self.max_steps}")
+        return self
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if is_typed("num_train_epochs", given) and is_typed("max_steps", given):
+            yield "--num_train_epochs and --max_steps both say when to stop: give one"
+        if is_typed("seed", given) and self.seeds is not None:
+            yield "--seed and seeds both say which seed: give one"
+        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
+            yield f"seeds: {self.seeds} names a seed twice"
+        if not self.do_train:
+            idle = [key for key in TrainingConfig.model_fields if key not in ("do_train", "seed", "seeds")]
+            yield from (
+                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
+            )
+
+
+class EvaluationConfig(Section):
+    """Evaluation and prediction"""
+
+    do_eval: bool = Field(True, description="score checkpoints after training, or those of an earlier run")
+    evaluate_test_during_training: bool = Field(
+        False, description="evaluate on the test split while training, even where there is a dev split"
+    )
+    eval_batch_size: int = Field(64, ge=1, description="rows a device and batch")
+    eval_all_checkpoints: bool = Field(
+        True, description="score every checkpoint at the end, not the selected one alone"
+    )
+    select_by: Literal["auto", "dev", "last", "test"] = Field(
+        "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
+    )
+    do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
+    input_file: str | None = Field(None, description="a text a line, a tab between two sentences; - for standard input")
+    output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.do_predict and self.input_file is None:
+            yield "do_predict needs input_file: a file with a text a line, or - for standard input"
+        for key in ("input_file", "output_file"):
+            if getattr(self, key) is not None and not self.do_predict:
+                yield f"{key} has no effect without do_predict"
+
+
+class OutputConfig(Section):
+    """Output"""
+
+    ckpt_dir: str = Field("ckpt", description="folder that holds the output folders")
+    output_dir: str | None = Field(None, description="folder of this run in ckpt_dir; default: <model>-<task>-ckpt")
+    overwrite_output_dir: bool = Field(False, description="delete an earlier run's results; only from the command line")
+    resume: bool = Field(False, description="go on from the newest checkpoint of the output folder")
+    logging_steps: int = Field(100, ge=0, description="steps between two log lines; 0: none")
+    eval_steps: Every | None = Field(
+        None, description='steps between two evaluations, or "epoch"; default: logging_steps'
+    )
+    save_steps: Every = Field(100, description='steps between two checkpoints, or "epoch"; 0: only at the end')
+    save_total_limit: int | None = Field(None, ge=1, description="checkpoints kept, the best among them; default: all")
+    save_optimizer: bool = Field(False, description="keep the training state in every checkpoint, not the newest alone")
+
+    @model_validator(mode="after")
+    def _every_is_not_negative(self):
+        for key in ("eval_steps", "save_steps"):
+            value = getattr(self, key)
+            if isinstance(value, int) and value < 0:
+                raise ValueError(f'{key} is a number of steps, 0 for never, or "epoch", not {value}')
+        return self
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.resume and is_typed("overwrite_output_dir", given) and self.overwrite_output_dir:
+            yield "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
+
+    @property
+    def evaluates_every(self) -> Every:
+        """Steps between two evaluations during training, or "epoch"; 0 for none."""
+        return self.logging_steps if self.eval_steps is None else self.eval_steps
+
+
+class RuntimeConfig(Section):
+    """Machine"""
+
+    no_cuda: bool = Field(False, description="use the CPU even where there is a GPU")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
+    )
+
+
+class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig, OutputConfig, RuntimeConfig):
+    """What every fine-tuning script takes; a script adds its own settings to it."""
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.do_predict and self.seeds is not None:
+            yield "do_predict takes one run: name its folder with output_dir instead of seeds"
+        if self.select_by == "dev" and self.training_split != "dev":
+            yield "select_by dev needs a dev split that is evaluated during training; this run has none"
+        if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
+            yield "select_by dev needs evaluations during training: set eval_steps"
+        if self.early_stopping_patience and self.evaluates_every == 0:
+            yield "early_stopping_patience needs evaluations during training: set eval_steps"
+        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
+            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that everything of this run goes into."""
+        return Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt")
+
+    def identity(self, precision: str) -> dict[str, Any]:
+        """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
+        free = {"do_train", "seeds", "early_stopping_patience"}
+        script_fields = set(type(self).model_fields) - set(FineTuningConfig.model_fields)
+        keys = {"task"} | set(ModelConfig.model_fields) | (set(TrainingConfig.model_fields) - free) | script_fields
+        return self.model_dump(include=keys) | {"precision": precision}
+
+    @property
+    def training_split(self) -> str:
+        """The split that is evaluated during training: dev where there is one, as the originals did."""
+        return "dev" if self.dev_file and not self.evaluate_test_during_training else "test"
+
+    @property
+    def selection(self) -> str:
+        """How the reported checkpoint is chosen: the best on dev, the best on test, or the last."""
+        if self.select_by != "auto":
+            return self.select_by
+        if self.evaluates_every != 0:
+            return self.training_split
+        return "test" if self.eval_all_checkpoints else "last"

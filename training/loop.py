@@ -1,0 +1,459 @@
+"""`fit` and `evaluate`: the only training loop. They know neither a task nor an architecture, only functions.
+
+`loss_of(model, batch)` returns the sum of the losses and the number of terms in that sum. The loop divides by the
+number of all terms of an optimizer step, so that rows, tokens and spans alike give the loss of the whole batch, however
+it was cut into micro-batches.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from training.checkpoint import CheckpointFolder
+from training.config import Every, FineTuningConfig, UsageError
+from training.progress import Progress
+from training.results import MetricsLog
+from training.runtime import Runtime
+
+# {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
+Batch = dict[str, Any]
+Collate = Callable[[np.ndarray], Batch]
+LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM; everything up to then is saved in `checkpoint`."""
+
+    def __init__(self, checkpoint: Path):
+        super().__init__(f"stopped; saved as {checkpoint}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows make up which optimizer step. Every epoch is a permutation drawn from `(seed, epoch)`, so the rows of
+    any step can be told without running those before it, which is what makes resuming exact.
+    """
+
+    rows: int
+    batch_size: int
+    accumulation: int
+    epochs: float
+    seed: int
+    max_steps: int = -1
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.rows / (self.batch_size * self.accumulation))
+
+    @property
+    def steps(self) -> int:
+        return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.steps_per_epoch * self.epochs))
+
+    def micro_batches(self, step: int) -> list[np.ndarray]:
+        """The row ids of each micro-batch of optimizer step `step`, from 0. The last step of an epoch may be short."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        size = self.batch_size * self.accumulation
+        rows = _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * size : (step_in_epoch + 1) * size]
+        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+
+    def is_due(self, every: Every, step: int) -> bool:
+        """Whether what happens every so many steps, or at the end of each epoch, happens after `step` steps."""
+        period = self.steps_per_epoch if every == "epoch" else every
+        return period > 0 and step % period == 0
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+class _MicroBatches(Dataset):
+    """Collated micro-batches by (step, number)."""
+
+    def __init__(self, plan: Plan, collate: Collate):
+        self.plan, self.collate = plan, collate
+
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        step, number = place
+        return self.collate(self.plan.micro_batches(step)[number])
+
+
+def batches_from(plan: Plan, collate: Collate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
+    """The micro-batches of each optimizer step from `first` on, not yet on the device."""
+    counts = [len(plan.micro_batches(step)) for step in range(first, plan.steps)]
+    loader = DataLoader(
+        _MicroBatches(plan, collate),
+        sampler=[(first + i, number) for i, count in enumerate(counts) for number in range(count)],
+        batch_size=None,
+        pin_memory=runtime.pins_memory,
+        generator=torch.Generator(),  # a loader without its own draws from the global one
+    )
+    batches = iter(loader)
+    for count in counts:
+        yield [next(batches) for _ in range(count)]
+
+
+@dataclass
+class State:
+    """Where training stands: what a checkpoint holds beside the weights, the optimizer and the generators.
+
+    seconds: spent in steps, without evaluations and saving. window_loss, window_terms: since the last log line.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    real_tokens: int = 0
+    padded_tokens: int = 0
+    window_loss: float = 0.0
+    window_terms: float = 0.0
+    window_rows: int = 0
+    window_seconds: float = 0.0
+    evaluated_step: int = 0
+    best_score: float | None = None
+    best_step: int | None = None
+    without_gain: int = 0
+    stopped_early: bool = False
+
+    def figures(self, plan: Plan) -> dict[str, Any]:
+        """What `results.json` says of training. padding_ratio: share of padding in batches of the longest row."""
+        return {
+            "steps": self.step,
+            "epochs": round(self.step / plan.steps_per_epoch, 4),
+            "seconds": round(self.seconds, 1),
+            "rows_per_second": round(self.rows / max(self.seconds, 1e-9), 1),
+            "tokens_per_second": round(self.real_tokens / max(self.seconds, 1e-9), 1),
+            "padding_ratio": round(1 - self.real_tokens / max(self.padded_tokens, 1), 4),
+            "stopped_early": self.stopped_early,
+        }
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a training run is given.
+
+    write_model: writes weights, configuration and tokenizer into a folder. identity: what must be the same for a run to
+    be resumed: settings, hashes of data. evaluate: split and metrics of the model as it is, or None where no evaluation
+    is wanted; `main_metric` among them selects the best checkpoint.
+    """
+
+    model: nn.Module
+    plan: Plan
+    collate: Collate
+    loss_of: LossOf
+    config: FineTuningConfig
+    runtime: Runtime
+    checkpoints: CheckpointFolder
+    log: MetricsLog
+    write_model: Callable[[Path], None]
+    identity: dict[str, Any]
+    evaluate: Callable[[], tuple[str, dict[str, float]]] | None
+    main_metric: str
+    greater_is_better: bool
+
+
+def fit(job: Job) -> State:
+    """Trains `job.model` in place; leaves checkpoints and `metrics.jsonl` behind. `config.resume` goes on with a run.
+
+    Raises Interrupted after Ctrl-C or SIGTERM, and UsageError where the loss is not finite, a checkpoint cannot be
+    written, or the run to resume is another one.
+    """
+    config, plan = job.config, job.plan
+    run = _Run(job)
+    if config.resume:
+        run.restore()
+    state = run.state
+    progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
+    with _stop_request() as stop:
+        if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
+            run.evaluate(stop)
+        for batches in batches_from(plan, job.collate, state.step, job.runtime):
+            if state.stopped_early:
+                break
+            run.step(batches)
+            progress.advance()
+            is_last = state.step == plan.steps
+            if plan.is_due(config.logging_steps, state.step) or (is_last and config.logging_steps):
+                progress.show(run.log_loss())
+            gained = run.evaluation_is_due() and run.evaluate(stop)
+            state.stopped_early = 0 < config.early_stopping_patience <= state.without_gain
+            if gained or is_last or state.stopped_early or stop.requested or plan.is_due(config.save_steps, state.step):
+                checkpoint = run.save()
+            if stop.requested:
+                raise Interrupted(checkpoint)
+    progress.close()
+    return state
+
+
+class _Run:
+    """The moving parts of a training run: optimizer, schedule, state."""
+
+    def __init__(self, job: Job):
+        self.job, self.state = job, State()
+        self.model, self.runtime = job.model, job.runtime
+        config = job.config
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, config.weight_decay),
+            lr=config.learning_rate,
+            eps=config.adam_epsilon,
+            fused=True,
+        )
+        self.schedule = learning_rate_schedule(self.optimizer, config, job.plan.steps)
+        # The loss since the last log line, on the device: reading it off would make the device wait in every step.
+        self.window_loss = torch.zeros((), device=self.runtime.device)
+        self.window_terms: int | float | Tensor = 0
+        self.model.train()
+
+    def step(self, batches: list[Batch]) -> None:
+        """One optimizer step over its micro-batches."""
+        started = time.perf_counter()
+        state, rows = self.state, sum(batch["rows"] for batch in batches)
+        terms: int | Tensor = 0
+        for batch in batches:
+            batch = self.runtime.place(batch)
+            with self.runtime.autocast():
+                loss, count = self.job.loss_of(self.model, batch)
+            # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
+            self.runtime.backward(loss / rows)
+            self.window_loss += loss.detach()
+            terms = terms + count
+            state.real_tokens += batch["real_tokens"]
+            state.padded_tokens += batch["padded_tokens"]
+        self._divide_by(terms, rows)
+        self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
+        self.schedule.step()
+        self.window_terms = self.window_terms + terms
+        state.step += 1
+        state.rows += rows
+        state.window_rows += rows
+        spent = time.perf_counter() - started
+        state.seconds += spent
+        state.window_seconds += spent
+
+    def _divide_by(self, terms: int | Tensor, rows: int) -> None:
+        """Turns gradients of the loss sum over `rows` into those of the mean over all terms of the step."""
+        if isinstance(terms, int) and terms == rows:
+            return
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        torch._foreach_mul_(gradients, rows / terms)
+
+    def log_loss(self) -> str:
+        """Writes the mean loss since the last time, and returns the line to show. Raises UsageError if not finite."""
+        state, plan = self.state, self.job.plan
+        self._read_window()
+        loss = state.window_loss / max(1, state.window_terms)
+        rate, learning_rate = state.window_rows / state.window_seconds, self.schedule.get_last_lr()[0]
+        self.job.log.write(
+            "train",
+            step=state.step,
+            epoch=round(state.step / plan.steps_per_epoch, 4),
+            loss=loss,
+            learning_rate=learning_rate,
+            rows_per_second=round(rate, 1),
+            seconds=round(state.seconds, 1),
+        )
+        state.window_loss = state.window_terms = state.window_seconds = 0.0
+        state.window_rows = 0
+        self.window_loss.zero_()
+        self.window_terms = 0
+        epoch = state.step / plan.steps_per_epoch
+        return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {learning_rate:.2e}  {rate:.0f} rows/s"
+
+    def _read_window(self) -> None:
+        """Reads the loss off the device; a device to CPU synchronisation, so only where a step logs or saves."""
+        state = self.state
+        state.window_loss, state.window_terms = float(self.window_loss), float(self.window_terms)
+        if not math.isfinite(state.window_loss):
+            newest = self.job.checkpoints.newest_with_state()
+            kept = f"; the last good checkpoint is {newest}" if newest else ""
+            raise UsageError(
+                f"the loss is {state.window_loss} at step {state.step}, so training was stopped{kept}. "
+                "A smaller learning_rate, a warm-up (warmup_proportion 0.1) or precision fp32 usually helps"
+            )
+
+    def evaluation_is_due(self) -> bool:
+        job, step = self.job, self.state.step
+        every = job.config.evaluates_every
+        return (
+            job.evaluate is not None
+            and step > 0
+            and every != 0
+            and (job.plan.is_due(every, step) or step == job.plan.steps)
+        )
+
+    def evaluate(self, stop: _StopRequest) -> bool:
+        """Scores the model; returns whether it is the best so far. Ctrl-C breaks it off, to be done when resumed."""
+        state, job = self.state, self.job
+        self.model.eval()
+        try:
+            with stop.at_once():
+                split, metrics = job.evaluate()
+        except KeyboardInterrupt:
+            return False
+        finally:
+            self.model.train()
+        state.evaluated_step = state.step
+        job.log.write(
+            "evaluation",
+            step=state.step,
+            epoch=round(state.step / job.plan.steps_per_epoch, 4),
+            split=split,
+            metrics=metrics,
+            seconds=round(state.seconds, 1),
+        )
+        score = metrics[job.main_metric] * (1 if job.greater_is_better else -1)
+        gained = state.best_score is None or score > state.best_score
+        if gained:
+            state.best_score, state.best_step = score, state.step
+        state.without_gain = 0 if gained else state.without_gain + 1
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self.runtime.say(f"step {state.step}  {split}  {figures}{'  (best so far)' if gained else ''}")
+        return gained
+
+    def save(self) -> Path:
+        """Writes a checkpoint of this step."""
+        self._read_window()
+        content = {
+            "state": asdict(self.state),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.runtime.scaler_state(),
+            "random": self.runtime.random_state(),
+            "identity": self.job.identity,
+        }
+        return self.job.checkpoints.save(self.state.step, self.job.write_model, content, self.state.best_step)
+
+    def restore(self) -> None:
+        """Goes back to the newest checkpoint; where there is none, the run starts from its beginning."""
+        from safetensors.torch import load_model
+
+        job = self.job
+        job.checkpoints.clean_up()
+        newest = job.checkpoints.newest_with_state()
+        job.log.forget_after(-1 if newest is None else int(newest.name.rpartition("-")[2]))
+        if newest is None:
+            self.runtime.say(f"no checkpoint in {job.checkpoints.output_dir} to go on from: starting at step 0")
+            return
+        content = job.checkpoints.load_state(newest)
+        refuse_another_run(content["identity"], job.identity, newest)
+        load_model(self.model, newest / "model.safetensors", device=str(self.runtime.device))
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.schedule.load_state_dict(content["schedule"])
+        self.runtime.load_scaler_state(content["scaler"])
+        self.runtime.load_random_state(content["random"])
+        self.state = State(**content["state"])
+        self.window_loss.fill_(self.state.window_loss)
+        self.window_terms = self.state.window_terms
+        self.runtime.say(f"resumed from {newest} at step {self.state.step} of {job.plan.steps}")
+
+
+def refuse_another_run(saved: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:
+    """Raises UsageError where a checkpoint belongs to a run with other settings or data."""
+    changed = [key for key in saved | current if saved.get(key) != current.get(key)]
+    if changed:
+        differences = ", ".join(f"{key} was {saved.get(key)!r}, is now {current.get(key)!r}" for key in changed)
+        raise UsageError(f"{checkpoint} belongs to another run: {differences}; resuming needs the same")
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Biases and LayerNorm weights are not decayed, as in the originals."""
+    norms = {id(p) for module in model.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
+    decayed, plain = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (plain if name.endswith("bias") or id(parameter) in norms else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+
+
+def learning_rate_schedule(optimizer: torch.optim.Optimizer, config: FineTuningConfig, steps: int):
+    """Warm-up over `warmup_proportion` of the steps, then linearly to zero, or constant."""
+    from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
+
+    warmup = int(steps * config.warmup_proportion)
+    if config.lr_scheduler == "constant":
+        return get_constant_schedule_with_warmup(optimizer, warmup)
+    return get_linear_schedule_with_warmup(optimizer, warmup, steps)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    predict: Callable[[nn.Module, Batch], Tensor],
+    collate: Collate,
+    lengths: np.ndarray,
+    batch_size: int,
+    runtime: Runtime,
+    name: str = "evaluate",
+) -> np.ndarray:
+    """The outputs of `predict` for every row, `[N, ...]` in the order of rows, in fp32.
+
+    Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
+    """
+    was_training = model.training
+    model.eval()
+    order = np.argsort(-lengths, kind="stable")
+    outputs = []
+    progress = Progress(runtime, name, len(order), "row")
+    for at in range(0, len(order), batch_size):
+        batch = runtime.place(collate(order[at : at + batch_size]))
+        with runtime.autocast():
+            outputs.append(predict(model, batch).float())
+        progress.advance(batch["rows"])
+        progress.show_now_and_then()
+    progress.close()
+    model.train(was_training)
+    in_order = torch.cat(outputs).cpu().numpy()
+    result = np.empty_like(in_order)
+    result[order] = in_order
+    return result
+
+
+class _StopRequest:
+    """Whether Ctrl-C or SIGTERM asked for an end. The step under way is finished first, an evaluation is not."""
+
+    def __init__(self):
+        self.requested = False
+        self._at_once = False
+
+    def handle(self, signal_number: int, frame: Any) -> None:
+        if self.requested or self._at_once:  # a second Ctrl-C does not wait
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+
+@contextmanager
+def _stop_request() -> Iterator[_StopRequest]:
+    stop = _StopRequest()
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

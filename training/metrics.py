@@ -1,0 +1,103 @@
+"""Scores: pure functions of labels and model outputs. scikit-learn and scipy are imported where they are used."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+
+def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
+    return float((outputs.argmax(axis=1) == labels).mean())
+
+
+def macro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """F1 of each class that occurs among labels or predictions, averaged without weights."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
+
+
+def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """F1 of class 1."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, outputs.argmax(axis=1), zero_division=0))
+
+
+def precision(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Precision of class 1."""
+    from sklearn.metrics import precision_score
+
+    return float(precision_score(labels, outputs.argmax(axis=1), zero_division=0))
+
+
+def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Recall of class 1."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(labels, outputs.argmax(axis=1), zero_division=0))
+
+
+def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
+
+
+def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Area under the ROC curve of class 1; 0.5 where the labels hold one class only."""
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(labels, outputs[:, 1] - outputs[:, 0])) if len(set(labels.tolist())) == 2 else 0.5
+
+
+def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, labels, outputs)
+
+
+def spearman(labels: np.ndarray, outputs: np.ndarray) -> float:
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, labels, outputs)
+
+
+def _correlation(function, labels: np.ndarray, outputs: np.ndarray) -> float:
+    """0 where it is not defined (a constant side, one row), so that a dead run scores as chance."""
+    if len(labels) < 2:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        value = float(function(labels, outputs[:, 0]).statistic)
+    return value if math.isfinite(value) else 0.0
+
+
+METRICS = {
+    function.__name__: function
+    for function in (accuracy, macro_f1, f1, precision, recall, matthews_correlation, roc_auc, pearson, spearman)
+}
+
+
+def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """The metrics `names`. labels: `[N]` ids or scores; outputs: `[N, C]` logits, or `[N, 1]` predicted scores."""
+    return {name: METRICS[name](labels, outputs) for name in names}
+
+
+def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> bool:
+    """Whether the outputs are no better than knowing nothing of the text; ELECTRA runs get stuck there now and then.
+
+    Classes: one class is predicted throughout, or accuracy is not above the share of the commonest class by two
+    standard errors of that share. Regression: Spearman's correlation is below two standard errors, 2 / sqrt(N - 1).
+    """
+    rows = len(labels)
+    if is_regression:
+        return spearman(labels, outputs) < 2 / math.sqrt(max(1, rows - 1))
+    predictions = outputs.argmax(axis=1)
+    commonest = np.bincount(labels).max() / rows
+    if commonest == 1:
+        return False
+    error = math.sqrt(commonest * (1 - commonest) / rows)
+    return len(set(predictions.tolist())) == 1 or bool((predictions == labels).mean() < commonest + 2 * error)

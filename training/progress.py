@@ -1,0 +1,66 @@
+"""What the person at the keyboard sees of a run: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from training.runtime import Runtime
+
+# On a pipe, a long evaluation says where it is once in so many seconds.
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Progress:
+    """Counts towards a total. The time left comes from this session's steps alone, not from those before a resume.
+
+    name: what is being done, such as `train`. unit: what is counted.
+    """
+
+    def __init__(self, runtime: Runtime, name: str, total: int, unit: str, done: int = 0):
+        self.runtime, self.name, self.total, self.unit = runtime, name, total, unit
+        self.done = self._first = done
+        self._started = self._last_line = time.monotonic()
+        self._bar = None
+        if runtime.is_main and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=done, desc=name, unit=unit, leave=False, dynamic_ncols=True, smoothing=0.05
+            )
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def show(self, facts: str) -> None:
+        """The newest figures: beside the bar, or as a line with the place reached and the time left."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(facts)
+        else:
+            self.runtime.say(f"{self.name} {self.done}/{self.total} {self.unit}s  {facts}  {self.time_left()} left")
+            self._last_line = time.monotonic()
+
+    def show_now_and_then(self) -> None:
+        """A sign of life where there is no bar."""
+        if self._bar is None and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self.show(f"{(self.done - self._first) / (time.monotonic() - self._started):.0f} {self.unit}s/s")
+
+    def time_left(self) -> str:
+        """As `h:mm:ss` or `m:ss`, at the mean rate so far."""
+        done = self.done - self._first
+        if done == 0:
+            return "?"
+        return clock((time.monotonic() - self._started) / done * (self.total - self.done))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def clock(seconds: float) -> str:
+    """`75` as `1:15`, `3675` as `1:01:15`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

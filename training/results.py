@@ -1,0 +1,163 @@
+"""What a run leaves behind: `metrics.jsonl` while it goes, `results.json` and predictions at its end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import PREFIX
+from training.config import UsageError
+
+RESULTS_FILE = "results.json"
+METRICS_FILE = "metrics.jsonl"
+CONFIG_FILE = "run_config.json"
+SEEDS_FILE = "seeds.json"
+LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "pyarrow", "numpy")
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line, each step once, whatever was killed and resumed in between."""
+
+    def __init__(self, output_dir: Path):
+        self.path = output_dir / METRICS_FILE
+
+    def write(self, event: str, **values: Any) -> None:
+        """Appends a line. One `write` of a short line: a kill leaves it whole, or cut off at the end of the file."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines."""
+        if not self.path.is_file():
+            return []
+        lines = []
+        for line in self.path.read_text(encoding="utf-8").split("\n"):
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:  # the end of the file, or a line cut off by a kill
+                continue
+        return lines
+
+    def forget_after(self, step: int) -> None:
+        """Drops the lines of steps that a resumed run will take again."""
+        kept = [line for line in self.read() if line["step"] <= step]
+        write_whole(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """`{"step", "split", "metrics"}` of every evaluation so far."""
+        return [
+            {key: line[key] for key in ("step", "split", "metrics")}
+            for line in self.read()
+            if line["event"] == "evaluation"
+        ]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a kill leaves the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} could not be written: {error}") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_whole(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def prepare_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
+    """Makes the folder ready for a run.
+
+    Raises UsageError where it holds another run's results and neither resuming nor overwriting was asked for.
+    Overwriting deletes what runs write, and nothing else that may lie in the folder.
+    """
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir} is a file; the output folder cannot be made there")
+    own = [path for path in output_dir.glob("*") if _is_written_by_runs(path)] if output_dir.is_dir() else []
+    if own and not (resume or overwrite):
+        raise UsageError(
+            f"{output_dir} holds the results of an earlier run ({', '.join(sorted(p.name for p in own)[:4])}): "
+            "--resume goes on with it, --overwrite_output_dir deletes it, --output_dir NAME takes another folder"
+        )
+    if overwrite:
+        for path in own:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"the output folder {output_dir} cannot be made: {error}") from error
+
+
+def _is_written_by_runs(path: Path) -> bool:
+    if path.is_dir():
+        return path.name.startswith((PREFIX, f".{PREFIX}"))
+    names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE)
+    return path.name in names or path.name.startswith("predictions-")
+
+
+def selected_step(
+    evaluations: list[dict[str, Any]], steps: Iterable[int], select_by: str, metric: str, greater_is_better: bool
+) -> int:
+    """The step whose checkpoint is reported: best on `select_by` (dev or test), or last. The earlier one of equals.
+
+    steps: of the checkpoints there are. Raises UsageError where there is none, or none was evaluated on that split.
+    """
+    steps = sorted(steps)
+    if not steps:
+        raise UsageError("there is no checkpoint to select")
+    if select_by == "last":
+        return steps[-1]
+    scored = {e["step"]: e["metrics"][metric] for e in evaluations if e["split"] == select_by and e["step"] in steps}
+    if not scored:
+        raise UsageError(f"no checkpoint was evaluated on the {select_by} split, so none can be selected by it")
+    sign = 1 if greater_is_better else -1
+    return max(scored, key=lambda step: (sign * scored[step], -step))
+
+
+def summary_of_seeds(results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation of every metric over the seeds' results."""
+    runs = list(results.values())
+    summary = {"task": runs[0]["task"], "model": runs[0]["model"], "seeds": list(results), "metrics": {}}
+    for name in runs[0]["metrics"]:
+        values = [run["metrics"][name] for run in runs]
+        std = statistics.stdev(values) if len(values) > 1 else None
+        summary["metrics"][name] = {"mean": statistics.fmean(values), "std": std, "values": values}
+    return summary
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide a score."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit(folder: Path) -> str | None:
+    """Commit of this code, `-dirty` where files differ from it; None outside a checkout."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,137 @@
+"""The machine: device, precision, processes. The only file that names accelerate, torch.distributed or torch_xla."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import UsageError
+
+# An installed torch_xla would turn accelerate to XLA unasked.
+os.environ.setdefault("USE_TORCH_XLA", "0")
+
+
+class Runtime:
+    """Where and how a run computes.
+
+    device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
+    are, and which one this is.
+    """
+
+    def __init__(self, no_cuda: bool = False, precision: str = "auto"):
+        from accelerate import PartialState
+
+        self._state = PartialState(cpu=no_cuda)
+        self.device: torch.device = self._state.device
+        self.processes: int = self._state.num_processes
+        self.process: int = self._state.process_index
+        self.is_main: bool = self._state.is_main_process
+        self.precision = resolve_precision(precision, self.device)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        if self.processes > 1:
+            raise UsageError("several processes are not supported yet: start the script without torchrun")
+
+    def autocast(self) -> AbstractContextManager:
+        """The context in which matrix products run at this run's precision."""
+        if self.precision == "fp32":
+            return torch.autocast(self.device.type, enabled=False)
+        return torch.autocast(self.device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision])
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model on this process's device."""
+        return model.to(self.device)
+
+    def place(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch on the device; whatever has a `to` goes there, at any depth, the rest stays as it is."""
+
+        def place(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: place(item) for key, item in value.items()}
+            return value.to(self.device, non_blocking=True) if hasattr(value, "to") else value
+
+        return place(batch)
+
+    def backward(self, loss: Tensor) -> None:
+        self._scaler.scale(loss).backward()
+
+    def step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> None:
+        """Clips the gradients to `max_norm` (0: not) and steps; fp16 skips a step whose gradients overflowed."""
+        self._scaler.unscale_(optimizer)
+        if max_norm > 0:
+            torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        self._scaler.step(optimizer)
+        self._scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+
+    @property
+    def pins_memory(self) -> bool:
+        return self.device.type == "cuda"
+
+    def scaler_state(self) -> dict[str, Any]:
+        """State of the loss scaling, for a checkpoint; empty unless the precision is fp16."""
+        return self._scaler.state_dict()
+
+    def load_scaler_state(self, state: dict[str, Any]) -> None:
+        self._scaler.load_state_dict(state)
+
+    def say(self, text: str) -> None:
+        """A line for the person at the keyboard, on standard error, so that standard output is free for results."""
+        if self.is_main:
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)
+
+    def random_state(self) -> dict[str, Any]:
+        """State of every global generator that dropout may draw from."""
+        state = {"torch": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_random_state(self, state: dict[str, Any]) -> None:
+        torch.set_rng_state(state["torch"])
+        if "cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+    def peak_memory_bytes(self) -> int:
+        """Most memory this run has held: of the GPU where there is one, else of this process."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return kibibytes if sys.platform == "darwin" else kibibytes * 1024
+
+    def hardware(self) -> dict[str, Any]:
+        """What the run computed on, for its results."""
+        facts = {"device": self.device.type, "precision": self.precision, "processes": self.processes}
+        if self.device.type == "cuda":
+            return facts | {"name": torch.cuda.get_device_name(self.device)}
+        name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+        return facts | {"name": name, "threads": torch.get_num_threads()}
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """`auto` is bf16 where the hardware multiplies bf16 natively, else fp32. Raises UsageError for fp16 on a CPU."""
+    if precision == "fp16" and device.type == "cpu":
+        raise UsageError("precision fp16 needs a GPU: a CPU takes bf16, fp32 or auto")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        # Turing and older emulate bf16: `is_bf16_supported` says yes there, the compute capability says what is native.
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")) else "fp32"
+
+
+def quiet_libraries() -> None:
+    """No progress bars and load reports of transformers between our own lines; its errors still show."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
