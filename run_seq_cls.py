@@ -109,6 +109,10 @@ def train(config: SequenceClassificationConfig, runtime, folder: Path) -> dict[s
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
 
+    runtime.say(
+        f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows, "
+        f"{runtime.describe()}{', unpadded' if classifier.unpads else ''}"
+    )
     write_json(config.run_dir / CONFIG_FILE, config.model_dump())
     job = Job(
         model=classifier.model,
@@ -222,9 +226,10 @@ class Classifier:
         """Tokenizes the rows of a split, and says what there is to know about them."""
         config, say = self.config, self.runtime.say
         features = build_features(rows, self.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
-        notes = [f"{count} {what}" for what, count in rows.counts.items()]
+        notes = [f"{what}: {count}" for what, count in rows.counts.items()]
         if features.cut_rows:
-            notes.append(f"{features.cut_rows} cut to {config.max_seq_len} tokens ({features.cut_tokens} tokens lost)")
+            lost = f"{features.cut_tokens} tokens lost"
+            notes.append(f"rows cut to {config.max_seq_len} tokens: {features.cut_rows} ({lost})")
         say(f"{name}: {len(rows)} rows, {features.lengths.mean():.1f} tokens each" + "".join(f"; {n}" for n in notes))
         unknown = f"{name}: {features.unknown_share:.1%} of the tokens are {self.tokenizer.unk_token}"
         if features.unknown_share > UNKNOWN_SHARE_REFUSED:

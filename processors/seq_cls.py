@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from processors.task import (
     Rows,
     Task,
     comma_separated,
+    decode,
     read_json,
     read_text,
     tab_separated,
@@ -104,22 +106,20 @@ def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     return _rows(task, path, texts, labels, counts)
 
 
-def read_unlabelled(task: Task, path: Path | None, standard_input: str | None = None, encoding: str = "utf-8") -> Rows:
+def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Rows:
     """Texts to be labelled, one a line, a tab between two sentences; every line stays, so that predictions line up.
 
-    path: the file, or None to take the text of `standard_input`.
+    path: the file, or None for standard input.
+    Raises DataError naming the line that has no tab where one is needed, or one where none is.
     """
-    text = read_text(path, encoding) if standard_input is None else standard_input
-    place = path or "standard input"
-    lines = text.removesuffix("\n").split("\n")
-    if not text.strip():
-        raise DataError(f"{place}: no texts")
-    sides = [line.rstrip("\r").split("\t") for line in lines]
-    wanted = len(task.text_columns) if task.is_pair else 1
+    place = "standard input" if path is None else str(path)
+    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
+    sides = [line.rstrip("\r").split("\t") for line in text.removesuffix("\n").split("\n")]
+    wanted = 2 if task.is_pair else 1
     for number, values in enumerate(sides, 1):
         if len(values) != wanted:
-            form = "two sentences with a tab between them" if task.is_pair else "one text, without tabs"
-            raise DataError(f"{place}:{number}: {task.name} takes {form}, this line has {len(values)} parts")
+            form = "two sentences with a tab between them" if task.is_pair else "one text without tabs"
+            raise DataError(f"{place}:{number}: {task.name} takes {form} a line; this one has {len(values)} parts")
     empty = sum(not all(side.strip() for side in values) for values in sides)
     counts = Counter({"empty texts, labelled like the others": empty} if empty else {})
     return Rows([v[0] for v in sides], [v[1] for v in sides] if task.is_pair else None, None, counts)
@@ -221,9 +221,9 @@ def _wrong_number_of_columns(values: list[str], columns: tuple[str, ...]) -> str
 def _keep(task: Task, sides: list[str], label: int | float, texts: list, labels: list, counts: Counter[str]) -> None:
     if not all(side.strip() for side in sides):
         if task.drop_empty:
-            counts["rows with an empty text, dropped"] += 1
+            counts["rows with an empty text dropped"] += 1
             return
-        counts["rows with an empty text, kept"] += 1
+        counts["rows with an empty text kept"] += 1
     texts.append(sides)
     labels.append(label)
 
@@ -365,6 +365,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
             "eval_steps": "epoch",
             "save_steps": "epoch",
             "max_seq_len": 1024,
+            "eval_batch_size": 8,
         },
     ),
     Task(
@@ -390,6 +391,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
             "eval_steps": "epoch",
             "save_steps": "epoch",
             "max_seq_len": 1024,
+            "eval_batch_size": 8,
         },
     ),
 )

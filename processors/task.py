@@ -112,19 +112,23 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         folder = path.parent
         beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {_names_in(folder)}"
         raise DataError(f"{path}: no such file; {beside}")
-    data = path.read_bytes()
+    return decode(path.read_bytes(), str(path), encoding)
+
+
+def decode(data: bytes, place: str, encoding: str) -> str:
+    """Bytes to text. Raises DataError where they are of another encoding (named if recognised), or empty."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{path}: is UTF-16; save it as UTF-8")
+        raise DataError(f"{place}: is UTF-16; save it as UTF-8")
     try:
         text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        place = f"{path}:{line}: not {encoding.upper()} at byte {error.start}"
+        where = f"{place}:{line}: not {encoding.upper()} at byte {error.start}"
         other = "cp949" if encoding == "utf-8" else "utf-8"
         hint = f"; the whole file reads as {other.upper()}: --encoding {other}" if _decodes(data, other) else ""
-        raise DataError(f"{place}{hint}") from None
+        raise DataError(f"{where}{hint}") from None
     if not text.strip():
-        raise DataError(f"{path}: the file is empty")
+        raise DataError(f"{place}: there is nothing in it")
     return text
 
 

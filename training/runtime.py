@@ -115,6 +115,12 @@ class Runtime:
         name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
         return facts | {"name": name, "threads": torch.get_num_threads()}
 
+    def describe(self) -> str:
+        """`bf16 on AMD EPYC (2 threads)`."""
+        facts = self.hardware()
+        threads = f" ({facts['threads']} threads)" if "threads" in facts else ""
+        return f"{self.precision} on {facts['name']}{threads}"
+
 
 def resolve_precision(precision: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware multiplies bf16 natively, else fp32. Raises UsageError for fp16 on a CPU."""
