@@ -33,7 +33,7 @@ from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS, prediction_table, 
 from processors.task import DataError, Rows, Task
 from training.command_line import nearest
 from training.config import FineTuningConfig
-from training.script import run_script, score_checkpoints, selected_checkpoint, write_results
+from training.script import in_words, run_script, score_checkpoints, selected_checkpoint, write_results
 
 # A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
 UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
@@ -142,7 +142,9 @@ def score(config: SequenceClassificationConfig, runtime, training: dict[str, Any
 
     def score_checkpoint(checkpoint: Path) -> tuple[dict[str, float], np.ndarray]:
         classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
-        return classifier.score(classifier.prepare("test", rows))
+        metrics, outputs = classifier.score(classifier.prepare("test", rows))
+        runtime.say(f"{checkpoint.name}  test  {in_words(metrics)}")
+        return metrics, outputs
 
     checkpoint, metrics, outputs, evaluations = score_checkpoints(
         config, score_checkpoint, task.main_metric, task.greater_is_better, just_trained=training is not None
@@ -223,8 +225,8 @@ class Classifier:
         return cls(config, runtime, model, build_tokenizer(config.model_type, checkpoint))
 
     def prepare(self, name: str, rows: Rows) -> Split:
-        """Tokenizes the rows of a split, and says what there is to know about them."""
-        config, say = self.config, self.runtime.say
+        """Tokenizes the rows of a split, and says, once, what there is to know about them."""
+        config, say = self.config, self.runtime.say_once
         features = build_features(rows, self.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
         notes = [f"{what}: {count}" for what, count in rows.counts.items()]
         if features.cut_rows:

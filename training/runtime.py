@@ -35,6 +35,7 @@ class Runtime:
         self.is_main: bool = self._state.is_main_process
         self.precision = resolve_precision(precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._said: set[str] = set()
         if self.processes > 1:
             raise UsageError("several processes are not supported yet: start the script without torchrun")
 
@@ -87,6 +88,12 @@ class Runtime:
             from tqdm import tqdm
 
             tqdm.write(text, file=sys.stderr)
+
+    def say_once(self, text: str) -> None:
+        """A line that would be the same for every checkpoint."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def random_state(self) -> dict[str, Any]:
         """State of every global generator that dropout may draw from."""

@@ -106,6 +106,11 @@ def score_checkpoints(
     return checkpoints[best], *scored[best], sorted(evaluations, key=lambda e: (e["step"], e["split"]))
 
 
+def in_words(metrics: Mapping[str, float]) -> str:
+    """`accuracy 0.9021  macro_f1 0.8977`."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
 def selected_checkpoint(config: FineTuningConfig, main_metric: str, greater_is_better: bool) -> Path:
     """The checkpoint that the results name, else the one that the logged evaluations select.
 
@@ -174,8 +179,7 @@ def write_results(
     }
     write_json(path, results)
     how = {"dev": "best on dev", "test": "best on test", "last": "the last one"}[config.selection]
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-    print(f"{config.task}  {config.model_name}  seed {config.seed}  test  {figures}")
+    print(f"{config.task}  {config.model_name}  seed {config.seed}  test  {in_words(metrics)}")
     print(f"  {checkpoint.name}, {how}; written to {path}", flush=True)
     if at_chance:
         runtime.say(
