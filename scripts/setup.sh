@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes the environment .venv with what a requirements file names, or leaves it alone where that is done already.
+#   bash scripts/setup.sh [requirements.txt]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+requirements=${1:-requirements.txt}
+
+python=""
+for candidate in python3.11 python3.12 python3.13 python3; do
+    if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        python=$candidate
+        break
+    fi
+done
+if [ -z "$python" ]; then
+    echo "setup.sh: Python 3.11 or newer is needed; python3 here is $(python3 --version 2>&1 || true)" >&2
+    exit 2
+fi
+
+# The stamp is written last: a broken-off installation is done again, a changed requirements file too.
+stamp=.venv/.installed-$(basename "$requirements")
+wanted=$(cat requirements*.txt)
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+    exit 0
+fi
+echo "setup.sh: installing $requirements into .venv (once; a few minutes)" >&2
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    rm -rf .venv
+    if ! "$python" -m venv .venv; then
+        rm -rf .venv
+        echo "setup.sh: $python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2
+        exit 2
+    fi
+fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+printf '%s\n' "$wanted" >"$stamp"

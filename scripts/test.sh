@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs the tests, making the environment first where it is not there.
+#   bash scripts/test.sh             what a change should pass: minutes, no network
+#   bash scripts/test.sh --slow      also the long ones, as CI does
+#   bash scripts/test.sh tests/test_loop.py -k resume      any other words go to pytest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash scripts/setup.sh requirements-dev.txt
+.venv/bin/ruff check .
+.venv/bin/ruff format --check --quiet .
+if [ "${1:-}" = "--slow" ]; then
+    shift
+    exec .venv/bin/python -m pytest -m "slow or not slow" --durations=15 "$@"
+fi
+exec .venv/bin/python -m pytest --durations=5 "$@"

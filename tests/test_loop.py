@@ -1,0 +1,394 @@
+"""The training loop: which rows, which gradients, which log lines; and that stopping and going on changes nothing."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from training import loop
+from training.checkpoint import CheckpointFolder
+from training.config import FineTuningConfig, UsageError
+from training.loop import Interrupted, Job, Plan, evaluate, fit, learning_rate_schedule, parameter_groups
+from training.results import MetricsLog
+from training.runtime import Runtime
+
+ROWS, WIDTH = 27, 6
+INPUTS = torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(1))
+LABELS = (INPUTS.sum(dim=1) > 0).long()
+# How many terms each row's loss has: rows of one term, of several, and of none.
+TERMS = torch.tensor([[1, 3, 0, 2][row % 4] for row in range(ROWS)])
+
+
+class Network(nn.Module):
+    def __init__(self, dropout: float = 0.0):
+        super().__init__()
+        self.inner, self.norm, self.outer = nn.Linear(WIDTH, 8), nn.LayerNorm(8), nn.Linear(8, 2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, inputs):
+        return self.outer(self.dropout(self.norm(self.inner(inputs).tanh())))
+
+
+def collate(rows: np.ndarray) -> dict:
+    return {
+        "inputs": {"inputs": INPUTS[rows]},
+        "labels": LABELS[rows],
+        "terms": TERMS[rows],
+        "row_ids": rows.tolist(),
+        "rows": len(rows),
+        "real_tokens": 3 * len(rows),
+        "padded_tokens": 4 * len(rows),
+    }
+
+
+def loss_of_rows(model, batch):
+    logits = model(**batch["inputs"])
+    return nn.functional.cross_entropy(logits, batch["labels"], reduction="sum"), batch["rows"]
+
+
+def loss_of_terms(model, batch):
+    """An objective with unequal numbers of terms, counted on the device, as masked tokens are."""
+    losses = nn.functional.cross_entropy(model(**batch["inputs"]), batch["labels"], reduction="none")
+    return (losses * batch["terms"]).sum(), batch["terms"].sum()
+
+
+def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, model=None, **settings) -> Job:
+    fixed = {"task": "t", "model_type": "m", "ckpt_dir": str(folder.parent), "output_dir": folder.name}
+    defaults = {"train_batch_size": 4, "learning_rate": 0.01, "logging_steps": 1, "save_steps": 0, "eval_steps": 0}
+    config = FineTuningConfig(**(fixed | defaults | settings))
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(7)
+    model = model or Network(dropout)
+    plan = Plan(
+        ROWS,
+        config.train_batch_size,
+        config.gradient_accumulation_steps,
+        config.num_train_epochs,
+        config.seed,
+        config.max_steps,
+    )
+    return Job(
+        model=model,
+        plan=plan,
+        collate=collate,
+        loss_of=loss_of,
+        config=config,
+        runtime=Runtime(no_cuda=True, precision="fp32"),
+        checkpoints=CheckpointFolder(folder, config.save_total_limit, config.save_optimizer),
+        log=MetricsLog(folder),
+        write_model=lambda target: save_file(model.state_dict(), target / "model.safetensors"),
+        identity={"learning_rate": config.learning_rate, "data": "abc"},
+        evaluate=evaluate,
+        main_metric="accuracy",
+        greater_is_better=True,
+    )
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    return [(line["step"], line["loss"]) for line in MetricsLog(folder).read() if line["event"] == "train"]
+
+
+def weights(job: Job) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in job.model.state_dict().items()}
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Which rows
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_epoch_takes_every_row_once_in_another_order():
+    plan = Plan(rows=27, batch_size=4, accumulation=2, epochs=2, seed=3)
+    assert (plan.steps_per_epoch, plan.steps) == (4, 8)
+    epochs = [[row for s in range(4) for m in plan.micro_batches(e * 4 + s) for row in m.tolist()] for e in (0, 1)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(27)) and epochs[0] != epochs[1]
+    assert [[len(m) for m in plan.micro_batches(step)] for step in range(4)] == [[4, 4], [4, 4], [4, 4], [3]]
+
+
+def test_the_order_depends_on_the_seed_alone():
+    one, same, other = (Plan(50, 5, 1, 1, seed).micro_batches(3)[0].tolist() for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_a_plan_with_another_accumulation_takes_the_same_rows_in_each_step():
+    one, two = Plan(27, 8, 1, 1, 5), Plan(27, 2, 4, 1, 5)
+    for step in range(4):
+        joined = np.concatenate(two.micro_batches(step)).tolist()
+        assert one.micro_batches(step)[0].tolist() == joined
+
+
+@pytest.mark.parametrize(
+    ("epochs", "max_steps", "steps"), [(2, -1, 14), (0.5, -1, 4), (0.01, -1, 1), (10, 5, 5), (1, 20, 20)]
+)
+def test_the_number_of_steps(epochs, max_steps, steps):
+    assert Plan(27, 4, 1, epochs, 0, max_steps).steps == steps
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Which gradients
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss_of", [loss_of_rows, loss_of_terms])
+def test_batch_8_once_equals_batch_2_four_times(tmp_path, loss_of):
+    """27 rows make a short last step of 3 rows; lr 5e-5, 20 steps, as AdamW magnifies rounding otherwise."""
+    jobs = [
+        make_job(tmp_path / name, loss_of, learning_rate=5e-5, max_steps=20, train_batch_size=size,
+                 gradient_accumulation_steps=accumulation)
+        for name, size, accumulation in (("one", 8, 1), ("four", 2, 4))
+    ]  # fmt: skip
+    before = weights(jobs[0])
+    for job in jobs:
+        fit(job)
+    assert len(losses(tmp_path / "one")) == 20
+    np.testing.assert_allclose(losses(tmp_path / "one"), losses(tmp_path / "four"), atol=1e-5)
+    for name, value in weights(jobs[0]).items():
+        torch.testing.assert_close(value, weights(jobs[1])[name], atol=1e-5, rtol=0)
+        assert not torch.equal(value, before[name]), f"{name} was never trained"
+
+
+def test_one_step_by_hand(tmp_path):
+    """The gradient is that of the mean over all terms of the step; torch's own AdamW takes it from there."""
+    job = make_job(tmp_path / "run", loss_of_terms, max_steps=1, train_batch_size=3, gradient_accumulation_steps=2)
+    torch.manual_seed(7)
+    expected = Network()
+    rows = np.concatenate(job.plan.micro_batches(0))
+    loss, terms = loss_of_terms(expected, collate(rows))
+    (loss / terms).backward()
+    nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
+    torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0.0).step()
+    fit(job)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(job.model.state_dict()[name], value, atol=1e-6, rtol=0)
+    assert losses(tmp_path / "run")[0][1] == pytest.approx((loss / terms).item(), abs=1e-6)
+
+
+def test_gradients_are_clipped_to_the_norm_and_zero_means_not(tmp_path):
+    norms = {}
+    for limit in (0.0, 0.01):
+        job = make_job(tmp_path / str(limit), max_steps=1, max_grad_norm=limit)
+        step = torch.optim.AdamW.step
+
+        def watch(optimizer, *args, limit=limit, step=step, **kwargs):
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            norms[limit] = float(torch.stack([g.norm() for g in gradients]).norm())
+            return step(optimizer, *args, **kwargs)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.optim.AdamW, "step", watch)
+            fit(job)
+    assert norms[0.01] == pytest.approx(0.01, rel=1e-3) and norms[0.0] > 0.05
+
+
+def test_biases_and_layer_norms_do_not_decay():
+    decayed, plain = parameter_groups(Network(), 0.1)
+    assert sorted(p.shape for p in decayed["params"]) == [(2, 8), (8, 6)]
+    assert len(plain["params"]) == 4 and (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "warmup", "expected"),
+    [
+        ("linear", 0.0, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        ("linear", 0.2, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ("constant", 0.0, [1.0] * 10),
+        ("constant", 0.2, [0.0, 0.5] + [1.0] * 8),
+    ],
+)
+def test_the_learning_rate_of_each_of_ten_steps(tmp_path, scheduler, warmup, expected):
+    config = make_job(tmp_path / "run", lr_scheduler=scheduler, warmup_proportion=warmup).config
+    optimizer = torch.optim.SGD(Network().parameters(), lr=1.0)
+    schedule = learning_rate_schedule(optimizer, config, steps=10)
+    rates = []
+    for _ in range(10):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(expected)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What is logged, and when the device is asked
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_logged_loss_is_the_mean_over_the_terms_since_the_last_line(tmp_path):
+    fit(make_job(tmp_path / "each", loss_of_terms, num_train_epochs=1))
+    fit(make_job(tmp_path / "third", loss_of_terms, num_train_epochs=1, logging_steps=3))
+    plan = Plan(ROWS, 4, 1, 1, 42)
+    terms = [int(TERMS[plan.micro_batches(step)[0]].sum()) for step in range(7)]
+    each = [loss for _, loss in losses(tmp_path / "each")]
+    by_hand = [np.average(each[at : at + 3], weights=terms[at : at + 3]) for at in (0, 3, 6)]
+    assert [step for step, _ in losses(tmp_path / "third")] == [3, 6, 7]
+    np.testing.assert_allclose([loss for _, loss in losses(tmp_path / "third")], by_hand, atol=1e-6)
+
+
+def test_no_value_is_read_off_the_device_in_a_step_that_does_not_log(tmp_path, monkeypatch):
+    """Steps 5 and 8 (the last) log; every way of turning a tensor into a Python value is watched."""
+    runs, reads = [], []
+    original_init = loop._Run.__init__
+    monkeypatch.setattr(loop._Run, "__init__", lambda run, job: (original_init(run, job), runs.append(run))[0])
+    for name in ("item", "__float__", "__int__", "__bool__", "__index__", "tolist", "numpy"):
+
+        def watch(tensor, *args, original=getattr(torch.Tensor, name), **kwargs):
+            reads.append(runs[-1].state.step)
+            return original(tensor, *args, **kwargs)
+
+        monkeypatch.setattr(torch.Tensor, name, watch)
+    fit(make_job(tmp_path / "run", loss_of_terms, num_train_epochs=2, logging_steps=5, gradient_accumulation_steps=2))
+    assert set(reads) == {5, 8}
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpoint(tmp_path):
+    def loss_of(model, batch):
+        loss, terms = loss_of_rows(model, batch)
+        return (loss * float("nan") if len(losses(tmp_path / "run")) >= 5 else loss), terms
+
+    with pytest.raises(UsageError, match=r"the loss is nan at step 6.*checkpoint-4"):
+        fit(make_job(tmp_path / "run", loss_of, save_steps=4))
+    assert [path.name for path in CheckpointFolder(tmp_path / "run").all()] == ["checkpoint-4"]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Evaluation
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def scripted(scores: list[float]):
+    """An `evaluate` that returns these scores one after another."""
+    remaining = iter(scores)
+    return lambda: ("dev", {"accuracy": next(remaining)})
+
+
+def test_the_best_checkpoint_is_kept_and_the_first_of_equals_counts(tmp_path):
+    scores = [0.5, 0.8, 0.6, 0.8, 0.7]
+    job = make_job(tmp_path / "run", evaluate=scripted(scores), max_steps=10, eval_steps=2, save_total_limit=2)
+    state = fit(job)
+    assert (state.best_step, state.best_score) == (4, 0.8)
+    assert [path.name for path in job.checkpoints.all()] == ["checkpoint-4", "checkpoint-10"]
+    assert [e["metrics"]["accuracy"] for e in job.log.evaluations()] == scores
+
+
+def test_early_stopping_waits_for_the_patience(tmp_path):
+    job = make_job(
+        tmp_path / "run",
+        evaluate=scripted([0.5, 0.4, 0.6, 0.6, 0.5, 0.9]),
+        max_steps=20,
+        eval_steps=2,
+        early_stopping_patience=2,
+    )
+    state = fit(job)
+    assert state.stopped_early and state.step == 10 and job.checkpoints.newest_with_state().name == "checkpoint-10"
+    resumed = make_job(tmp_path / "run", evaluate=scripted([]), max_steps=20, eval_steps=2,
+                       early_stopping_patience=2, resume=True)  # fmt: skip
+    assert fit(resumed).step == 10  # a stopped run stays stopped
+
+
+def test_evaluating_and_saving_per_epoch(tmp_path):
+    job = make_job(tmp_path / "run", evaluate=scripted([0.1, 0.1, 0.1]), num_train_epochs=3, eval_steps="epoch",
+                   save_steps="epoch")  # fmt: skip
+    fit(job)
+    assert [e["step"] for e in job.log.evaluations()] == [7, 14, 21]
+    assert [path.name for path in job.checkpoints.all()] == ["checkpoint-7", "checkpoint-14", "checkpoint-21"]
+
+
+def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
+    seen = []
+
+    def predict(model, batch):
+        seen.append(batch["row_ids"])
+        return torch.tensor(batch["row_ids"])[:, None] * 2.0
+
+    lengths = np.array([3, 9, 1, 9, 5, 2, 7])
+    model = Network().train()
+    outputs = evaluate(model, predict, collate, lengths, 3, Runtime(no_cuda=True, precision="fp32"))
+    assert outputs[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert seen == [[1, 3, 6], [4, 0, 5], [2]]  # longest first
+    assert model.training
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Stopping and going on
+# --------------------------------------------------------------------------------------------------------------------
+
+RESUMABLE = {"num_train_epochs": 3, "gradient_accumulation_steps": 2, "train_batch_size": 2, "dropout": 0.3}
+
+
+def accuracy_of(job_holder: list) -> object:
+    def evaluate_now():
+        model = job_holder[0].model
+        with torch.no_grad():
+            return "dev", {"accuracy": float((model(INPUTS).argmax(dim=1) == LABELS).float().mean())}
+
+    return evaluate_now
+
+
+def evaluated_job(folder: Path, **settings) -> Job:
+    holder: list[Job] = []
+    holder.append(make_job(folder, evaluate=accuracy_of(holder), **(RESUMABLE | settings)))
+    return holder[0]
+
+
+@pytest.mark.parametrize("logging_steps", [1, 3])
+@pytest.mark.parametrize("stop_after", [1, 4, 10, 19])
+def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_after, logging_steps):
+    settings = {"logging_steps": logging_steps, "eval_steps": 5, "save_steps": 4}
+    whole = evaluated_job(tmp_path / "whole", **settings)
+    fit(whole)
+
+    cut = evaluated_job(tmp_path / "cut", **settings)
+    taken, original = [], cut.collate
+
+    def interrupting_collate(rows):
+        taken.append(rows)
+        if len(taken) == 2 * stop_after:  # between two micro-batches of a step, or after its last
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(rows)
+
+    object.__setattr__(cut, "collate", interrupting_collate)
+    with pytest.raises(Interrupted, match="checkpoint-"):
+        fit(cut)
+    torch.manual_seed(999)  # whatever happens in between
+    resumed = evaluated_job(tmp_path / "cut", **settings, resume=True)
+    fit(resumed)
+
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert resumed.log.evaluations() == whole.log.evaluations()
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_interrupted_while_it_evaluates_it_evaluates_when_resumed(tmp_path):
+    whole = evaluated_job(tmp_path / "whole", eval_steps=5)
+    fit(whole)
+    cut = evaluated_job(tmp_path / "cut", eval_steps=5)
+
+    def interrupted_evaluation():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the evaluation goes on after Ctrl-C")
+
+    object.__setattr__(cut, "evaluate", interrupted_evaluation)
+    with pytest.raises(Interrupted, match="checkpoint-5"):
+        fit(cut)
+    resumed = evaluated_job(tmp_path / "cut", eval_steps=5, resume=True)
+    fit(resumed)
+    assert resumed.log.evaluations() == whole.log.evaluations()
+    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+
+
+def test_another_run_is_not_resumed(tmp_path):
+    fit(make_job(tmp_path / "run", max_steps=3))
+    with pytest.raises(UsageError, match=r"checkpoint-3 belongs to another run: learning_rate was 0\.01, is now 0\.02"):
+        fit(make_job(tmp_path / "run", max_steps=3, learning_rate=0.02, resume=True))
+
+
+def test_resuming_without_a_checkpoint_starts_at_the_beginning(tmp_path):
+    (tmp_path / "run").mkdir()
+    MetricsLog(tmp_path / "run").write("train", step=1, loss=9.0)  # killed before its first checkpoint
+    fit(make_job(tmp_path / "run", max_steps=3, resume=True))
+    fit(make_job(tmp_path / "other", max_steps=3))
+    assert losses(tmp_path / "run") == losses(tmp_path / "other")
