@@ -33,30 +33,36 @@ def resolve(
     Raises UsageError with everything that is wrong, a line each.
     """
     problems: list[str] = []
-    flags = _read_flags(config_class, argv, about, list(tasks), problems)
+    flags, broken = _read_flags(config_class, argv, about, list(tasks), problems)
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
     config_file = flags.pop("config_file", None)
     task = flags.get("task")
     from_file: dict[str, tuple[Any, str]] = {}
     if config_file is not None:
-        path = _find_config_file(config_file, task, config_root)
-        from_file = _read_json(path)
+        try:
+            path = _find_config_file(config_file, task, config_root)
+            from_file = _read_json(path, problems)
+        except UsageError as error:
+            problems.append(str(error))
+            broken |= {"config_file", "task"}
         if task is not None and "task" in from_file and from_file["task"][0] != task:
             value, place = from_file["task"]
             problems.append(f"{place}: the file is for task {value!r}, the command says --task {task}")
         task = task or from_file.get("task", (None, ""))[0]
-    if task in tasks:
+    if isinstance(task, str) and task in tasks:
         values |= tasks[task]
         given |= dict.fromkeys(tasks[task], f"task {task}")
-    elif task is not None:
-        problems.append(f"unknown task {task!r}{nearest(str(task), tasks)}; known: {', '.join(tasks)}")
+    elif isinstance(task, str):
+        place = "" if "task" in flags else f"{from_file['task'][1]}: "
+        problems.append(f"{place}unknown task {task!r}{nearest(task, tasks)}; known: {', '.join(tasks)}")
+        broken |= {key for settings in tasks.values() for key in settings} - set(from_file) - set(flags)
     for key, (value, place) in from_file.items():
         values[key], given[key] = value, place
     for key, value in flags.items():
         values[key], given[key] = value, f"--{key}"
     _only_the_stages_that_are_typed(values, given)
-    config = _validate(config_class, values, given, problems)
+    config = _validate(config_class, values, given, broken, problems)
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return config, given
@@ -74,29 +80,31 @@ def _only_the_stages_that_are_typed(values: dict[str, Any], given: dict[str, str
 
 
 def _validate(
-    config_class: type[Config], values: dict[str, Any], given: dict[str, str], problems: list[str]
-) -> Config | None:
-    """The checked settings; what is wrong with single keys does not hide what is wrong with the others."""
+    config_class: type[Config], values: dict[str, Any], given: dict[str, str], broken: set[str], problems: list[str]
+) -> Config:
+    """The checked settings; what is wrong with single keys does not hide what is wrong with the others.
+
+    broken: keys that were given in a way that could not be read, so that what they say is not known.
+    """
     try:
         config = config_class(**values)
     except ValidationError as error:
-        bad = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
-        problems += [_in_plain_words(config_class, detail, given) for detail in error.errors()]
-        rest = {key: value for key, value in values.items() if key not in bad}
-        try:
-            config = config_class(**({"task": ""} | rest))
-        except ValidationError as again:
-            problems += [_in_plain_words(config_class, detail, given) for detail in again.errors()]
-            return None
+        details = [d for d in error.errors() if not (d["type"] == "missing" and d["loc"][0] in broken)]
+        problems += [_in_plain_words(config_class, detail, values, given) for detail in details]
+        broken = broken | {str(detail["loc"][0]) for detail in error.errors()}
+        config = config_class(**({"task": ""} | {key: value for key, value in values.items() if key not in broken}))
+    if "config_file" in broken:
+        return config
     for section in config_class.__mro__:
         if "contradictions" in vars(section):
-            problems += section.contradictions(config, given)
+            found = section.contradictions(config, given)
+            problems += [problem for problem in found if broken.isdisjoint(re.findall(r"\w+", problem))]
     return config
 
 
-def _in_plain_words(config_class: type[Section], detail: Any, given: Mapping[str, str]) -> str:
-    if not detail["loc"]:  # a check over several fields
-        return detail["msg"].removeprefix("Value error, ")
+def _in_plain_words(
+    config_class: type[Section], detail: Any, values: Mapping[str, Any], given: Mapping[str, str]
+) -> str:
     key = str(detail["loc"][0])
     place = given.get(key, "")
     place = "" if place.startswith("--") else f"{place}: " if place else ""
@@ -105,13 +113,17 @@ def _in_plain_words(config_class: type[Section], detail: Any, given: Mapping[str
         return f"{place}unknown key {key!r}{nearest(key, config_class.model_fields)}"
     if detail["type"] == "missing":
         return f"{key} is missing: give --{key} or set it in the configuration file"
-    value = detail["input"] if len(detail["loc"]) == 1 else None
+    value = values[key]
+    shown = _shorten(json.dumps(value, ensure_ascii=False, default=str))
+    if detail["type"] == "value_error":  # of a field's own check
+        return f"{place}{name} {detail['msg'].removeprefix('Value error, ')}, not {shown}"
     field = config_class.model_fields[key]
-    limit = detail["msg"].removeprefix("Input should be ") if "than" in detail["type"] else describe(field.annotation)
+    is_limit = "than" in detail["type"] or detail["type"] == "finite_number"
+    limit = detail["msg"].removeprefix("Input should be ") if is_limit else describe(field.annotation)
     hint = ""
     if isinstance(value, str) and describe(field.annotation) in ("a number", "a whole number", "true or false"):
         hint = " (written without quotes)" if place else ""
-    return f"{place}{name} must be {limit}{hint}, not {json.dumps(value, ensure_ascii=False, default=str)}"
+    return f"{place}{name} must be {limit}{hint}, not {shown}"
 
 
 def describe(annotation: Any) -> str:
@@ -123,6 +135,10 @@ def describe(annotation: Any) -> str:
     if typing.get_origin(annotation) is list:
         return f"a list of {'whole numbers' if typing.get_args(annotation)[0] is int else 'texts'}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
+
+
+def _shorten(text: str, most: int = 80) -> str:
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def nearest(word: str, known: Any) -> str:
@@ -137,36 +153,39 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
         if path.is_file():
             return path
     files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
-    known = f"; there are {', '.join(files)}" if files else ""
+    known = f"; there are {', '.join(files)}" if files else "" if task else "; --task says in which folder of config"
     close = nearest(config_file, files)
     raise UsageError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
-def _read_json(path: Path) -> dict[str, tuple[Any, str]]:
-    """Key -> value and place (`file:line`) of a flat JSON file."""
+def _read_json(path: Path, problems: list[str]) -> dict[str, tuple[Any, str]]:
+    """Key -> value and place (`file:line`) of a flat JSON file. Raises UsageError where it is none."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = path.read_bytes().decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    lines: dict[str, list[int]] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        for key in re.findall(r'"([^"]*)"\s*:', line):
+            lines.setdefault(key, []).append(number)
 
-    def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        if twice:
-            raise UsageError(f"{path}: {', '.join(twice)} stands there twice")
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            problems.append(f"{path}:{lines.get(key, [1])[-1]}: {key} stands there twice")
         return dict(pairs)
 
     try:
-        values = json.loads(text, object_pairs_hook=refuse_twice)
+        values = json.loads(text, object_pairs_hook=without_doubles)
     except json.JSONDecodeError as error:
         raise UsageError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError):  # what Python itself bounds
+        raise UsageError(f"{path}: a number has thousands of digits, or brackets are nested too deep") from None
     if not isinstance(values, dict):
         raise UsageError(f"{path}: a JSON object of settings is expected, not {type(values).__name__}")
-    lines = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        for key in re.findall(r'"([^"]*)"\s*:', line):
-            lines.setdefault(key, number)
-    return {key: (value, f"{path}:{lines.get(key, 1)}") for key, value in values.items()}
+    return {key: (value, f"{path}:{lines.get(key, [1])[0]}") for key, value in values.items()}
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -181,8 +200,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def _read_flags(
     config_class: type[Section], argv: list[str], about: str, tasks: list[str], problems: list[str]
-) -> dict[str, Any]:
-    """Flag -> value. Values that do not fit stay text, so that the check of types reports them with all the others."""
+) -> tuple[dict[str, Any], set[str]]:
+    """Flag -> value, and the flags that have none that could be read.
+
+    Values that do not fit stay text, so that the check of types reports them with all the others.
+    """
     parser = argparse.ArgumentParser(
         description=about,
         allow_abbrev=False,
@@ -223,7 +245,7 @@ def _read_flags(
             problems.append(f"--{key} is given {len(groups)} times")
         else:
             values |= _value_of_words(key, groups[0], annotation, problems)
-    return values
+    return values, set(vars(known)) - set(values)
 
 
 def _value_of_words(key: str, words: list[str], annotation: Any, problems: list[str]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Every = int | Literal["epoch"]
+LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
 
 
 class UsageError(Exception):
@@ -23,7 +24,7 @@ def is_typed(key: str, given: Mapping[str, str]) -> bool:
 class Section(BaseModel):
     """A group of settings: a heading in `--help`. Values are never converted: `"3e-5"` is no number, `1` no boolean."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         """Settings that do not go together. `given` maps each key that was set to the place that set it."""
@@ -35,9 +36,9 @@ class DataConfig(Section):
 
     task: str = Field(description="name of the task")
     data_dir: str = Field("data", description="folder that holds a folder for each task")
-    train_file: str | list[str] | None = Field(None, description="training file or files; default: the task's")
-    dev_file: str | None = Field(None, description='development file, "" for none; default: the task\'s')
-    test_file: str | None = Field(None, description='test file, "" for none; default: the task\'s')
+    train_file: str | list[str] = Field("", description="training file or files; default: the task's")
+    dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
+    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
     skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
     threads: int = Field(1, ge=1, description="worker processes that tokenize")
@@ -57,10 +58,10 @@ class ModelConfig(Section):
     @property
     def model_name(self) -> str:
         """What the model is called in folders, results and tables: its type, else its hub id or its folder's name."""
-        return self.model_type or Path(self.model_name_or_path).name
+        return self.model_type or Path(self.model_name_or_path).absolute().name
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.model_type is None and self.model_name_or_path is None:
+        if not self.model_type and not self.model_name_or_path:
             yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
 
 
@@ -79,26 +80,37 @@ class TrainingConfig(Section):
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
     max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0: not clipped")
     early_stopping_patience: int = Field(0, ge=0, description="stop after so many evaluations without gain; 0: never")
-    seed: int = Field(42, ge=0, description="of weights, order, dropout and splits")
-    seeds: list[int] | None = Field(
-        None, min_length=1, description="several runs, each in its own folder; then mean, std"
-    )
+    seed: int = Field(42, ge=0, le=LARGEST_SEED, description="of weights, order, dropout and splits")
+    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
 
-    @model_validator(mode="after")
-    def _steps_are_steps(self):
-        if self.max_steps == 0 or self.max_steps < -1:
-            raise ValueError(f"max_steps is a number of steps above 0, or -1 to count by epochs, not {self.max_steps}")
-        return self
+    @field_validator("max_steps")
+    @classmethod
+    def _steps_are_steps(cls, value: int) -> int:
+        if value == 0 or value < -1:
+            raise ValueError("must be a number of steps above 0, or -1 to count by epochs")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_seeds(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and not (value and all(0 <= seed <= LARGEST_SEED for seed in value)):
+            raise ValueError(f"must be one or more whole numbers from 0 to {LARGEST_SEED}")
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("must not name a seed twice")
+        return value
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("num_train_epochs", given) and is_typed("max_steps", given):
-            yield "--num_train_epochs and --max_steps both say when to stop: give one"
+        if is_typed("num_train_epochs", given) and self.max_steps > 0:
+            if is_typed("max_steps", given):
+                yield "--num_train_epochs and --max_steps both say when to stop: give one"
+            else:
+                place = given["max_steps"]
+                yield f"--num_train_epochs has no effect beside max_steps ({place}): --max_steps -1 counts by epochs"
         if is_typed("seed", given) and self.seeds is not None:
             yield "--seed and seeds both say which seed: give one"
-        if self.seeds is not None and len(set(self.seeds)) < len(self.seeds):
-            yield f"seeds: {self.seeds} names a seed twice"
         if not self.do_train:
             idle = [key for key in TrainingConfig.model_fields if key not in ("do_train", "seed", "seeds")]
+            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
             yield from (
                 f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
             )
@@ -125,8 +137,10 @@ class EvaluationConfig(Section):
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if self.do_predict and self.input_file is None:
             yield "do_predict needs input_file: a file with a text a line, or - for standard input"
+        # A stage that the command line left out may stay prepared in the file.
+        left_out = given.get("do_predict", "").endswith("on the command line")
         for key in ("input_file", "output_file"):
-            if getattr(self, key) is not None and not self.do_predict:
+            if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not left_out):
                 yield f"{key} has no effect without do_predict"
 
 
@@ -145,13 +159,12 @@ class OutputConfig(Section):
     save_total_limit: int | None = Field(None, ge=1, description="checkpoints kept, the best among them; default: all")
     save_optimizer: bool = Field(False, description="keep the training state in every checkpoint, not the newest alone")
 
-    @model_validator(mode="after")
-    def _every_is_not_negative(self):
-        for key in ("eval_steps", "save_steps"):
-            value = getattr(self, key)
-            if isinstance(value, int) and value < 0:
-                raise ValueError(f'{key} is a number of steps, 0 for never, or "epoch", not {value}')
-        return self
+    @field_validator("eval_steps", "save_steps")
+    @classmethod
+    def _every_is_not_negative(cls, value: Every | None) -> Every | None:
+        if isinstance(value, int) and value < 0:
+            raise ValueError('must be a number of steps, 0 for never, or "epoch"')
+        return value
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if self.resume and is_typed("overwrite_output_dir", given) and self.overwrite_output_dir:
@@ -176,10 +189,12 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
     """What every fine-tuning script takes; a script adds its own settings to it."""
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if not (self.do_train or self.do_eval or self.do_predict):
+            yield "nothing to do: do_train, do_eval and do_predict are all false"
         if self.do_predict and self.seeds is not None:
             yield "do_predict takes one run: name its folder with output_dir instead of seeds"
         if self.select_by == "dev" and self.training_split != "dev":
-            yield "select_by dev needs a dev split that is evaluated during training; this run has none"
+            yield "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
         if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
             yield "select_by dev needs evaluations during training: set eval_steps"
         if self.early_stopping_patience and self.evaluates_every == 0:

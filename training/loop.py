@@ -35,7 +35,7 @@ Collate = Callable[[np.ndarray], Batch]
 LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; everything up to then is saved in `checkpoint`."""
 
     def __init__(self, checkpoint: Path):
@@ -173,7 +173,7 @@ def fit(job: Job) -> State:
     written, or the run to resume is another one.
     """
     config, plan = job.config, job.plan
-    run = _Run(job)
+    run = Run(job)
     if config.resume:
         run.restore()
     state = run.state
@@ -199,7 +199,7 @@ def fit(job: Job) -> State:
     return state
 
 
-class _Run:
+class Run:
     """The moving parts of a training run: optimizer, schedule, state."""
 
     def __init__(self, job: Job):
