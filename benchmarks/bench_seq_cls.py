@@ -10,9 +10,9 @@ the attention (SDPA) are this project's in every arm, so that only padding and p
 - longest_fp32, longest_bf16: padded to the longest row of the batch, as the examples of transformers train
 - ours_fp32, ours_bf16: the encoder unpadded; bf16 is the default where the hardware multiplies it natively
 
-`of_matmul` is the share of the machine's matrix-product rate (measured in the same run, at the arm's precision) that goes
-into the products that the unpadded rows need. `peak_mib` is memory above weights and optimizer. Ratios are medians over
-interleaved repeats.
+`of_matmul` is the share of the machine's matrix-product rate (measured in the same run, at the arm's precision) that
+goes into the products that the unpadded rows need. `peak_mib` is memory above weights and optimizer. Ratios are medians
+over interleaved repeats.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ def interleaved(arms: dict[str, Callable[[], float]], repeats: int) -> dict[str,
     for repeat in range(repeats):
         for name, arm in arms.items():
             seconds[name].append(arm())
-            print(f"\rrepeat {repeat + 1}/{repeats}  {name:40}", end="", file=sys.stderr, flush=True)
-    print("\r" + " " * 70 + "\r", end="", file=sys.stderr, flush=True)
+        print(f"repeat {repeat + 1} of {repeats} done", file=sys.stderr, flush=True)
     return seconds
 
 

@@ -37,7 +37,7 @@ CHANCE = ("⚠", "a run in this cell ended at chance level; its score is in the 
 # Settings that change where a run lies or what it prints, never what it learns: `data` compares the files by content.
 IDLE_SETTINGS = frozenset(
     "seed seeds output_dir ckpt_dir data_dir cache_dir config_file overwrite_output_dir resume threads verbose_logging "
-    "save_optimizer do_predict input_file output_file".split()
+    "save_optimizer save_total_limit do_train do_eval do_predict input_file output_file eval_batch_size no_cuda".split()
 )
 CSV_COLUMNS = ("model", "task", "metric", "mean", "std", "n", "seeds", "published", "selection", "at_chance")
 
