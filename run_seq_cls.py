@@ -32,11 +32,20 @@ from processors.features import Features, build_features
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS, prediction_table, read_splits, read_unlabelled
 from processors.task import DataError, Rows, Task
 from training.command_line import nearest
-from training.config import FineTuningConfig
-from training.script import in_words, run_script, score_checkpoints, selected_checkpoint, write_results
+from training.config import FineTuningConfig, UsageError
+from training.script import (
+    in_words,
+    refuse_checkpoints_of_another_run,
+    run_script,
+    score_checkpoints,
+    selected_checkpoint,
+    write_results,
+    write_to_standard_output,
+)
 
 # A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
 UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
+TEST_PREDICTIONS = "predictions-test.tsv"
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -58,41 +67,44 @@ class SequenceClassificationConfig(FineTuningConfig):
 
 def run(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any] | None:
     """Trains, evaluates and predicts as the settings say; returns the results of the evaluation."""
-    from training.results import prepare_output_dir
+    # All files are read first: what is wrong with the last of them should not come to light after hours of training.
+    rows = read(config)
+    texts = read_texts(config) if config.do_predict else None
+    if not config.do_train:
+        refuse_checkpoints_of_another_run(config, settings_that_checkpoints_share(config))
+    folder = find_model(config.model_type, config.model_name_or_path) if config.do_train else None
+
     from training.runtime import Runtime, quiet_libraries
 
     runtime = Runtime(config.no_cuda, config.precision)
     quiet_libraries()
     training = results = None
     if config.do_train:
-        folder = find_model(config.model_type, config.model_name_or_path)
-        prepare_output_dir(config.run_dir, config.resume, overwrite)
-        training = train(config, runtime, folder)
+        training = train(config, runtime, folder, rows, overwrite)
     if config.do_eval:
-        results = score(config, runtime, training)
+        results = score(config, runtime, rows["test"], training)
     if config.do_predict:
-        predict(config, runtime)
+        predict(config, runtime, texts)
     return results
 
 
-def train(config: SequenceClassificationConfig, runtime, folder: Path) -> dict[str, Any]:
+def train(
+    config: SequenceClassificationConfig, runtime, folder: Path, rows: dict[str, Rows], overwrite: bool
+) -> dict[str, Any]:
     """Fine-tunes the model in `folder`; returns the figures of the training."""
     import torch
 
     from training.checkpoint import CheckpointFolder
     from training.loop import Job, Plan, fit
-    from training.results import CONFIG_FILE, MetricsLog, write_json
+    from training.results import MetricsLog, delete_earlier_run
 
     task = TASKS[config.task]
     tokenizer = build_tokenizer(config.model_type, folder)
     torch.manual_seed(config.seed)
     model = build_sequence_classifier(folder, task.labels, config.pooling, config.from_scratch)
     classifier = Classifier(config, runtime, model, tokenizer)
-    rows = read(config, "train", config.training_split)
-    training_split = classifier.prepare("train", rows["train"])
-    evaluation_split = None
-    if config.evaluates_every != 0:
-        evaluation_split = classifier.prepare(config.training_split, rows[config.training_split])
+    splits = {name: classifier.prepare(name, rows[name]) for name in rows}
+    evaluation_split = splits[config.training_split] if config.evaluates_every != 0 else None
     plan = Plan(
         rows=len(rows["train"]),
         batch_size=config.train_batch_size,
@@ -113,18 +125,19 @@ def train(config: SequenceClassificationConfig, runtime, folder: Path) -> dict[s
         f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows, "
         f"{runtime.describe()}{', unpadded' if classifier.unpads else ''}"
     )
-    write_json(config.run_dir / CONFIG_FILE, config.model_dump())
+    if overwrite:
+        delete_earlier_run(config.run_dir)
     job = Job(
         model=classifier.model,
         plan=plan,
-        collate=training_split.collate,
+        collate=splits["train"].collate,
         loss_of=classifier.loss_of,
         config=config,
         runtime=runtime,
         checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
         log=MetricsLog(config.run_dir),
         write_model=write_model,
-        identity=config.identity(runtime.precision) | {"training rows": training_split.content},
+        identity=config.identity(runtime.precision) | {"training rows": splits["train"].content},
         evaluate=evaluate_now if evaluation_split else None,
         main_metric=task.main_metric,
         greater_is_better=task.greater_is_better,
@@ -132,13 +145,12 @@ def train(config: SequenceClassificationConfig, runtime, folder: Path) -> dict[s
     return fit(job).figures(plan) | {"peak_memory_bytes": runtime.peak_memory_bytes()}
 
 
-def score(config: SequenceClassificationConfig, runtime, training: dict[str, Any] | None) -> dict[str, Any]:
+def score(config: SequenceClassificationConfig, runtime, rows: Rows, training: dict[str, Any] | None) -> dict[str, Any]:
     """Scores the run's checkpoints on the test split; writes results and the selected checkpoint's predictions."""
     from training.metrics import at_chance
     from training.results import write_whole
 
     task = TASKS[config.task]
-    rows = read(config, "test")["test"]
 
     def score_checkpoint(checkpoint: Path) -> tuple[dict[str, float], np.ndarray]:
         classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
@@ -149,28 +161,50 @@ def score(config: SequenceClassificationConfig, runtime, training: dict[str, Any
     checkpoint, metrics, outputs, evaluations = score_checkpoints(
         config, score_checkpoint, task.main_metric, task.greater_is_better, just_trained=training is not None
     )
-    write_whole(config.run_dir / "predictions-test.tsv", prediction_table(task, rows, outputs))
+    write_whole(config.run_dir / TEST_PREDICTIONS, prediction_table(task, rows, outputs))
     chance = at_chance(np.array(rows.labels), outputs, task.is_regression)
     files = [path for paths in data_files(config).values() for path in paths if path.is_file()]
     return write_results(config, runtime, checkpoint, metrics, evaluations, task.main_metric, chance, files, training)
 
 
-def predict(config: SequenceClassificationConfig, runtime) -> None:
+def predict(config: SequenceClassificationConfig, runtime, rows: Rows) -> None:
     """Labels the texts of `input_file` with the selected checkpoint."""
     from training.results import write_whole
 
     task = TASKS[config.task]
-    source = None if config.input_file == "-" else Path(config.input_file)
-    rows = read_unlabelled(task, source, config.encoding)
     checkpoint = selected_checkpoint(config, task.main_metric, task.greater_is_better)
     classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
     table = prediction_table(task, rows, classifier.outputs(classifier.prepare("predict", rows)))
-    if source is None and config.output_file is None:
-        sys.stdout.write(table)
+    target = predictions_path(config)
+    if target is None:
+        write_to_standard_output(table)
         return
-    target = Path(config.output_file) if config.output_file else config.run_dir / f"predictions-{source.stem}.tsv"
     write_whole(target, table)
     runtime.say(f"{len(rows)} predictions of {checkpoint.name} written to {target}")
+
+
+def read_texts(config: SequenceClassificationConfig) -> Rows:
+    """The texts to be labelled. Raises UsageError where it is known now that the labels could not be written."""
+    target = predictions_path(config)
+    if target is not None and config.output_file and not target.parent.is_dir():
+        raise UsageError(f"output_file {target}: there is no folder {target.parent}")
+    if target is not None and target == config.run_dir / TEST_PREDICTIONS:
+        raise UsageError(f"{target} holds the predictions on the test split: name another file with --output_file")
+    source = None if config.input_file == "-" else Path(config.input_file)
+    return read_unlabelled(TASKS[config.task], source, config.encoding)
+
+
+def predictions_path(config: SequenceClassificationConfig) -> Path | None:
+    """The file that predictions go to; None for standard output."""
+    if config.output_file:
+        return Path(config.output_file)
+    return None if config.input_file == "-" else config.run_dir / f"predictions-{Path(config.input_file).stem}.tsv"
+
+
+def settings_that_checkpoints_share(config: SequenceClassificationConfig) -> list[str]:
+    """What must be as it was in training: where test rows are drawn from the training file, the seed says which."""
+    keys = ["task", "model_type", "pooling"]
+    return keys if data_files(config)["test"] else [*keys, "seed", "train_file"]
 
 
 def data_files(config: SequenceClassificationConfig) -> dict[str, list[Path]]:
@@ -181,8 +215,15 @@ def data_files(config: SequenceClassificationConfig) -> dict[str, list[Path]]:
     return {split: [folder / file for file in files if file] for split, files in names.items()}
 
 
-def read(config: SequenceClassificationConfig, *names: str) -> dict[str, Rows]:
-    """The rows of the splits `names`."""
+def read(config: SequenceClassificationConfig) -> dict[str, Rows]:
+    """The rows of the splits that the run needs."""
+    names = ["train"] if config.do_train else []
+    if config.do_train and config.evaluates_every != 0:
+        names.append(config.training_split)
+    if config.do_eval:
+        names.append("test")
+    if not names:
+        return {}
     return read_splits(
         TASKS[config.task], names, data_files(config), config.encoding, config.skip_bad_rows, config.seed
     )
@@ -234,7 +275,7 @@ class Classifier:
             notes.append(f"rows cut to {config.max_seq_len} tokens: {features.cut_rows} ({lost})")
         say(f"{name}: {len(rows)} rows, {features.lengths.mean():.1f} tokens each" + "".join(f"; {n}" for n in notes))
         unknown = f"{name}: {features.unknown_share:.1%} of the tokens are {self.tokenizer.unk_token}"
-        if features.unknown_share > UNKNOWN_SHARE_REFUSED:
+        if features.unknown_share > UNKNOWN_SHARE_REFUSED and rows.labels is not None:  # one text may be all emoji
             raise DataError(f"{unknown}: this tokenizer's vocabulary is not made for these texts")
         if features.unknown_share > UNKNOWN_SHARE_WARNED:
             say(f"warning: {unknown}; does the tokenizer belong to this language?")

@@ -63,13 +63,20 @@ def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
         )
     name = model_name_or_path or MODELS[model_type].hub_id
     folder = Path(name)
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; a model is a folder with config.json, tokenizer and weights")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"{folder}: the folder holds no config.json, so it is no model's")
         return folder
     from models.hub import download
 
-    return download(name)
+    try:
+        return download(name)
+    except ModelError as error:
+        if model_name_or_path:
+            raise
+        raise ModelError(f"{error} (its authors' page: {MODELS[model_type].source})") from None
 
 
 def build_tokenizer(model_type: str | None, folder: Path):
@@ -92,11 +99,35 @@ def build_tokenizer(model_type: str | None, folder: Path):
             from models.tokenizers import HanBertTokenizer
 
             tokenizer = HanBertTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken file raises whatever the library that reads it raises
         raise ModelError(f"no tokenizer in {folder}: {_one_line(error)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without a vocabulary
+        raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
+    _refuse_ids_without_embedding(tokenizer, folder)
     return keep_hangul_whole(tokenizer)
+
+
+def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
+    """A vocabulary larger than the model's would end in an IndexError, or in a crash of the GPU, in some batch."""
+    import json
+
+    try:
+        size = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    except (OSError, ValueError, KeyError, TypeError):  # no model's folder, or one that says so when the model is built
+        return
+    if not isinstance(size, int):
+        return
+    used = {getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "unk")}
+    unused = set(tokenizer.added_tokens_decoder) - used  # such as a [MASK] that was added later on
+    beyond = {id: token for token, id in tokenizer.get_vocab().items() if id >= size and id not in unused}
+    if beyond:
+        first = min(beyond)
+        raise ModelError(
+            f"the tokenizer in {folder} is another model's: config.json has {size} tokens (vocab_size), and "
+            f"{beyond[first]!r} has the id {first}"
+        )
 
 
 def keep_hangul_whole(tokenizer):
@@ -116,6 +147,8 @@ def keep_hangul_whole(tokenizer):
         raise ModelError("the tokenizer's normalizer changes Hangul syllables; its vocabulary cannot be Korean")
     del settings["type"]
     backend.normalizer = normalizers.BertNormalizer(**{**settings, "strip_accents": False})
+    if hasattr(tokenizer, "strip_accents"):  # what a BertTokenizer saves, and builds its normalizer from when loaded
+        tokenizer.strip_accents = False
     return tokenizer
 
 
@@ -129,6 +162,7 @@ def build_sequence_classifier(
     fresh_head: whether the head may be fresh; for evaluation it must be the trained one.
     Raises ModelError where the folder has no weights, or weights of something else.
     """
+    import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from models.pooling import PooledClassifier
@@ -143,33 +177,39 @@ def build_sequence_classifier(
             label2id={label: i for i, label in enumerate(names)},
             problem_type="single_label_classification" if labels else "regression",
         )
-        builder = AutoModelForSequenceClassification
-        if pooling != "cls":
-            config.pooling, builder = pooling, PooledClassifier
+        config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+        if config.model_type == "big_bird":
+            # transformers' sparse attention turns itself to full for good at the first short batch, and takes other
+            # blocks in evaluation than in training; full attention is at least the same throughout.
+            config.attention_type = "original_full"
+        trained_pooling = getattr(config, "pooling", "cls")
+        config.pooling = pooling
+        builder = AutoModelForSequenceClassification if pooling == "cls" else PooledClassifier
         if from_scratch:
             return PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
         model, loading = builder.from_pretrained(
             folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken file raises whatever the library that reads it raises
         hint = ""
         if not from_scratch and not has_weights(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
         raise ModelError(f"no model in {folder}{hint}: {_one_line(error)}") from error
-    _refuse_a_random_encoder(model, folder, loading["missing_keys"])
-    if not fresh_head and (loading["missing_keys"] or loading["mismatched_keys"]):
+    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
+    _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
+    if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
         raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
     return model
 
 
-def _refuse_a_random_encoder(model, folder: Path, missing_keys: Iterable[str]) -> None:
+def _refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:
     """A fresh head is what fine-tuning is about; a fresh encoder means that the weights are another model's."""
     encoder = f"{model.base_model_prefix}."
-    missing = [key for key in missing_keys if key.startswith(encoder) and not key.startswith(f"{encoder}pooler.")]
-    if missing:
+    fresh = sorted(k for k in unread_keys if k.startswith(encoder) and not k.startswith(f"{encoder}pooler."))
+    if fresh:
         raise ModelError(
-            f"the weights in {folder} do not fit its config.json: {len(missing)} tensors of the encoder are not there, "
-            f"first {missing[0]}"
+            f"the weights in {folder} do not fit its config.json: {len(fresh)} tensors of the encoder are not there, "
+            f"or of another size, first {fresh[0]}"
         )
 
 
@@ -181,9 +221,11 @@ def has_weights(folder: Path) -> bool:
 def longest_input(config) -> int | None:
     """How many tokens a row may have: the number of positions of the model; None where it has no such limit."""
     positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions < 1:  # relative positions; XLNet says -1
+        return None
     # RoBERTa counts positions from padding_idx + 1, so that two of its rows are never used.
     reserved = config.pad_token_id + 1 if config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    return None if positions is None else positions - reserved
+    return positions - reserved
 
 
 def takes_token_types(config) -> bool:
@@ -192,4 +234,5 @@ def takes_token_types(config) -> bool:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    words = str(error).split()
+    return " ".join(words if len(words) > 1 else [f"{type(error).__name__}:", *words])[:300]

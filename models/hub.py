@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import ModelError
+from models import ModelError, has_weights
 
 # Of each file that a repository may hold, the ones that transformers with PyTorch needs.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
@@ -17,7 +17,7 @@ def download(name: str) -> Path:
     Raises ModelError that says what was tried and what to do.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     missing = f"{name!r} is neither a local folder ({Path(name).absolute()} does not exist)"
     remedy = "give the path of a folder with --model_name_or_path"
@@ -30,14 +30,30 @@ def download(name: str) -> Path:
     except RepositoryNotFoundError:
         raise ModelError(f"{missing} nor a model on the hub, or it needs a login: {remedy}") from None
     except Exception as error:  # every way in which a network fails, and the hub's own errors
-        try:
-            return Path(snapshot_download(name, local_files_only=True))
-        except LocalEntryNotFoundError:
-            reason = " ".join(str(error).split())[:150] or type(error).__name__
-            raise ModelError(
-                f"{missing} nor reachable on the hub ({reason}), and not in the cache: connect to the network, or "
-                f"fetch it elsewhere with `hf download {name} --local-dir DIR` and {remedy}"
-            ) from None
+        if folder := _cached(name):
+            return folder
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise ModelError(
+            f"{missing} nor reachable on the hub ({reason}), and not in the cache: connect to the network, or "
+            f"fetch it elsewhere with `hf download {name} --local-dir DIR` and {remedy}"
+        ) from None
+
+
+def _cached(name: str) -> Path | None:
+    """The folder of a model that was fetched before, if it is all there.
+
+    The cache knows what the repository holds, and calls a folder without its README incomplete: only what
+    `files_to_fetch` takes is asked for.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        wanted = [*SMALL_FILES, "model*.safetensors"]
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=wanted))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if has_weights(folder) else None
 
 
 def files_to_fetch(files: list[str]) -> list[str]:

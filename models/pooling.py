@@ -30,12 +30,12 @@ class PooledClassifier(PreTrainedModel):
 
     config_class = PreTrainedConfig
     supports_gradient_checkpointing = True
-    _supports_sdpa = True
     _supports_attention_backend = True
 
     def __init__(self, config: PreTrainedConfig):
-        super().__init__(config)
         encoder = AutoModel.from_config(config)
+        self._supports_sdpa = encoder._supports_sdpa  # BigBird does not, and would refuse what is chosen here
+        super().__init__(config)
         if type(encoder).__name__.startswith(("Bert", "Roberta", "XLMRoberta")):
             encoder.pooler = None  # its weights would be trained by nothing
         self.base_model_prefix = encoder.base_model_prefix

@@ -7,6 +7,7 @@ tokenizer and the settings: an edited file is never mistaken for its earlier sel
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -109,6 +110,8 @@ class Features:
         self.path, self.was_cached = path, was_cached
         table = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [table.get_batch(i) for i in range(table.num_record_batches)]
+        for batch in batches:
+            batch.validate(full=True)
         self._ids = [_flat(batch.column("input_ids")) for batch in batches]
         self._types = [_flat(batch.column("token_type_ids")) for batch in batches]
         self.lengths = np.concatenate([np.diff(offsets) for _, offsets in self._ids])
@@ -157,17 +160,27 @@ def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, thr
         raise DataError(f"max_seq_len {max_seq_len} leaves no room for text beside {special.count} special tokens")
     path = cache_dir / f"features-{_content_key(rows, tokenizer, max_seq_len)}.arrow"
     if path.is_file():
-        os.utime(path)  # so that a clean-up by age keeps what is in use
-        return Features(path, was_cached=True)
-    cache_dir.mkdir(parents=True, exist_ok=True)
+        # What a full disk or a power cut left behind is not read, but made anew.
+        with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
+            cached = Features(path, was_cached=True)
+            if len(cached) == len(rows):
+                with contextlib.suppress(OSError):
+                    os.utime(path)  # so that a clean-up by age keeps what is in use
+                return cached
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
             for batch in _encoded_batches(_Encoder(tokenizer, special, max_seq_len), rows, threads):
                 writer.write_batch(batch)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # or a power cut could leave the name without the content
         temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} could not be written: {error}; --cache_dir takes another folder") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return Features(path, was_cached=False)
 
 

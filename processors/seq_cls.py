@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -89,21 +90,32 @@ def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     texts: list[list[str]] = []
     labels: list[int] | list[float] = []
     for number, document in enumerate(documents):
-        try:
-            name, score = document["id"], document["document_score"]
-            forms = [paragraph["paragraph_form"] for paragraph in document["paragraph"]]
-            text = " ".join(forms)
-        except (KeyError, TypeError) as error:
-            what = f"no key {error}" if isinstance(error, KeyError) else str(error)
-            bad.messages.append(f"{path}: document[{number}]: {what}")
+        if wrong := _wrong_in_document(document):
+            bad.messages.append(f"{path}: document[{number}]: {wrong}")
             continue
-        label = parse_label(task, str(score))
+        text = " ".join(paragraph["paragraph_form"] for paragraph in document["paragraph"])
+        label = parse_label(task, str(document["document_score"]))
         if isinstance(label, str):
-            bad.messages.append(f"{path}: document {name}: {label}")
+            bad.messages.append(f"{path}: document {document['id']}: {label}")
             continue
         _keep(task, [without_lone_surrogates(text, counts)], label, texts, labels, counts)
     bad.finish(counts)
     return _rows(task, path, texts, labels, counts)
+
+
+def _wrong_in_document(document: Any) -> str:
+    """Which part of the schema a document of the Modu corpus does not keep; nothing where it keeps all of it."""
+    if not isinstance(document, dict):
+        return "is no object"
+    for key in ("id", "document_score", "paragraph"):
+        if key not in document:
+            return f"no key {key!r}"
+    if not isinstance(document["paragraph"], list):
+        return '"paragraph" is no list'
+    for number, paragraph in enumerate(document["paragraph"]):
+        if not isinstance(paragraph, dict) or not isinstance(paragraph.get("paragraph_form"), str):
+            return f'paragraph[{number}] has no text "paragraph_form"'
+    return ""
 
 
 def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Rows:
@@ -149,16 +161,19 @@ def read_splits(
     """The rows of the splits `names` (train, dev, test). files: the files of each split; a split of several is joined.
 
     Where the task has no test file and none is given, train and test are the stratified parts of the training file.
+    Raises DataError where a split has no file.
     """
 
     def read(split: str) -> Rows:
+        if not files.get(split):
+            raise DataError(f"{task.name}: no file is given for the {split} split: set {split}_file")
         parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
         return functools.reduce(operator.add, parts)
 
     if files.get("test") or not task.held_out_share:
         return {name: read(name) for name in dict.fromkeys(names)}
     parts = dict(zip(("train", "test"), stratified_split(task, read("train"), seed), strict=True))
-    return {name: parts[name] for name in names}
+    return {name: parts[name] if name in parts else read(name) for name in names}
 
 
 def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
@@ -230,7 +245,8 @@ def _keep(task: Task, sides: list[str], label: int | float, texts: list, labels:
 
 def _rows(task: Task, path: Path, texts: list[list[str]], labels: list, counts: Counter[str]) -> Rows:
     if not texts:
-        raise DataError(f"{path}: no rows, only a header")
+        why = "; ".join(f"{what}: {count}" for what, count in counts.items())
+        raise DataError(f"{path}: no rows are left ({why})" if why else f"{path}: no rows, only a header")
     second = [sides[1] for sides in texts] if task.is_pair else None
     return Rows([sides[0] for sides in texts], second, labels, counts)
 

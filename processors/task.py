@@ -108,11 +108,15 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder, a file is expected")
-    if not path.is_file():
+    if not path.exists():
         folder = path.parent
         beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {_names_in(folder)}"
         raise DataError(f"{path}: no such file; {beside}")
-    return decode(path.read_bytes(), str(path), encoding)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    return decode(data, str(path), encoding)
 
 
 def decode(data: bytes, place: str, encoding: str) -> str:
@@ -120,7 +124,7 @@ def decode(data: bytes, place: str, encoding: str) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{place}: is UTF-16; save it as UTF-8")
     try:
-        text = data.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         where = f"{place}:{line}: not {encoding.upper()} at byte {error.start}"
@@ -146,22 +150,25 @@ def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterat
 
 
 def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Record]]:
-    """Header and records of a CSV file (RFC 4180: quoted fields may hold commas and line ends)."""
-    text = read_text(path, encoding)
+    """Header and records of a CSV file (RFC 4180: quoted fields may hold commas and line ends).
+
+    A blank line is a record of one empty field, but at the end of the file it is none.
+    """
+    text = read_text(path, encoding).rstrip("\r\n")
     csv.field_size_limit(len(text) + 1)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(reader)
 
     def records() -> Iterator[Record]:
-        start = reader.line_num + 1
+        start = 1
         try:
             for values in reader:
-                yield Record(start, values)
+                yield Record(start, values or [""])
                 start = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path}:{start}: the row that starts here is not valid CSV: {error}") from None
 
-    return header, records()
+    rows = records()
+    return next(rows).values, rows
 
 
 def read_json(path: Path, encoding: str = "utf-8") -> Any:
@@ -170,6 +177,8 @@ def read_json(path: Path, encoding: str = "utf-8") -> Any:
         return json.loads(read_text(path, encoding))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+    except (ValueError, RecursionError):  # what Python itself bounds
+        raise DataError(f"{path}: a number has thousands of digits, or brackets are nested too deep") from None
 
 
 def without_lone_surrogates(text: str, counts: Counter[str]) -> str:

@@ -108,6 +108,7 @@ def test_every_epoch_takes_every_row_once_in_another_order():
     epochs = [[row for s in range(4) for m in plan.micro_batches(e * 4 + s) for row in m.tolist()] for e in (0, 1)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(27)) and epochs[0] != epochs[1]
     assert [[len(m) for m in plan.micro_batches(step)] for step in range(4)] == [[4, 4], [4, 4], [4, 4], [3]]
+    assert [plan.micro_batch_count(step) for step in range(8)] == [2, 2, 2, 1] * 2
 
 
 def test_the_order_depends_on_the_seed_alone():

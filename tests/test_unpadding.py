@@ -67,7 +67,7 @@ def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, chec
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(CONFIGS[architecture]()).train()
     if checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable()
     batch = padded_batch([3, 17, 9, 9, 10, 31, 2, 9])
     labels = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
     expected = logits_and_gradients(model, batch, labels)

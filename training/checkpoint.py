@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from training.config import UsageError
+from training.results import CHECKPOINT_PREFIX as PREFIX
 
 STATE_FILE = "training_state.pt"
-PREFIX = "checkpoint-"
 
 
 class CheckpointFolder:
@@ -69,7 +69,7 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             last = self.newest_with_state()
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
-            raise UsageError(f"{target} could not be saved ({' '.join(str(error).split())}); {kept}") from error
+            raise UsageError(f"{target} could not be saved ({_one_line(error)}); {kept}") from error
         if not self.save_optimizer:
             for older in self.all():
                 if older != target:
@@ -81,10 +81,20 @@ class CheckpointFolder:
         """The training state of a checkpoint, on the CPU. Raises UsageError where it cannot be read."""
         try:
             return torch.load(checkpoint / STATE_FILE, map_location="cpu", weights_only=True)
-        except Exception as error:
+        except Exception as error:  # OSError, and the many ways in which a damaged archive fails
             raise UsageError(
-                f"{checkpoint / STATE_FILE} cannot be read: {' '.join(str(error).split())[:200]}"
+                f"{checkpoint / STATE_FILE} cannot be read ({type(error).__name__}), so training cannot go on from it; "
+                f"without {checkpoint} it goes on from an earlier checkpoint that has one, if there is any"
             ) from error
+
+    def load_weights(self, model: torch.nn.Module, checkpoint: Path, device: str) -> None:
+        """Puts the weights of a checkpoint into `model`. Raises UsageError where they cannot be read or do not fit."""
+        from safetensors.torch import load_model
+
+        try:
+            load_model(model, checkpoint / "model.safetensors", device=device)
+        except Exception as error:  # OSError, safetensors' own error for a damaged file, RuntimeError for another model
+            raise UsageError(f"{checkpoint / 'model.safetensors'} cannot be read ({_one_line(error)})") from error
 
     def clean_up(self) -> None:
         """Deletes what a killed process left half-written or half-deleted."""
@@ -104,6 +114,10 @@ class CheckpointFolder:
 def step_of(checkpoint: Path) -> int:
     """`checkpoint-300` -> 300."""
     return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _remove(checkpoint: Path) -> None:

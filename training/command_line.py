@@ -43,6 +43,9 @@ def resolve(
         try:
             path = _find_config_file(config_file, task, config_root)
             from_file = _read_json(path, problems)
+        except FileNotFoundError as error:
+            problems += [str(error)] if task is None or task in tasks else []  # a mistyped task has no folder
+            broken |= {"config_file", "task"}
         except UsageError as error:
             problems.append(str(error))
             broken |= {"config_file", "task"}
@@ -148,6 +151,7 @@ def nearest(word: str, known: Any) -> str:
 
 
 def _find_config_file(config_file: str, task: str | None, config_root: Path) -> Path:
+    """Raises FileNotFoundError that says where it was looked for, and what there is."""
     beside_task = config_root / (task or "") / config_file
     for path in (beside_task, Path(config_file)):
         if path.is_file():
@@ -155,7 +159,7 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
     files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
     known = f"; there are {', '.join(files)}" if files else "" if task else "; --task says in which folder of config"
     close = nearest(config_file, files)
-    raise UsageError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
+    raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
 def _read_json(path: Path, problems: list[str]) -> dict[str, tuple[Any, str]]:

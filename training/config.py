@@ -151,7 +151,7 @@ class OutputConfig(Section):
     output_dir: str | None = Field(None, description="folder of this run in ckpt_dir; default: <model>-<task>-ckpt")
     overwrite_output_dir: bool = Field(False, description="delete an earlier run's results; only from the command line")
     resume: bool = Field(False, description="go on from the newest checkpoint of the output folder")
-    logging_steps: int = Field(100, ge=0, description="steps between two log lines; 0: none")
+    logging_steps: Every = Field(100, description='steps between two log lines, or "epoch"; 0: none')
     eval_steps: Every | None = Field(
         None, description='steps between two evaluations, or "epoch"; default: logging_steps'
     )
@@ -159,7 +159,7 @@ class OutputConfig(Section):
     save_total_limit: int | None = Field(None, ge=1, description="checkpoints kept, the best among them; default: all")
     save_optimizer: bool = Field(False, description="keep the training state in every checkpoint, not the newest alone")
 
-    @field_validator("eval_steps", "save_steps")
+    @field_validator("logging_steps", "eval_steps", "save_steps")
     @classmethod
     def _every_is_not_negative(cls, value: Every | None) -> Every | None:
         if isinstance(value, int) and value < 0:

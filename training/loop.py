@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
 from training.config import Every, FineTuningConfig, UsageError
 from training.progress import Progress
-from training.results import MetricsLog
+from training.results import CONFIG_FILE, MetricsLog, write_json
 from training.runtime import Runtime
 
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
@@ -70,6 +70,12 @@ class Plan:
         rows = _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * size : (step_in_epoch + 1) * size]
         return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
 
+    def micro_batch_count(self, step: int) -> int:
+        """How many micro-batches step `step` has, by arithmetic."""
+        size = self.batch_size * self.accumulation
+        rows = min(size, self.rows - step % self.steps_per_epoch * size)
+        return math.ceil(rows / self.batch_size)
+
     def is_due(self, every: Every, step: int) -> bool:
         """Whether what happens every so many steps, or at the end of each epoch, happens after `step` steps."""
         period = self.steps_per_epoch if every == "epoch" else every
@@ -94,17 +100,17 @@ class _MicroBatches(Dataset):
 
 def batches_from(plan: Plan, collate: Collate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
     """The micro-batches of each optimizer step from `first` on, not yet on the device."""
-    counts = [len(plan.micro_batches(step)) for step in range(first, plan.steps)]
+    steps = range(first, plan.steps)
     loader = DataLoader(
         _MicroBatches(plan, collate),
-        sampler=[(first + i, number) for i, count in enumerate(counts) for number in range(count)],
+        sampler=((step, number) for step in steps for number in range(plan.micro_batch_count(step))),
         batch_size=None,
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
     )
     batches = iter(loader)
-    for count in counts:
-        yield [next(batches) for _ in range(count)]
+    for step in steps:
+        yield [next(batches) for _ in range(plan.micro_batch_count(step))]
 
 
 @dataclass
@@ -167,7 +173,9 @@ class Job:
 
 
 def fit(job: Job) -> State:
-    """Trains `job.model` in place; leaves checkpoints and `metrics.jsonl` behind. `config.resume` goes on with a run.
+    """Trains `job.model` in place; leaves checkpoints, `metrics.jsonl` and `run_config.json` behind.
+
+    `config.resume` goes on with a run.
 
     Raises Interrupted after Ctrl-C or SIGTERM, and UsageError where the loss is not finite, a checkpoint cannot be
     written, or the run to resume is another one.
@@ -176,6 +184,7 @@ def fit(job: Job) -> State:
     run = Run(job)
     if config.resume:
         run.restore()
+    write_json(job.checkpoints.output_dir / CONFIG_FILE, config.model_dump())  # not before it is known to be this run's
     state = run.state
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
     with _stop_request() as stop:
@@ -339,19 +348,20 @@ class Run:
         return self.job.checkpoints.save(self.state.step, self.job.write_model, content, self.state.best_step)
 
     def restore(self) -> None:
-        """Goes back to the newest checkpoint; where there is none, the run starts from its beginning."""
-        from safetensors.torch import load_model
+        """Goes back to the newest checkpoint; where there is none, the run starts from its beginning.
 
+        Raises UsageError, and leaves everything as it is, where that checkpoint is damaged or another run's.
+        """
         job = self.job
-        job.checkpoints.clean_up()
         newest = job.checkpoints.newest_with_state()
-        job.log.forget_after(-1 if newest is None else int(newest.name.rpartition("-")[2]))
         if newest is None:
-            self.runtime.say(f"no checkpoint in {job.checkpoints.output_dir} to go on from: starting at step 0")
+            self._start_anew()
             return
         content = job.checkpoints.load_state(newest)
         refuse_another_run(content["identity"], job.identity, newest)
-        load_model(self.model, newest / "model.safetensors", device=str(self.runtime.device))
+        job.checkpoints.load_weights(self.model, newest, str(self.runtime.device))
+        job.checkpoints.clean_up()
+        job.log.forget_after(step_of(newest))
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         self.runtime.load_scaler_state(content["scaler"])
@@ -360,6 +370,18 @@ class Run:
         self.window_loss.fill_(self.state.window_loss)
         self.window_terms = self.state.window_terms
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {job.plan.steps}")
+
+    def _start_anew(self) -> None:
+        """Forgets a run that was killed before its first checkpoint. Raises UsageError where there are checkpoints."""
+        checkpoints, log = self.job.checkpoints, self.job.log
+        if checkpoints.all():
+            raise UsageError(
+                f"{checkpoints.output_dir} holds checkpoints but no {STATE_FILE}, so training cannot go on from them: "
+                "--overwrite_output_dir starts anew, --output_dir NAME takes another folder"
+            )
+        checkpoints.clean_up()
+        log.forget_after(-1)
+        self.runtime.say(f"no checkpoint in {checkpoints.output_dir} to go on from: starting at step 0")
 
 
 def refuse_another_run(saved: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:

@@ -43,14 +43,18 @@ def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
 def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
+    with warnings.catch_warnings():  # of a single class, for which it is 0
+        warnings.simplefilter("ignore")
+        return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
 
 
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Area under the ROC curve of class 1; 0.5 where the labels hold one class only."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(labels, outputs[:, 1] - outputs[:, 0])) if len(set(labels.tolist())) == 2 else 0.5
+    if len(set(labels.tolist())) < 2:
+        return 0.5
+    return float(roc_auc_score(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0])))
 
 
 def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -13,13 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from training.checkpoint import PREFIX
 from training.config import UsageError
 
 RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "run_config.json"
 SEEDS_FILE = "seeds.json"
+CHECKPOINT_PREFIX = "checkpoint-"
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "pyarrow", "numpy")
 
 
@@ -30,9 +32,17 @@ class MetricsLog:
         self.path = output_dir / METRICS_FILE
 
     def write(self, event: str, **values: Any) -> None:
-        """Appends a line. One `write` of a short line: a kill leaves it whole, or cut off at the end of the file."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+        """Appends a line. One `write` of a short line: a kill leaves it whole, or cut off at the end of the file.
+
+        Raises UsageError where the disk does not take it.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise UsageError(
+                f"{self.path} could not be written ({error.strerror}): mend that and go on with --resume"
+            ) from error
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines."""
@@ -61,7 +71,7 @@ class MetricsLog:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, never a part."""
+    """Writes a file so that a kill leaves the old one or the new one, never a part. Raises UsageError if it cannot."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -70,42 +80,67 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path} could not be written: {error}") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise UsageError(f"{path} could not be written: {error.strerror}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
     write_whole(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
 
-def prepare_output_dir(output_dir: Path, resume: bool, overwrite: bool) -> None:
-    """Makes the folder ready for a run.
+def read_json_object(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote to `path`; empty where there is no such file. Raises UsageError where it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): mend or delete it") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is not what a run writes there: delete it")
+    return content
 
-    Raises UsageError where it holds another run's results and neither resuming nor overwriting was asked for.
-    Overwriting deletes what runs write, and nothing else that may lie in the folder.
+
+def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
+    """Makes the folder; nothing is deleted yet.
+
+    Raises UsageError where it cannot be made or written, and where it holds another run's results and neither resuming
+    nor overwriting was asked for.
     """
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file; the output folder cannot be made there")
-    own = [path for path in output_dir.glob("*") if _is_written_by_runs(path)] if output_dir.is_dir() else []
-    if own and not (resume or overwrite):
+    own = sorted(path.name for path in written_by_runs(output_dir))
+    if own and not may_hold_a_run:
+        names = ", ".join(own[:4]) + (", ..." if len(own) > 4 else "")
         raise UsageError(
-            f"{output_dir} holds the results of an earlier run ({', '.join(sorted(p.name for p in own)[:4])}): "
+            f"{output_dir} holds the results of an earlier run ({names}): "
             "--resume goes on with it, --overwrite_output_dir deletes it, --output_dir NAME takes another folder"
         )
-    if overwrite:
-        for path in own:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"the output folder {output_dir} cannot be made: {error}") from error
+        raise UsageError(f"the output folder {output_dir} cannot be made: {error.strerror}") from error
+    if not os.access(output_dir, os.W_OK):
+        raise UsageError(f"the output folder {output_dir} cannot be written to")
 
 
-def _is_written_by_runs(path: Path) -> bool:
-    if path.is_dir():
-        return path.name.startswith((PREFIX, f".{PREFIX}"))
-    names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE)
-    return path.name in names or path.name.startswith("predictions-")
+def delete_earlier_run(output_dir: Path) -> None:
+    """Deletes what runs write, and nothing else that may lie in the folder. Raises UsageError where it cannot."""
+    try:
+        for path in written_by_runs(output_dir):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    except OSError as error:
+        raise UsageError(f"{error.filename} of the earlier run cannot be deleted: {error.strerror}") from error
+
+
+def written_by_runs(output_dir: Path) -> list[Path]:
+    """What of the folder's content was written by a run."""
+    files = re.compile(
+        "|".join([*map(re.escape, (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE)), "predictions-.*"])
+    )
+    folders = re.compile(rf"{CHECKPOINT_PREFIX}\d+|\.{CHECKPOINT_PREFIX}\d+\..*")
+    return [path for path in output_dir.glob("*") if (folders if path.is_dir() else files).fullmatch(path.name)]
 
 
 def selected_step(

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from training.command_line import Config, resolve
-from training.config import FineTuningConfig, UsageError, is_typed
+from training.config import FineTuningConfig, ModelConfig, TrainingConfig, UsageError, is_typed
+from training.results import (
+    CONFIG_FILE,
+    RESULTS_FILE,
+    SEEDS_FILE,
+    MetricsLog,
+    git_commit,
+    prepare_output_dir,
+    read_json_object,
+    selected_step,
+    sha256_of,
+    summary_of_seeds,
+    versions,
+    write_json,
+)
 
 # torch takes seconds to import: only what needs it does, so that --help and mistyped flags answer at once.
 
@@ -30,41 +46,81 @@ def run_script(
     After Ctrl-C the command that goes on is printed, and the exit code is 130.
     """
     name = Path(script).name
+    config = None
     try:
         config, given = resolve(config_class, argv, tasks, Path(script).resolve().parent / "config", about)
         overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
-        if config.seeds is None:
-            run(config, overwrite)
-        else:
-            run_all_seeds(config, lambda one: run(one, overwrite))
+        runs = one_for_each_seed(config)
+        if config.do_train:
+            for one in runs:  # the last seed's folder should not be refused after hours of the others
+                prepare_output_dir(one.run_dir, config.resume or overwrite)
+        results = [run(one, overwrite) for one in runs]
+        if config.seeds is not None and config.do_eval:
+            report_seeds(config, results)
     except (UsageError, *errors) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
-        command = [word for word in argv if word not in ("--resume", "--overwrite_output_dir")]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
         print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
-        print(f"  python3 {script} {shlex.join([*command, '--resume'])}", file=sys.stderr)
+        words = resuming(argv) if config is not None and config.do_train else argv
+        print(f"  python3 {shlex.join([script, *words])}", file=sys.stderr)
         return 130
     return 0
 
 
-def run_all_seeds(config: Config, run: Callable[[Config], dict[str, Any] | None]) -> None:
-    """Runs each seed into its own folder, `<output folder>/seed-<seed>`, and reports mean and standard deviation."""
-    from training.results import SEEDS_FILE, summary_of_seeds, write_json
+def resuming(argv: list[str]) -> list[str]:
+    """The flags that go on with the run that `argv` started."""
+    words: list[str] = []
+    dropping = False
+    for word in argv:
+        if word.partition("=")[0] in ("--resume", "--overwrite_output_dir"):
+            dropping = True
+        elif not (dropping and word.lower() in ("true", "false")):
+            words.append(word)
+            dropping = False
+    return [*words, "--resume"]
 
-    folder = config.run_dir.relative_to(config.ckpt_dir)
-    results = {}
-    for seed in config.seeds:
-        one = {"seed": seed, "seeds": None, "output_dir": f"{folder}/seed-{seed}"}
-        results[seed] = run(config.model_copy(update=one))
-    if not config.do_eval:
-        return
-    summary = summary_of_seeds(results)
+
+def one_for_each_seed(config: Config) -> list[Config]:
+    """The settings of each run: of one seed into its own folder, `<output folder>/seed-<seed>`, or as they are."""
+    if config.seeds is None:
+        return [config]
+    folder = config.output_dir or config.run_dir.name
+    settings = ({"seed": seed, "seeds": None, "output_dir": f"{folder}/seed-{seed}"} for seed in config.seeds)
+    return [config.model_copy(update=one) for one in settings]
+
+
+def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> None:
+    """Writes mean and standard deviation over the seeds, and says them on standard output."""
+    summary = summary_of_seeds(dict(zip(config.seeds, results, strict=True)))
     write_json(config.run_dir / SEEDS_FILE, summary)
-    print(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, results))}")
+    print(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")
     for name, values in summary["metrics"].items():
         spread = "" if values["std"] is None else f" ± {values['std']:.4f}"
         print(f"  {name:22}{values['mean']:.4f}{spread}")
+
+
+def refuse_checkpoints_of_another_run(config: FineTuningConfig, keys: Iterable[str]) -> None:
+    """Raises UsageError where the run's checkpoints were trained with other values of `keys` than those asked for.
+
+    keys: settings without which a score or a label would be another one, and nothing would tell.
+    """
+    trained = read_json_object(config.run_dir / CONFIG_FILE)
+    wrong = [key for key in keys if key in trained and trained[key] != getattr(config, key)]
+    if wrong:
+        were = ", ".join(f"{key} {trained[key]} (asked for now: {getattr(config, key)})" for key in wrong)
+        raise UsageError(f"the checkpoints in {config.run_dir} were trained with {were}: give the same settings")
+
+
+def as_trained(config: Config) -> Config:
+    """The settings with those of model and training replaced by the ones that the run in this folder was trained with.
+
+    `--do_eval` is given no learning rate, or another: the results should name the one that made the checkpoint.
+    """
+    trained = read_json_object(config.run_dir / CONFIG_FILE)
+    keys = {*ModelConfig.model_fields, *TrainingConfig.model_fields} - {"no_unpad", "do_train", "seeds"}
+    return config.model_copy(update={key: trained[key] for key in keys if key in trained})
 
 
 def score_checkpoints(
@@ -82,7 +138,6 @@ def score_checkpoints(
     Raises UsageError where there is no checkpoint, or none that can be selected.
     """
     from training.checkpoint import CheckpointFolder, step_of
-    from training.results import MetricsLog, selected_step
 
     log = MetricsLog(config.run_dir)
     checkpoints = {step_of(path): path for path in CheckpointFolder(config.run_dir).all()}
@@ -116,22 +171,29 @@ def selected_checkpoint(config: FineTuningConfig, main_metric: str, greater_is_b
 
     Raises UsageError where there is none.
     """
-    import json
-
     from training.checkpoint import CheckpointFolder, step_of
-    from training.results import RESULTS_FILE, MetricsLog, selected_step
 
     folder = CheckpointFolder(config.run_dir)
     checkpoints = {step_of(path): path for path in folder.all()}
     if not checkpoints:
         raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
-    results = config.run_dir / RESULTS_FILE
-    if results.is_file():
-        step = json.loads(results.read_text(encoding="utf-8"))["step"]
-        if step in checkpoints:
-            return checkpoints[step]
+    step = read_json_object(config.run_dir / RESULTS_FILE).get("step")
+    if step in checkpoints:
+        return checkpoints[step]
     evaluations = MetricsLog(config.run_dir).evaluations()
     return checkpoints[selected_step(evaluations, checkpoints, config.selection, main_metric, greater_is_better)]
+
+
+def write_to_standard_output(text: str) -> None:
+    """As UTF-8, like every file, whatever the terminal's locale. Raises UsageError where it is not taken."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    except BrokenPipeError:  # `... | head`: the reader has enough; Python would try once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(f"standard output could not be written: {error.strerror}") from error
 
 
 def write_results(
@@ -149,14 +211,12 @@ def write_results(
 
     training: figures of the training, None where this run trained nothing; those of an earlier run are then kept.
     """
-    import json
-
     from training.checkpoint import step_of
-    from training.results import RESULTS_FILE, git_commit, sha256_of, versions, write_json
 
     path = config.run_dir / RESULTS_FILE
-    if training is None and path.is_file():
-        training = json.loads(path.read_text(encoding="utf-8")).get("training")
+    if training is None:
+        training = read_json_object(path).get("training")
+        config = as_trained(config)
     results = {
         "task": config.task,
         "model": config.model_name,

@@ -1,0 +1,116 @@
+"""What the end-to-end tests share: a folder of sample data, and a user who types commands in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+# A run that learns nothing, but has everything a run has: three checkpoints, losses, evaluations, results.
+BRIEFLY = "--max_steps 6 --logging_steps 1 --eval_steps 2 --save_steps 2 --save_total_limit 9 --no_cuda".split()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left on the screen. seconds: from its start to its end."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def error(self) -> str:
+        """What it says is wrong, without its own name."""
+        name, _, message = self.err.rpartition("run_seq_cls.py: ")
+        assert name.count("run_seq_cls.py: ") == 0, f"more than one error:\n{self.err}"
+        return message.strip()
+
+
+@dataclass
+class User:
+    """Somebody at a keyboard in `folder`, which holds `sample_data`. Paths in commands are relative to it."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, script: str, *words: object) -> list[str]:
+        return [sys.executable, str(REPOSITORY / script), *map(str, words)]
+
+    def starts(self, *words: object, script: str = "run_seq_cls.py", **options) -> subprocess.Popen[str]:
+        """The command, running; its output has to be read."""
+        settings = {"cwd": self.folder, "env": self.environment, "encoding": "utf-8"} | options
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(self.command(script, *words), **(pipes | settings))
+
+    def types(self, *words: object, code: int = 0, stdin: str = "", **options) -> Finished:
+        """Runs the command to its end, which must be with that exit code and without a traceback."""
+        started = time.monotonic()
+        process = self.starts(*words, **options)
+        try:
+            out, err = process.communicate(stdin, timeout=300)
+        finally:
+            process.kill()
+        assert "Traceback" not in out + err, err
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return Finished(process.returncode, out, err, time.monotonic() - started)
+
+    def is_refused(self, *words: object, **options) -> str:
+        """Runs a command that cannot be carried out; returns the error message. Nothing may be on standard output."""
+        finished = self.types(*words, code=2, **options)
+        assert finished.out == "" and finished.error
+        return finished.error
+
+    def nsmc(self, output_dir: str, *words: object) -> list[object]:
+        """The words of a command on the sample of NSMC."""
+        return ["--task", "nsmc", "--config_file", "sample.json", "--output_dir", output_dir, *words]
+
+    def run_dir(self, output_dir: str) -> Path:
+        return self.folder / "ckpt" / output_dir
+
+    def results(self, output_dir: str) -> dict:
+        return json.loads((self.run_dir(output_dir) / "results.json").read_text(encoding="utf-8"))
+
+    def log(self, output_dir: str, event: str) -> list[dict]:
+        """The lines of one kind in `metrics.jsonl`."""
+        lines = (self.run_dir(output_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return [line for line in map(json.loads, lines) if line["event"] == event]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`, by its path in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def user(tmp_path_factory: pytest.TempPathFactory) -> User:
+    """A user with sample data and without network. One thread: two on a busy machine may take ten times as long."""
+    folder = tmp_path_factory.mktemp("user")
+    offline = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder / "huggingface")}
+    user = User(folder, os.environ | offline | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"})
+    user.types(script="scripts/make_sample_data.py")
+    return user
+
+
+@pytest.fixture(scope="session")
+def brief_run(user: User) -> str:
+    """The output folder of a finished run with checkpoints 2, 4 and 6. To change it, copy it."""
+    user.types(*user.nsmc("brief", *BRIEFLY))
+    return "brief"
+
+
+@pytest.fixture
+def copied_run(user: User, brief_run: str, request: pytest.FixtureRequest) -> str:
+    """The output folder of a copy of that run."""
+    name = re.sub(r"\W+", "-", request.node.name)
+    shutil.copytree(user.run_dir(brief_run), user.run_dir(name))
+    return name

@@ -1,0 +1,311 @@
+"""Token ids against those of transformers, and a cache that is never taken for what it is not."""
+
+import itertools
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertTokenizer, PreTrainedTokenizerFast
+
+from processors import features
+from processors.features import ROWS_IN_BATCH, SCHEMA, Features, SpecialTokens, build_features, longest_first
+from processors.task import DataError, Rows
+
+SYLLABLES = "가나다라마바사아자차"
+WORDS = [f"{a}{b}" for a, b in itertools.product(SYLLABLES, SYLLABLES)]
+
+
+def wordpiece() -> BertTokenizer:
+    """BERT: [CLS] a [SEP] b [SEP], types 0 and 1; syllables, some words, and `?` is unknown."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SYLLABLES, *(f"##{s}" for s in SYLLABLES), *WORDS[::3]]
+    return BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}, do_lower_case=False)
+
+
+def unigram(specials: dict[str, str], single: str, pair: str) -> PreTrainedTokenizerFast:
+    pieces = [*specials.values(), "▁", *SYLLABLES, *(f"▁{word}" for word in WORDS[::2])]
+    model = models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], list(specials).index("unk_token"))
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.add_special_tokens(list(specials.values()))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=pair, special_tokens=[(token, pieces.index(token)) for token in specials.values()]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
+
+
+def roberta() -> PreTrainedTokenizerFast:
+    """RoBERTa and XLM-R: <s> a </s></s> b </s>, all of type 0."""
+    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+    return unigram(names, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
+
+
+def kobert() -> PreTrainedTokenizerFast:
+    """KoBERT: [UNK] 0, [PAD] 1, [CLS] 2, [SEP] 3; types 0 and 1."""
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    return unigram(names, "[CLS] $A [SEP]", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1")
+
+
+TOKENIZERS = {"bert": wordpiece, "roberta": roberta, "kobert": kobert}
+SPECIAL_COUNT = {"bert": (2, 3), "roberta": (2, 4), "kobert": (2, 3)}
+
+
+def random_texts(count: int, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    words = [*WORDS, "?", "가나다라마바사", "[SEP]", "</s>", ""]
+    return [" ".join(rng.choices(words, k=rng.choice([0, 1, 2, 3, 5, 8, 13]))) for _ in range(count)]
+
+
+def content(built: Features) -> list[tuple[list[int], list[int]]]:
+    return [tuple(part.tolist() for part in built.row(index)) for index in range(len(built))]
+
+
+def rows_of(*texts: str) -> Rows:
+    return Rows(list(texts), None, None)
+
+
+@pytest.fixture(scope="module")
+def bert() -> BertTokenizer:
+    return wordpiece()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Rows
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("max_seq_len", [3, 8, 13, 64])
+def test_single_texts_are_those_of_transformers(name: str, max_seq_len: int, tmp_path: Path):
+    tokenizer, texts = TOKENIZERS[name](), random_texts(200, seed=max_seq_len)
+    built = build_features(Rows(texts, None, None), tokenizer, max_seq_len, tmp_path)
+    expected = tokenizer(texts, truncation=True, max_length=max_seq_len, return_token_type_ids=True)
+    assert content(built) == list(zip(expected["input_ids"], expected["token_type_ids"], strict=True))
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("max_seq_len", [6, 11, 12, 64])
+def test_pairs_are_those_of_transformers(name: str, max_seq_len: int, tmp_path: Path):
+    tokenizer, room = TOKENIZERS[name](), max_seq_len - SPECIAL_COUNT[name][1]
+    first, second = random_texts(200, seed=1), random_texts(200, seed=2)
+    built = content(build_features(Rows(first, second, None), tokenizer, max_seq_len, tmp_path))
+    tokens = [tokenizer(side, add_special_tokens=False)["input_ids"] for side in (first, second)]
+    compared = 0
+    for row, (a, b) in enumerate(zip(first, second, strict=True)):
+        both_cut = min(len(tokens[0][row]), len(tokens[1][row])) > room // 2
+        if both_cut and room % 2:  # the odd token is the first text's here, the longer one's there
+            assert len(built[row][0]) <= max_seq_len
+            continue
+        # As lists: a single empty second text would count as none at all.
+        expected = tokenizer([a], [b], truncation="longest_first", max_length=max_seq_len, return_token_type_ids=True)
+        assert built[row] == (expected["input_ids"][0], expected["token_type_ids"][0])
+        compared += 1
+    assert compared > 50
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("is_pair", [False, True])
+def test_special_tokens(name: str, is_pair: bool):
+    assert SpecialTokens.of(TOKENIZERS[name](), is_pair).count == SPECIAL_COUNT[name][is_pair]
+
+
+def one_by_one(first: int, second: int, room: int) -> tuple[int, int]:
+    while first + second > room:
+        if first > second:
+            first -= 1
+        else:
+            second -= 1
+    return first, second
+
+
+def test_longest_first_takes_one_token_after_the_other():
+    cases = list(itertools.product(range(21), repeat=3))
+    assert [longest_first(*case) for case in cases] == [one_by_one(*case) for case in cases]
+
+
+def test_rows_by_hand(bert: BertTokenizer, tmp_path: Path):
+    """가나 is a word of the vocabulary only if it is one of every third; its syllables are ids 5.. and ##15.."""
+    assert bert.convert_ids_to_tokens([5, 6, 15, 16]) == ["가", "나", "##가", "##나"]
+    rows = Rows(["나 가나 ?", "", "가 나 다 라"], ["나", "가", ""], None)
+    built = build_features(rows, bert, 6, tmp_path)
+    assert content(built) == [
+        ([2, 6, 5, 3, 6, 3], [0, 0, 0, 0, 1, 1]),  # 나 가 ##나 [UNK] | 나: two of five tokens do not fit into three
+        ([2, 3, 5, 3], [0, 0, 1, 1]),
+        ([2, 5, 6, 7, 3, 3], [0, 0, 0, 0, 0, 1]),
+    ]
+    assert (built.cut_rows, built.cut_tokens) == (2, 2 + 1)
+    assert built.unknown_share == 0
+    assert built.lengths.tolist() == [6, 4, 6]
+
+
+def test_unknown_tokens_are_counted(bert: BertTokenizer, tmp_path: Path):
+    built = build_features(rows_of("가 ? 나 ?", "? ?", "다"), bert, 5, tmp_path)
+    # [CLS] 가 ? 나 [SEP], the second ? cut off; [CLS] ? ? [SEP]; [CLS] 다 [SEP]
+    assert (built.unknown_share, built.cut_rows, built.cut_tokens) == (3 / 12, 1, 1)
+
+
+@pytest.mark.parametrize("is_pair, special", [(False, 2), (True, 3)])
+def test_max_seq_len_must_leave_room(bert: BertTokenizer, is_pair: bool, special: int, tmp_path: Path):
+    rows = Rows(["가"], ["나"] if is_pair else None, None)
+    with pytest.raises(DataError, match=f"^max_seq_len {special} leaves no room for text beside {special} special"):
+        build_features(rows, bert, special, tmp_path)
+    assert len(build_features(rows, bert, special + 1, tmp_path).row(0)[0]) == special + 1
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_padded(bert: BertTokenizer, tmp_path: Path):
+    built = build_features(Rows(["가", "나 다", ""], ["라", "마", "바"], None), bert, 16, tmp_path)
+    batch = built.padded(np.array([1, 0, 1]), pad_id=9)
+    assert {name: array.tolist() for name, array in batch.items()} == {
+        "input_ids": [[2, 6, 7, 3, 9, 3], [2, 5, 3, 8, 3, 9], [2, 6, 7, 3, 9, 3]],
+        "attention_mask": [[1] * 6, [1] * 5 + [0], [1] * 6],
+        "token_type_ids": [[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 1]],
+    }
+    assert all(array.dtype == np.int64 for array in batch.values())
+    fixed = built.padded(np.array([2]), pad_id=0, length=8)
+    assert fixed["input_ids"].tolist() == [[2, 3, 10, 3, 0, 0, 0, 0]]
+    assert fixed["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0, 0, 0]]
+
+
+def test_a_pair_of_100_000_characters(bert: BertTokenizer, tmp_path: Path):
+    start = time.perf_counter()
+    rows = Rows(["가나 " * 33_334, "가" * 100_000], ["다라 " * 33_334, "나"], None)
+    built = build_features(rows, bert, 512, tmp_path)
+    assert time.perf_counter() - start < 5
+    assert built.lengths.tolist() == [512, 3 + 1 + 1]  # a word of 100,000 characters is one [UNK]
+    assert built.cut_rows == 1
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Many rows, several processes
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_across_the_borders_of_batches_and_in_two_processes(bert: BertTokenizer, tmp_path: Path):
+    count = 2 * ROWS_IN_BATCH + 3
+    texts = [" ".join(SYLLABLES[int(digit)] for digit in str(number)) for number in range(count)]
+    built = build_features(Rows(texts, texts, None), bert, 16, tmp_path / "one")
+
+    def ids(number: int) -> list[int]:
+        digits = [5 + int(digit) for digit in str(number)]
+        return [2, *digits, 3, *digits, 3]
+
+    assert len(built) == count
+    assert [built.row(number)[0].tolist() for number in range(count)] == [ids(number) for number in range(count)]
+    assert built.lengths.tolist() == [3 + 2 * len(str(number)) for number in range(count)]
+    border = np.array([ROWS_IN_BATCH, 0, 2 * ROWS_IN_BATCH + 2, ROWS_IN_BATCH - 1])
+    batch = built.padded(border, pad_id=0)
+    assert [row[row > 0].tolist() for row in batch["input_ids"]] == [ids(number) for number in border]
+
+    spread = build_features(Rows(texts, texts, None), bert, 16, tmp_path / "two", threads=2)
+    assert spread.path.read_bytes() == built.path.read_bytes()
+    assert spread.path.name == built.path.name
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The cache
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_content_is_found_again(bert: BertTokenizer, tmp_path: Path, monkeypatch):
+    first = build_features(Rows(["가 나"], ["다"], [1]), bert, 8, tmp_path)
+    assert not first.was_cached
+    monkeypatch.setattr(features, "_encoded_batches", None)  # nothing is tokenized any more
+    again = build_features(Rows(["가 나"], ["다"], [0]), wordpiece(), 8, tmp_path)  # labels are not in it
+    assert again.was_cached and again.path == first.path
+    assert content(again) == content(first)
+
+
+def test_other_content_is_another_file(bert: BertTokenizer, tmp_path: Path):
+    lower, other = wordpiece(), wordpiece()
+    lower.backend_tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    other.add_tokens(["하"])
+    built = [
+        build_features(Rows(["가", "나"], None, None), bert, 8, tmp_path),
+        build_features(Rows(["가", "나 "], None, None), bert, 8, tmp_path),
+        build_features(Rows(["나", "가"], None, None), bert, 8, tmp_path),
+        build_features(Rows(["가나"], None, None), bert, 8, tmp_path),
+        build_features(Rows(["가"], ["나"], None), bert, 8, tmp_path),
+        build_features(Rows(["가", "나"], None, None), bert, 9, tmp_path),
+        build_features(Rows(["가", "나"], None, None), kobert(), 8, tmp_path),
+        build_features(Rows(["가", "나"], None, None), lower, 8, tmp_path),
+        build_features(Rows(["가", "나"], None, None), other, 8, tmp_path),
+    ]
+    assert not any(one.was_cached for one in built)
+    assert len({one.path for one in built}) == len(built)
+
+
+def test_truncating_with_the_tokenizer_elsewhere_does_not_cut_rows(bert: BertTokenizer, tmp_path: Path):
+    tokenizer = wordpiece()
+    tokenizer(["가 나 다"], truncation=True, max_length=3, padding="max_length")  # leaves settings in the Rust object
+    built = build_features(rows_of("가 나 다"), tokenizer, 8, tmp_path)
+    assert content(built)[0][0] == [2, 5, 6, 7, 3]
+
+
+def test_what_was_interrupted_is_not_taken(bert: BertTokenizer, tmp_path: Path, monkeypatch):
+    rows = Rows([SYLLABLES[number % 10] for number in range(ROWS_IN_BATCH + 1)], None, None)
+    whole = features._encoded_batches
+
+    def interrupted(*arguments):
+        yield next(whole(*arguments))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(features, "_encoded_batches", interrupted)
+        build_features(rows, bert, 8, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    built = build_features(rows, bert, 8, tmp_path)
+    # What a kill leaves behind, of this process's number or another's.
+    half = built.path.read_bytes()[: built.path.stat().st_size // 2]
+    built.path.unlink()
+    for process in ("1", str(features.os.getpid())):
+        (tmp_path / f".{built.path.name}.{process}").write_bytes(half)
+    again = build_features(rows, bert, 8, tmp_path)
+    assert not again.was_cached and len(again) == ROWS_IN_BATCH + 1
+    assert again.row(ROWS_IN_BATCH)[0].tolist() == [2, 5 + ROWS_IN_BATCH % 10, 3]
+
+
+def arrow(schema: pa.Schema, **columns: list) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
+ONE_ROW = {"input_ids": [[2, 3]], "token_type_ids": [[0, 0]], "unknown_tokens": [0], "cut_tokens": [0]}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: b"\0" * len(data),
+        lambda data: data[:-300] + b"\xff" * 200 + data[-100:],
+        lambda data: random.Random(0).randbytes(len(data)),
+        lambda data: arrow(SCHEMA, **ONE_ROW),  # of fewer rows
+        lambda data: arrow(pa.schema({"x": pa.int32()}), x=[1, 2, 3]),
+    ],
+    ids=["empty", "a byte short", "half", "zeros", "overwritten", "random", "fewer rows", "another table"],
+)
+def test_a_damaged_file_is_made_anew(damage, bert: BertTokenizer, tmp_path: Path):
+    rows = rows_of("가 나", "다", "")
+    built = build_features(rows, bert, 8, tmp_path)
+    whole = built.path.read_bytes()
+    built.path.unlink()  # the map of `built` must not see the damage
+    built.path.write_bytes(damage(whole))
+    again = build_features(rows, bert, 8, tmp_path)
+    assert not again.was_cached
+    assert content(again) == [([2, 5, 6, 3], [0] * 4), ([2, 7, 3], [0] * 3), ([2, 3], [0] * 2)]
+    assert again.path.read_bytes() == whole
+    assert build_features(rows, bert, 8, tmp_path).was_cached
+
+
+def test_a_cache_folder_that_cannot_be(bert: BertTokenizer, tmp_path: Path):
+    (tmp_path / "cache").touch()
+    with pytest.raises(DataError, match=r"could not be written: .*--cache_dir takes another folder$"):
+        build_features(rows_of("가"), bert, 8, tmp_path / "cache")

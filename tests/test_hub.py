@@ -1,0 +1,256 @@
+"""Where a model is looked for: a folder, the hub (here a small server), the cache; and that nothing waits long."""
+
+import json
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from models import MODELS, ModelError, find_model, hub
+from models.hub import files_to_fetch
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REPOSITORY = "someone/some-model"
+FILES = {
+    "config.json": "{}",
+    "vocab.txt": "[PAD]\n",
+    "model.safetensors": "weights",
+    "pytorch_model.bin": "the same weights",
+    "tf_model.h5": "the same weights",
+    "README.md": "words",
+}
+WANTED = {"config.json", "vocab.txt", "model.safetensors"}
+
+
+class Hub(ThreadingHTTPServer):
+    """Answers as the hub does for `someone/some-model`; `answer` is a status to give instead, or "hang"."""
+
+    daemon_threads = True
+    answer: int | str = 200
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def close(self) -> None:
+        self.over.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def log_message(self, *arguments) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        self.server.asked.append(path)
+        if self.server.answer == "hang":
+            self.server.over.wait(30)
+        elif self.server.answer != 200:
+            missing = {"X-Error-Code": "RepoNotFound"} if self.server.answer in (401, 404) else {}
+            self.send({"error": "no"}, status=self.server.answer, **missing)
+        elif path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/main"):
+            siblings = [{"rfilename": name} for name in FILES]
+            self.send({"_id": "1", "id": REPOSITORY, "sha": COMMIT, "siblings": siblings})
+        elif path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":
+            sizes = {name: len(text) for name, text in FILES.items()}
+            self.send([{"type": "file", "oid": name, "size": size, "path": name} for name, size in sizes.items()])
+        elif path.startswith(f"/{REPOSITORY}/resolve/"):
+            self.send(FILES[path.rpartition("/")[2]], ETag=f'"{path.rpartition("/")[2]}"')
+        else:
+            self.send({"error": "no"}, status=404)
+
+    def send(self, content: object, status: int = 200, **headers: str) -> None:
+        body = (content if isinstance(content, str) else json.dumps(content)).encode()
+        self.send_response(status)
+        for name, value in {**headers, "X-Repo-Commit": COMMIT, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch):
+    server = Hub()
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "ANSWER_WITHIN_SECONDS", 0.5)
+    monkeypatch.chdir(tmp_path)
+    yield server
+    server.close()
+
+
+def error_of(model_type: str | None, name: str | None) -> str:
+    start = time.perf_counter()
+    with pytest.raises(ModelError) as error:
+        find_model(model_type, name)
+    assert time.perf_counter() - start < 5
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Known models and folders
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_known_models():
+    koelectra = [f"koelectra-{size}{version}" for version in ("", "-v2", "-v3") for size in ("base", "small")]
+    others = ["kobert", "distilkobert", "hanbert", "xlm-roberta", "klue-roberta-base", "kobigbird-bert-base"]
+    assert set(MODELS) == {*koelectra, *others} and len(MODELS) == 12
+    tokenizers = {name: model.tokenizer for name, model in MODELS.items() if model.tokenizer != "auto"}
+    assert tokenizers == {"kobert": "kobert", "distilkobert": "kobert", "hanbert": "hanbert"}
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path, server: Hub):
+    folder = tmp_path / "someone" / "some-model"
+    folder.mkdir(parents=True)
+    assert error_of(None, REPOSITORY) == f"{REPOSITORY}: the folder holds no config.json, so it is no model's"
+    (folder / "config.json").write_text("{}")
+    assert find_model(None, REPOSITORY) == Path(REPOSITORY)  # also where the hub has that name
+    assert find_model("kobert", str(folder)) == folder  # the type then says which tokenizer
+    assert error_of(None, str(folder / "config.json")).startswith(f"{folder / 'config.json'} is a file; a model is a")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "name, near", [("koelectra-base-v4", "'koelectra-base-v3'"), ("klue-roberta", "'klue-roberta-base'"), ("gpt", None)]
+)
+def test_unknown_types(name: str, near: str | None):
+    hint = f"; did you mean {near}?" if near else ""
+    message = error_of(name, None)
+    assert message.startswith(f"unknown model_type {name!r}{hint}; known: kobert, distilkobert, ")
+    assert "--model_name_or_path" in message
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./folder", "a/b/c", "하나/둘", "two words"])
+def test_names_that_can_only_be_folders(name: str, server: Hub):
+    absolute = Path(name).absolute()
+    assert error_of(None, name) == (
+        f"{name!r} is neither a local folder ({absolute} does not exist) nor a valid hub id (owner/name): "
+        "give the path of a folder with --model_name_or_path"
+    )
+    assert server.asked == []
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The hub
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_fetched_once_and_found_without_network_later(server: Hub):
+    folder = find_model(None, REPOSITORY)
+    assert {path.name for path in folder.iterdir()} == WANTED
+    assert (folder / "model.safetensors").read_text() == "weights"
+    assert not any("tf_model" in path or "README" in path for path in server.asked)
+    for trouble in ("hang", 500, 503, 429):
+        server.answer = trouble
+        start = time.perf_counter()
+        assert find_model(None, REPOSITORY) == folder
+        assert time.perf_counter() - start < 5
+    server.close()
+    assert find_model(None, REPOSITORY) == folder
+    (folder / "model.safetensors").unlink()  # a download that broke off
+    assert "and not in the cache" in error_of(None, REPOSITORY)
+
+
+def test_offline_by_setting(server: Hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "and not in the cache: connect to the network, or fetch it elsewhere" in error_of(None, REPOSITORY)
+    assert server.asked == []
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    folder = find_model(None, REPOSITORY)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert find_model(None, REPOSITORY) == folder
+
+
+@pytest.mark.parametrize("answer", ["hang", 500, 503])
+def test_a_hub_out_of_reach(answer: int | str, server: Hub, tmp_path: Path):
+    server.answer = answer
+    message = error_of(None, REPOSITORY)
+    assert message.startswith(
+        f"{REPOSITORY!r} is neither a local folder ({tmp_path / REPOSITORY} does not exist) nor reachable on the hub ("
+    )
+    assert message.endswith(
+        "and not in the cache: connect to the network, or fetch it elsewhere with "
+        f"`hf download {REPOSITORY} --local-dir DIR` and give the path of a folder with --model_name_or_path"
+    )
+
+
+@pytest.mark.parametrize("answer", [404, 401])
+def test_a_model_that_the_hub_does_not_have(answer: int, server: Hub, tmp_path: Path):
+    server.answer = answer
+    assert error_of(None, REPOSITORY) == (
+        f"{REPOSITORY!r} is neither a local folder ({tmp_path / REPOSITORY} does not exist) nor a model on the hub, "
+        "or it needs a login: give the path of a folder with --model_name_or_path"
+    )
+    # HanBERT is on no hub: its authors' page says where.
+    assert error_of("hanbert", None).endswith("(its authors' page: https://github.com/monologg/HanBert-Transformers)")
+
+
+def test_a_download_that_breaks_off(server: Hub, monkeypatch):
+    def breaks_off(*arguments, **options):
+        if options.get("local_files_only"):
+            return whole(*arguments, **options)
+        raise ConnectionResetError("reset by peer")
+
+    whole = huggingface_hub.snapshot_download
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", breaks_off)
+    assert "nor reachable on the hub (reset by peer), and not in the cache" in error_of(None, REPOSITORY)
+
+
+def test_a_cache_filled_by_others(server: Hub, tmp_path: Path):
+    """As transformers leaves it: snapshots, and no list of what the repository holds."""
+    server.answer = 500
+    cache = tmp_path / "cache" / "models--someone--some-model"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text(COMMIT)
+    folder = cache / "snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert "and not in the cache" in error_of(None, REPOSITORY)
+    (folder / "pytorch_model.bin").touch()
+    assert find_model(None, REPOSITORY) == folder
+    shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize(
+    "files, weights",
+    [
+        (["config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5"], ["model.safetensors"]),
+        (["pytorch_model.bin", "flax_model.msgpack", "onnx/model.safetensors"], ["pytorch_model.bin"]),
+        (
+            ["model-1-of-2.safetensors", "model-2-of-2.safetensors", "x.bin"],
+            ["model-1-of-2.safetensors", "model-2-of-2.safetensors"],
+        ),
+        (
+            ["pytorch_model-1-of-2.bin", "pytorch_model-2-of-2.bin"],
+            ["pytorch_model-1-of-2.bin", "pytorch_model-2-of-2.bin"],
+        ),
+        (["tf_model.h5", "training_args.bin"], []),
+    ],
+)
+def test_weights_are_fetched_in_one_format(files: list[str], weights: list[str]):
+    assert files_to_fetch(files) == ["*.json", "*.txt", "*.model", *weights]
