@@ -34,8 +34,8 @@ from processors.task import DataError, Rows, Task
 from training.command_line import nearest
 from training.config import FineTuningConfig, UsageError
 from training.script import (
+    check_checkpoints,
     in_words,
-    refuse_checkpoints_of_another_run,
     run_script,
     score_checkpoints,
     selected_checkpoint,
@@ -71,7 +71,7 @@ def run(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any]
     rows = read(config)
     texts = read_texts(config) if config.do_predict else None
     if not config.do_train:
-        refuse_checkpoints_of_another_run(config, settings_that_checkpoints_share(config))
+        check_checkpoints(config, settings_that_checkpoints_share(config))
     folder = find_model(config.model_type, config.model_name_or_path) if config.do_train else None
 
     from training.runtime import Runtime, quiet_libraries

@@ -333,10 +333,9 @@ def test_an_output_folder_that_cannot_be_is_refused_at_once(user):
 def test_a_run_is_only_resumed_as_it_was(user, copied_run, spoil):
     before = snapshot(user.run_dir(copied_run))
     command = user.nsmc(copied_run, *BRIEFLY, "--resume")
-    message = user.is_refused(*command, "--learning_rate", "1e-5", "--train_batch_size", "16")
-    assert "learning_rate was 0.0005, is now 1e-05" in message and "train_batch_size was 32, is now 16" in message
     data = spoil(TRAIN_FILES["nsmc"], lambda content: content.replace(b"\t0\n", b"\t1\n", 1))
-    assert "training rows" in user.is_refused(*command, "--data_dir", data)
+    message = user.is_refused(*command, "--learning_rate", "1e-5", "--data_dir", data)
+    assert "learning_rate was 0.0005, is now 1e-05" in message and "training rows" in message
     assert snapshot(user.run_dir(copied_run)) == before
 
 
@@ -350,7 +349,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize(
-    "case", [case if case == "results" else pytest.param(case, marks=pytest.mark.slow) for case in DAMAGED]
+    "case", [pytest.param(case, marks=[pytest.mark.slow] * case.endswith(("weights", "state"))) for case in DAMAGED]
 )
 def test_a_damaged_file_of_a_run_is_named_and_nothing_else_is_lost(user, copied_run, case):
     file, more, expected = DAMAGED[case]
@@ -372,6 +371,7 @@ def test_a_run_without_its_training_state_is_not_started_anew_by_resume(user, co
     assert snapshot(user.run_dir(copied_run)) == before
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_checkpoint_before(user):
     every = ["--logging_steps", "5", "--save_steps", "5", "--eval_steps", "0", "--precision", "fp32"]
     finished = user.types(*user.nsmc("nan", *every, "--learning_rate", "1e6", "--max_grad_norm", "0"), code=2)
@@ -400,7 +400,7 @@ def test_a_disk_that_is_full_while_saving_leaves_the_checkpoint_before(user):
     assert process.returncode == 2 and "Traceback" not in err
     kept = max(user.run_dir("full").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     assert "could not be saved" in err and f"ckpt/full/{kept.name} is whole" in err and "--resume" in err
-    assert list(user.run_dir("full").glob(".*")) == [] and loads(kept)
+    assert list(user.run_dir("full").glob(".*")) == []
     assert f"resumed from ckpt/full/{kept.name}" in user.types(*user.nsmc("full", *STEADILY, "--resume")).err
     assert [line["step"] for line in user.log("full", "train")] == list(range(10, 81, 10))
 
@@ -408,7 +408,7 @@ def test_a_disk_that_is_full_while_saving_leaves_the_checkpoint_before(user):
 @pytest.mark.slow
 @pytest.mark.parametrize("megabytes", [10, 12, 16])
 def test_a_disk_that_is_really_full(user, megabytes):
-    """A checkpoint takes 10.2 MB, 3.5 of them the weights: the state of the first, the weights or the state of the second."""
+    """Of a checkpoint's 10.2 MB, 3.5 are the weights: there is no room for a first, its successor, its last file."""
     disk = user.folder / f"disk-{megabytes}"
     disk.mkdir()
     mount = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", disk], capture_output=True)

@@ -269,7 +269,8 @@ def test_each_seed_has_its_folder_and_their_mean_is_reported(user):
     assert snapshot(user.run_dir("seeds")) == before  # seed 1 was not trained for hours first
 
 
-@pytest.mark.parametrize("pooling", ["mean", pytest.param("max", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_a_pooled_head_is_trained_read_back_and_used(user, pooling):
     words = ["--pooling", pooling, "--do_train", "--do_eval", "--do_predict", "--input_file", "sample_data/texts.txt"]
     user.types(*user.nsmc(pooling, *BRIEFLY, *words))

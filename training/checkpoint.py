@@ -58,9 +58,10 @@ class CheckpointFolder:
         try:
             temporary.mkdir(parents=True)
             write_model(temporary)
-            torch.save(state, temporary / STATE_FILE)
-            for file in temporary.rglob("*"):
-                _flush(file)
+            with (temporary / STATE_FILE).open("wb") as file:  # given a path, torch would not say why it failed
+                torch.save(state, file)
+            for path in temporary.rglob("*"):
+                _flush(path)
             if target.exists():  # the same step once more, by a resumed run
                 _remove(target)
             temporary.rename(target)
@@ -69,7 +70,8 @@ class CheckpointFolder:
             shutil.rmtree(temporary, ignore_errors=True)
             last = self.newest_with_state()
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
-            raise UsageError(f"{target} could not be saved ({_one_line(error)}); {kept}") from error
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise UsageError(f"{target} could not be saved ({_one_line(reason)}); {kept}") from error
         if not self.save_optimizer:
             for older in self.all():
                 if older != target:
@@ -116,7 +118,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix(PREFIX))
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from training.command_line import Config, resolve
 from training.config import FineTuningConfig, ModelConfig, TrainingConfig, UsageError, is_typed
 from training.results import (
+    CHECKPOINT_PREFIX,
     CONFIG_FILE,
     RESULTS_FILE,
     SEEDS_FILE,
@@ -25,6 +26,7 @@ from training.results import (
     summary_of_seeds,
     versions,
     write_json,
+    written_by_runs,
 )
 
 # torch takes seconds to import: only what needs it does, so that --help and mistyped flags answer at once.
@@ -101,11 +103,15 @@ def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> Non
         print(f"  {name:22}{values['mean']:.4f}{spread}")
 
 
-def refuse_checkpoints_of_another_run(config: FineTuningConfig, keys: Iterable[str]) -> None:
-    """Raises UsageError where the run's checkpoints were trained with other values of `keys` than those asked for.
+def check_checkpoints(config: FineTuningConfig, keys: Iterable[str]) -> None:
+    """What can be known of the run in this folder before it is scored or used, without loading anything.
 
     keys: settings without which a score or a label would be another one, and nothing would tell.
+    Raises UsageError where there is no checkpoint, where its files are damaged, or where `keys` were others in training.
     """
+    if not any(path.name.startswith(CHECKPOINT_PREFIX) for path in written_by_runs(config.run_dir)):
+        raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
+    read_json_object(config.run_dir / RESULTS_FILE)
     trained = read_json_object(config.run_dir / CONFIG_FILE)
     wrong = [key for key in keys if key in trained and trained[key] != getattr(config, key)]
     if wrong:
@@ -135,14 +141,12 @@ def score_checkpoints(
     score: metrics and outputs of one checkpoint. just_trained: test scores that this very run has logged are taken
     over; otherwise the data may have changed since.
     Returns the selected checkpoint, its metrics and outputs, and all evaluations of the run.
-    Raises UsageError where there is no checkpoint, or none that can be selected.
+    Raises UsageError where there is no checkpoint that can be selected.
     """
     from training.checkpoint import CheckpointFolder, step_of
 
     log = MetricsLog(config.run_dir)
     checkpoints = {step_of(path): path for path in CheckpointFolder(config.run_dir).all()}
-    if not checkpoints:
-        raise UsageError(f"{config.run_dir} holds no checkpoint to evaluate: train first")
     evaluations = [e for e in log.evaluations() if e["split"] != "test" or just_trained]
     scored: dict[int, tuple[dict[str, float], Any]] = {}
 
@@ -175,8 +179,6 @@ def selected_checkpoint(config: FineTuningConfig, main_metric: str, greater_is_b
 
     folder = CheckpointFolder(config.run_dir)
     checkpoints = {step_of(path): path for path in folder.all()}
-    if not checkpoints:
-        raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
     step = read_json_object(config.run_dir / RESULTS_FILE).get("step")
     if step in checkpoints:
         return checkpoints[step]
