@@ -107,7 +107,7 @@ def check_checkpoints(config: FineTuningConfig, keys: Iterable[str]) -> None:
     """What can be known of the run in this folder before it is scored or used, without loading anything.
 
     keys: settings without which a score or a label would be another one, and nothing would tell.
-    Raises UsageError where there is no checkpoint, where its files are damaged, or where `keys` were others in training.
+    Raises UsageError where there is no checkpoint, a damaged file, or a key that was another in training.
     """
     if not any(path.name.startswith(CHECKPOINT_PREFIX) for path in written_by_runs(config.run_dir)):
         raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
