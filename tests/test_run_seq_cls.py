@@ -25,7 +25,11 @@ CHANCE = {
     "nsmc": 0.5, "kornli": 1 / 3, "korsts": 0.0, "paws": 0.5, "question-pair": 0.5, "hate-speech": 1 / 3,
     "fake-news": 0.5, "modu-sentiment": 1 / 5,
 }  # fmt: skip
-FAST = {"nsmc": ["--precision", "fp32"], "kornli": ["--save_optimizer"], "korsts": ["--precision", "bf16"]}
+FAST = {
+    "nsmc": ["--precision", "fp32", "--weight_decay", "0.01"],
+    "kornli": ["--save_optimizer"],
+    "korsts": ["--precision", "bf16"],
+}
 RESULTS_KEYS = set(
     "task model model_name_or_path seed split main_metric metrics selection checkpoint step at_chance evaluations "
     "training hardware versions data git_commit config".split()
@@ -86,6 +90,15 @@ def test_a_task_is_learned_and_its_score_can_be_computed_from_its_predictions(tr
         shares = {key[2:-1]: float(value) for key, value in row.items() if key.startswith("p(")}
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
         assert shares[row["prediction"]] == max(shares.values())
+
+
+@pytest.mark.slow
+def test_rows_held_out_by_one_seed_are_not_scored_with_a_run_of_another(trained, user):
+    trained("modu-sentiment")
+    words = ["--task", "modu-sentiment", "--config_file", "sample.json", "--output_dir", "modu-sentiment", "--do_eval"]
+    message = user.is_refused(*words, "--seed", 7)
+    assert "seed 42" in message and "7" in message
+    assert user.results("modu-sentiment")["seed"] == 42
 
 
 def rank_correlation(a: list[float], b: list[float]) -> float:
@@ -161,12 +174,14 @@ def test_evaluating_again_gives_the_same_score_and_keeps_what_is_known_of_the_tr
     assert f"accuracy {before['metrics']['accuracy']:.4f}" in finished.out
     for key in ("metrics", "checkpoint", "step", "training", "data", "at_chance"):
         assert after[key] == before[key], key
+    assert after["config"]["weight_decay"] == 0.01  # of the training, though this command did not say so
 
 
 def test_texts_from_standard_input_are_labelled_on_standard_output(trained, user):
     trained("nsmc")
     texts = (user.folder / "sample_data" / "texts.txt").read_text(encoding="utf-8")
-    finished = user.types(*user.nsmc("nsmc", "--do_predict", "--input_file", "-"), stdin=texts)
+    environment = user.environment | {"PYTHONIOENCODING": "ascii"}  # Korean comes out of any terminal
+    finished = user.types(*user.nsmc("nsmc", "--do_predict", "--input_file", "-"), stdin=texts, env=environment)
     rows = table(finished.out)
     assert [row["text1"] for row in rows] == texts.splitlines()
     assert {row["prediction"] for row in rows} == {"0", "1"} and list(rows[0]) == [

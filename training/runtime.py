@@ -125,7 +125,8 @@ class Runtime:
     def describe(self) -> str:
         """`bf16 on AMD EPYC (2 threads)`."""
         facts = self.hardware()
-        threads = f" ({facts['threads']} threads)" if "threads" in facts else ""
+        count = facts.get("threads", 0)
+        threads = f" ({count} thread{'s' * (count > 1)})" if count else ""
         return f"{self.precision} on {facts['name']}{threads}"
 
 
