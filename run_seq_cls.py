@@ -26,16 +26,15 @@ from models import (
     find_model,
     longest_input,
     takes_token_types,
+    unknown_model,
 )
 from processors import TASKS
 from processors.features import Features, build_features
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS, prediction_table, read_splits, read_unlabelled
 from processors.task import DataError, Rows, Task
-from training.command_line import nearest
 from training.config import FineTuningConfig, UsageError
 from training.script import (
     check_checkpoints,
-    in_words,
     run_script,
     score_checkpoints,
     selected_checkpoint,
@@ -58,11 +57,7 @@ class SequenceClassificationConfig(FineTuningConfig):
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if self.model_type is not None and self.model_type not in MODELS:
-            close = nearest(self.model_type, MODELS)
-            yield (
-                f"unknown model_type {self.model_type!r}{close}; known: {', '.join(MODELS)}; "
-                "for any other model leave model_type out and set model_name_or_path to its hub id or folder"
-            )
+            yield unknown_model(self.model_type)
 
 
 def run(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any] | None:
@@ -71,32 +66,30 @@ def run(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any]
     rows = read(config)
     texts = read_texts(config) if config.do_predict else None
     if not config.do_train:
-        check_checkpoints(config, settings_that_checkpoints_share(config))
+        check_checkpoints(config, settings_that_checkpoints_share(config), held_out_from(config))
     folder = find_model(config.model_type, config.model_name_or_path) if config.do_train else None
 
     from training.runtime import Runtime, quiet_libraries
 
     runtime = Runtime(config.no_cuda, config.precision)
     quiet_libraries()
-    training = results = None
+    results = None
     if config.do_train:
-        training = train(config, runtime, folder, rows, overwrite)
+        train(config, runtime, folder, rows, overwrite)
     if config.do_eval:
-        results = score(config, runtime, rows["test"], training)
+        results = score(config, runtime, rows["test"])
     if config.do_predict:
         predict(config, runtime, texts)
     return results
 
 
-def train(
-    config: SequenceClassificationConfig, runtime, folder: Path, rows: dict[str, Rows], overwrite: bool
-) -> dict[str, Any]:
-    """Fine-tunes the model in `folder`; returns the figures of the training."""
+def train(config: SequenceClassificationConfig, runtime, folder: Path, rows: dict[str, Rows], overwrite: bool) -> None:
+    """Fine-tunes the model in `folder`."""
     import torch
 
     from training.checkpoint import CheckpointFolder
     from training.loop import Job, Plan, fit
-    from training.results import MetricsLog, delete_earlier_run
+    from training.results import MetricsLog, delete_earlier_run, sha256_of
 
     task = TASKS[config.task]
     tokenizer = build_tokenizer(config.model_type, folder)
@@ -137,15 +130,18 @@ def train(
         checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
         log=MetricsLog(config.run_dir),
         write_model=write_model,
-        identity=config.identity(runtime.precision) | {"training rows": splits["train"].content},
+        identity=config.identity(runtime.precision)
+        | {"training rows": splits["train"].content}
+        | ({f"{config.training_split} rows": evaluation_split.content} if evaluation_split else {}),
+        data={str(path): sha256_of(path) for name in rows for path in data_files(config)[name]},
         evaluate=evaluate_now if evaluation_split else None,
         main_metric=task.main_metric,
         greater_is_better=task.greater_is_better,
     )
-    return fit(job).figures(plan) | {"peak_memory_bytes": runtime.peak_memory_bytes()}
+    fit(job)
 
 
-def score(config: SequenceClassificationConfig, runtime, rows: Rows, training: dict[str, Any] | None) -> dict[str, Any]:
+def score(config: SequenceClassificationConfig, runtime, rows: Rows) -> dict[str, Any]:
     """Scores the run's checkpoints on the test split; writes results and the selected checkpoint's predictions."""
     from training.metrics import at_chance
     from training.results import write_whole
@@ -154,17 +150,15 @@ def score(config: SequenceClassificationConfig, runtime, rows: Rows, training: d
 
     def score_checkpoint(checkpoint: Path) -> tuple[dict[str, float], np.ndarray]:
         classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
-        metrics, outputs = classifier.score(classifier.prepare("test", rows))
-        runtime.say(f"{checkpoint.name}  test  {in_words(metrics)}")
-        return metrics, outputs
+        return classifier.score(classifier.prepare("test", rows))
 
     checkpoint, metrics, outputs, evaluations = score_checkpoints(
-        config, score_checkpoint, task.main_metric, task.greater_is_better, just_trained=training is not None
+        config, runtime, score_checkpoint, task.main_metric, task.greater_is_better, config.do_train
     )
-    write_whole(config.run_dir / TEST_PREDICTIONS, prediction_table(task, rows, outputs))
+    write_whole(config.run_dir / TEST_PREDICTIONS, prediction_table(task, rows, outputs, ".9g"))
     chance = at_chance(np.array(rows.labels), outputs, task.is_regression)
-    files = [path for paths in data_files(config).values() for path in paths if path.is_file()]
-    return write_results(config, runtime, checkpoint, metrics, evaluations, task.main_metric, chance, files, training)
+    files = data_files(config)["test"] or data_files(config)["train"]
+    return write_results(config, runtime, checkpoint, metrics, evaluations, task.main_metric, chance, files)
 
 
 def predict(config: SequenceClassificationConfig, runtime, rows: Rows) -> None:
@@ -174,12 +168,12 @@ def predict(config: SequenceClassificationConfig, runtime, rows: Rows) -> None:
     task = TASKS[config.task]
     checkpoint = selected_checkpoint(config, task.main_metric, task.greater_is_better)
     classifier = Classifier.of_checkpoint(config, runtime, checkpoint)
-    table = prediction_table(task, rows, classifier.outputs(classifier.prepare("predict", rows)))
+    outputs = classifier.outputs(classifier.prepare("predict", rows))
     target = predictions_path(config)
     if target is None:
-        write_to_standard_output(table)
+        write_to_standard_output(prediction_table(task, rows, outputs))
         return
-    write_whole(target, table)
+    write_whole(target, prediction_table(task, rows, outputs, ".9g"))
     runtime.say(f"{len(rows)} predictions of {checkpoint.name} written to {target}")
 
 
@@ -191,6 +185,8 @@ def read_texts(config: SequenceClassificationConfig) -> Rows:
     if target is not None and target == config.run_dir / TEST_PREDICTIONS:
         raise UsageError(f"{target} holds the predictions on the test split: name another file with --output_file")
     source = None if config.input_file == "-" else Path(config.input_file)
+    if source is not None and target is not None and target.resolve() == source.resolve():
+        raise UsageError(f"output_file {target} is the input_file: its texts would be lost")
     return read_unlabelled(TASKS[config.task], source, config.encoding)
 
 
@@ -202,9 +198,16 @@ def predictions_path(config: SequenceClassificationConfig) -> Path | None:
 
 
 def settings_that_checkpoints_share(config: SequenceClassificationConfig) -> list[str]:
-    """What must be as it was in training: where test rows are drawn from the training file, the seed says which."""
-    keys = ["task", "model_type", "pooling"]
-    return keys if data_files(config)["test"] else [*keys, "seed", "train_file"]
+    """What must be as it was in training: where test rows may be drawn from the training file, also what says which."""
+    keys = ["task", "model_type", "pooling", "max_seq_len"]
+    drawn = ["seed", "train_file", "test_file", "encoding", "skip_bad_rows"]
+    return [*keys, *drawn] if TASKS[config.task].held_out_share else keys
+
+
+def held_out_from(config: SequenceClassificationConfig) -> list[Path]:
+    """The files that both training and test rows are drawn from; none where the test rows have files of their own."""
+    files = data_files(config)
+    return files["train"] if config.do_eval and not files["test"] else []
 
 
 def data_files(config: SequenceClassificationConfig) -> dict[str, list[Path]]:
@@ -329,7 +332,7 @@ class Classifier:
 def settings_of(task: Task) -> dict[str, Any]:
     """What a task sets, in the keys of the configuration."""
     files = {"train_file": task.train_file, "dev_file": task.dev_file or "", "test_file": task.test_file or ""}
-    return files | {"evaluate_test_during_training": task.dev_file is None} | dict(task.defaults)
+    return files | dict(task.defaults)
 
 
 def main(argv: list[str]) -> int:

@@ -107,7 +107,7 @@ def training_run(
     plan = Plan(len(features), arguments.batch_size, 1, 1, seed=42, max_steps=arguments.steps)
     config = FineTuningConfig(task="nsmc", model_type="bench", save_steps=0, logging_steps=0)
     job = Job(model, plan, collate, loss_of, config, runtime, CheckpointFolder(folder), MetricsLog(folder),
-              lambda target: None, {}, None, "accuracy", True)  # fmt: skip
+              lambda target: None, {}, {}, None, "accuracy", True)  # fmt: skip
     return Run(job), list(batches_from(plan, collate, 0, runtime))
 
 
@@ -125,7 +125,7 @@ def useful_operations(run: Run, batches: list) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows_file", default="sample_data/nsmc/ratings_train.txt", help="NSMC rows")
-    parser.add_argument("--tokenizer", default="sample_data/model", help="folder with a tokenizer")
+    parser.add_argument("--tokenizer", default="sample_data/tiny-electra", help="folder with a tokenizer")
     parser.add_argument("--max_seq_len", type=int, default=128)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps a repeat")

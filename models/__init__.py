@@ -47,20 +47,25 @@ MODELS: dict[str, KnownModel] = {
 }
 
 
+def unknown_model(model_type: str) -> str:
+    """What to say of a type that is not in `MODELS`."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(model_type, MODELS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
+        "for any other model leave model_type out and set model_name_or_path to its hub id or folder"
+    )
+
+
 def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
     """The local folder of a model; one on the hub is downloaded first (to the usual Hugging Face cache).
 
     Raises ModelError for an unknown type, and where there is neither a folder nor a hub that has it.
     """
     if model_type is not None and model_type not in MODELS:
-        from difflib import get_close_matches
-
-        near = get_close_matches(model_type, MODELS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ModelError(
-            f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
-            "any other model: leave model_type out and give --model_name_or_path (hub id or folder)"
-        )
+        raise ModelError(unknown_model(model_type))
     name = model_name_or_path or MODELS[model_type].hub_id
     folder = Path(name)
     if folder.is_file():

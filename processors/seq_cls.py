@@ -131,7 +131,7 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> R
     for number, values in enumerate(sides, 1):
         if len(values) != wanted:
             form = "two sentences with a tab between them" if task.is_pair else "one text without tabs"
-            raise DataError(f"{place}:{number}: {task.name} takes {form} a line; this one has {len(values)} parts")
+            raise DataError(f"{place}:{number}: {task.name} takes {form} a line; this one has {len(values) - 1} tabs")
     empty = sum(not all(side.strip() for side in values) for values in sides)
     counts = Counter({"empty texts, labelled like the others": empty} if empty else {})
     return Rows([v[0] for v in sides], [v[1] for v in sides] if task.is_pair else None, None, counts)
@@ -192,10 +192,11 @@ def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
     return rows.take(train), rows.take(test)
 
 
-def prediction_table(task: Task, rows: Rows, outputs: np.ndarray) -> str:
+def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = ".4f") -> str:
     """A tab-separated table with a header, a line a row: the label, what was predicted, how sure, and the texts.
 
-    outputs: `[N, C]` logits, or `[N, 1]` scores of a regression. Line ends and tabs inside texts are written as `\\n`
+    outputs: `[N, C]` logits, or `[N, 1]` scores of a regression. digits: format of numbers; `.9g` gives all that fp32
+    has, so that scores can be computed from the table. Line ends and tabs inside texts are written as `\\n`
     and `\\t`.
     """
     header = ["prediction"] if task.is_regression else ["prediction", *(f"p({label})" for label in task.labels)]
@@ -206,9 +207,9 @@ def prediction_table(task: Task, rows: Rows, outputs: np.ndarray) -> str:
     probabilities = None if task.is_regression else softmax(outputs)
     for i in range(len(rows)):
         if task.is_regression:
-            fields = [f"{outputs[i, 0]:.4f}"]
+            fields = [format(outputs[i, 0], digits)]
         else:
-            fields = [task.labels[outputs[i].argmax()], *(f"{p:.4f}" for p in probabilities[i])]
+            fields = [task.labels[outputs[i].argmax()], *(format(p, digits) for p in probabilities[i])]
         if rows.labels is not None:
             fields.insert(0, str(rows.labels[i]) if task.is_regression else task.labels[rows.labels[i]])
         texts = [rows.first[i]] if rows.second is None else [rows.first[i], rows.second[i]]

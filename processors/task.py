@@ -129,7 +129,11 @@ def decode(data: bytes, place: str, encoding: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         where = f"{place}:{line}: not {encoding.upper()} at byte {error.start}"
         other = "cp949" if encoding == "utf-8" else "utf-8"
-        hint = f"; the whole file reads as {other.upper()}: --encoding {other}" if _decodes(data, other) else ""
+        hint = (
+            f"; the whole file reads as {other.upper()}: --encoding {other}, or convert it with iconv"
+            if _decodes(data, other)
+            else ""
+        )
         raise DataError(f"{where}{hint}") from None
     if not text.strip():
         raise DataError(f"{place}: there is nothing in it")
@@ -155,7 +159,7 @@ def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Reco
     A blank line is a record of one empty field, but at the end of the file it is none.
     """
     text = read_text(path, encoding).rstrip("\r\n")
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a setting of the whole process: only ever raised
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def records() -> Iterator[Record]:

@@ -5,8 +5,8 @@
 
 Each task has its official file names and formats, below the folder a user would put the real files in. The texts come
 from the grammar in `sample_grammar.py` and from the awkward rows in this file; people, films and places are made up.
-The same seed gives the same bytes on any machine. `model/` has a config.json and a WordPiece tokenizer trained on all
-the texts, but no weights: it is for training from scratch.
+The same seed gives the same bytes on any machine. `tiny-electra/` has a config.json and a WordPiece tokenizer trained
+on all the texts, but no weights: it is for training from scratch.
 """
 
 from __future__ import annotations
@@ -399,7 +399,7 @@ def bert_tokenizer(vocab: dict[str, int] | None = None) -> Tokenizer:
 
 
 def make_model(texts: Sequence[str]) -> dict[str, bytes]:
-    """The files of model/: a small ELECTRA's config.json and a tokenizer trained on the texts; no weights."""
+    """The files of tiny-electra/: a small ELECTRA's config.json and a tokenizer trained on the texts; no weights."""
     tokenizer = bert_tokenizer()
     # The trainer numbers the ##pieces in the order of a hash map, which differs from run to run, and breaks ties by
     # number. Given first, as "special" tokens, all single characters have fixed numbers, and so has all that follows.
@@ -427,10 +427,10 @@ def make_model(texts: Sequence[str]) -> dict[str, bytes]:
         "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]",
     }  # fmt: skip
     return {
-        "model/config.json": (json.dumps(config, indent=2) + "\n").encode(),
-        "model/tokenizer_config.json": (json.dumps(tokenizer_config, indent=2) + "\n").encode(),
-        "model/tokenizer.json": (tokenizer.to_str(pretty=True) + "\n").encode(),
-        "model/vocab.txt": "".join(piece + "\n" for piece in sorted(vocab, key=vocab.__getitem__)).encode(),
+        "tiny-electra/config.json": (json.dumps(config, indent=2) + "\n").encode(),
+        "tiny-electra/tokenizer_config.json": (json.dumps(tokenizer_config, indent=2) + "\n").encode(),
+        "tiny-electra/tokenizer.json": (tokenizer.to_str(pretty=True) + "\n").encode(),
+        "tiny-electra/vocab.txt": "".join(piece + "\n" for piece in sorted(vocab, key=vocab.__getitem__)).encode(),
     }
 
 

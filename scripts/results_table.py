@@ -136,9 +136,18 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run:
         selection=str(raw.get("selection")),
         at_chance=bool(raw.get("at_chance")),
         data={Path(name).name: str(digest) for name, digest in (raw.get("data") or {}).items()},
-        config=raw.get("config") or {},
+        config=(raw.get("config") or {}) | _precisions(raw),
         written=path.stat().st_mtime,
     )
+
+
+def _precisions(raw: dict[str, Any]) -> dict[str, Any]:
+    """What `precision: auto` came to, in the evaluation and in the training: scores of fp32 stand by themselves."""
+    found = {
+        "precision": (raw.get("hardware") or {}).get("precision"),
+        "training precision": (raw.get("training") or {}).get("precision"),
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def find_runs(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -> list[Run]:

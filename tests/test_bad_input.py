@@ -238,7 +238,7 @@ def test_all_that_is_wrong_with_a_json_file_is_said_at_once_with_its_lines(user)
 
 REFUSED_MODELS = {
     "too long rows": (["--max_seq_len", "513"], ["513", "512"]),
-    "no weights": (["--from_scratch", "false"], ["sample_data/model", "no weights", "--from_scratch"]),
+    "no weights": (["--from_scratch", "false"], ["sample_data/tiny-electra", "no weights", "--from_scratch"]),
     "no model": (["--model_name_or_path", "sample_data/nsmc"], ["sample_data/nsmc", "config.json"]),
     "no cache folder": (["--cache_dir", "sample_data/texts.txt"], ["sample_data/texts.txt", "--cache_dir"]),
 }
@@ -274,7 +274,7 @@ def vocabulary(user: User, name: str, characters: str) -> Path:
     folder = user.folder / name
     folder.mkdir()
     for file in ("config.json", "tokenizer_config.json"):
-        shutil.copy(user.folder / "sample_data" / "model" / file, folder)
+        shutil.copy(user.folder / "sample_data" / "tiny-electra" / file, folder)
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *("##" + c for c in characters)]
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in dict.fromkeys(pieces)), encoding="utf-8")
     return folder

@@ -33,6 +33,19 @@ def test_the_training_state_comes_back(tmp_path):
     assert torch.equal(loaded["numbers"], torch.arange(3)) and loaded["nested"] == {"rate": 0.1, "none": None}
 
 
+def test_others_may_read_a_checkpoint_as_the_umask_says(tmp_path):
+    def write_private(folder: Path) -> None:
+        write_model(folder)
+        (folder / "model.safetensors").chmod(0o600)  # as safetensors leaves it
+
+    before = os.umask(0o022)
+    try:
+        path = CheckpointFolder(tmp_path).save(5, write_private, {}, None)
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o644}
+
+
 def test_checkpoints_are_listed_by_number_not_by_name(tmp_path):
     folder = CheckpointFolder(tmp_path)
     for step in (5, 100, 20):

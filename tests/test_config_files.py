@@ -91,6 +91,8 @@ def test_says_what_was_published(row: dict):
     expected = CONSTANTS | {key: value for key, value in row.items() if key != "config_file"}
     assert config.run_dir == Path("ckpt") / expected.pop("output_dir")
     assert MODELS[config.model_type].hub_id == expected.pop("model_name_or_path")
+    # What the original evaluates while it trains; that it is the test file needs no setting where there is no dev file.
+    assert (config.training_split == "test") == expected.pop("evaluate_test_during_training")
     assert {key: getattr(config, key) for key in expected} == expected
     # Linear decay, and evaluation where KoELECTRA's loop had it: at every log line, on dev where there is one.
     assert config.lr_scheduler == "linear"
@@ -110,8 +112,14 @@ def test_an_original_file_drops_in_unchanged(row: dict, tmp_path: Path):
         SequenceClassificationConfig, ["--config_file", str(folder / row["config_file"])], TASK_SETTINGS, tmp_path, ""
     )
     ours = load(row["task"], row["config_file"])
-    assert config.run_dir == ours.run_dir
-    same = {"output_dir": None, "model_name_or_path": None, "verbose_logging": False, "threads": 1}
+    assert (config.run_dir, config.training_split) == (ours.run_dir, ours.training_split)
+    same = {
+        "evaluate_test_during_training": False,
+        "output_dir": None,
+        "model_name_or_path": None,
+        "verbose_logging": False,
+        "threads": 1,
+    }
     assert config.model_copy(update={**same, "overwrite_output_dir": False}) == ours
     # A file cannot destroy anything: deleting an earlier run takes the flag.
     assert config.overwrite_output_dir and not is_typed("overwrite_output_dir", given)

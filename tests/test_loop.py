@@ -83,6 +83,7 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
         log=MetricsLog(folder),
         write_model=lambda target: save_file(model.state_dict(), target / "model.safetensors"),
         identity={"learning_rate": config.learning_rate, "data": "abc"},
+        data={"train.tsv": "abc"},
         evaluate=evaluate,
         main_metric="accuracy",
         greater_is_better=True,
@@ -256,6 +257,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpo
     with pytest.raises(UsageError, match=r"the loss is nan at step 6.*checkpoint-4"):
         fit(make_job(tmp_path / "run", loss_of, save_steps=4))
     assert [path.name for path in CheckpointFolder(tmp_path / "run").all()] == ["checkpoint-4"]
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    """The loss of a step is that before its update: the update itself may have broken the weights."""
+    job = make_job(tmp_path / "run", max_steps=4, save_steps=2)
+    taken, original = [], job.collate
+
+    def break_the_weights(rows):
+        taken.append(rows)
+        if len(taken) == 4:
+            job.model.outer.weight.register_hook(lambda gradient: gradient * float("nan"))
+        return original(rows)
+
+    object.__setattr__(job, "collate", break_the_weights)
+    with pytest.raises(UsageError, match=r"weights that are not finite at step 4.*checkpoint-2"):
+        fit(job)
+    assert [path.name for path in job.checkpoints.all()] == ["checkpoint-2"]
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -118,12 +118,14 @@ def rows(ones: int, of: int) -> np.ndarray:
     [
         (rows(50, 100), rows(100, 100), True),  # one class throughout
         (rows(50, 100), 1 - rows(50, 100), True),  # everything wrong
-        (rows(50, 100), np.roll(rows(50, 100), 21), True),  # accuracy 0.58: below 0.5 + 2 * 0.05
-        (rows(50, 100), np.roll(rows(50, 100), 19), False),  # 0.62
-        (rows(10, 100), np.roll(rows(10, 100), 3), True),  # 0.94: below 0.9 + 2 * 0.03
-        (rows(10, 100), np.roll(rows(10, 100), 1), False),  # 0.98
-        (rows(5000, 10_000), np.roll(rows(5000, 10_000), 2400), False),  # 0.52: above 0.5 + 2 * 0.005
-        (rows(0, 10), rows(0, 10), False),  # there is nothing to be learned
+        (rows(50, 100), np.roll(rows(50, 100), 21), True),  # Matthews correlation 0.16: below 2 / sqrt(99) = 0.201
+        (rows(50, 100), np.roll(rows(50, 100), 19), False),  # 0.24
+        (rows(10, 100), np.roll(rows(10, 100), 3), False),  # 0.67, though accuracy is 0.94 where all zeros give 0.9
+        (rows(10, 100), np.roll(rows(10, 100), 9), True),  # 0.0
+        (rows(5000, 10_000), np.roll(rows(5000, 10_000), 2400), False),  # 0.04: above 0.02
+        (rows(5000, 10_000), np.roll(rows(5000, 10_000), 2470), True),  # 0.012
+        (rows(0, 10), rows(0, 10), False),  # there is nothing to be told apart
+        (rows(0, 10), rows(10, 10), True),
     ],
 )
 def test_classes_at_chance(labels: np.ndarray, predictions: np.ndarray, expected: bool):

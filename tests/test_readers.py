@@ -205,10 +205,16 @@ def test_cp949_is_recognised_and_read(file: Path):
     korean = (NSMC + "1\t좋다\t1\n2\t똠방각하\t0\n").encode("cp949")
     found = problem("nsmc", file, korean)
     # The header is 18 bytes and "1\t" two more; the first byte of 좋 is no start of a UTF-8 character.
-    assert found == "data.txt:2: not UTF-8 at byte 20; the whole file reads as CP949: --encoding cp949"
+    assert (
+        found
+        == "data.txt:2: not UTF-8 at byte 20; the whole file reads as CP949: --encoding cp949, or convert it with iconv"
+    )
     assert texts(file, korean, "cp949") == ["좋다", "똠방각하"]
     found = problem("nsmc", file, (NSMC + "1\t각\t1\n").encode(), "cp949")
-    assert found.endswith("the whole file reads as UTF-8: --encoding utf-8") and ":2: not CP949 at byte" in found
+    assert (
+        found.endswith("the whole file reads as UTF-8: --encoding utf-8, or convert it with iconv")
+        and ":2: not CP949 at byte" in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -224,9 +230,9 @@ def test_cp949_is_recognised_and_read(file: Path):
     ids=["one byte", "after a BOM", "cut off", "UTF-16", "half a surrogate pair"],
 )
 def test_other_encodings(content: bytes, what: str, file: Path):
-    assert problem("nsmc", file, content).removesuffix("; the whole file reads as CP949: --encoding cp949") == (
-        f"data.txt{what}"
-    )
+    assert problem("nsmc", file, content).removesuffix(
+        "; the whole file reads as CP949: --encoding cp949, or convert it with iconv"
+    ) == (f"data.txt{what}")
 
 
 # --------------------------------------------------------------------------------------------------------------------

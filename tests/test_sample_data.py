@@ -40,7 +40,8 @@ TSV_FILES = {  # file: (header, columns of the texts, column of the label)
 }
 OTHER_FILES = {
     "fake_news/mission1_train.csv", "fake_news/mission2_train.csv", "modu_sentiment/EXSA2002108040.json", "texts.txt",
-    "model/config.json", "model/tokenizer.json", "model/tokenizer_config.json", "model/vocab.txt",
+    "tiny-electra/config.json", "tiny-electra/tokenizer.json", "tiny-electra/tokenizer_config.json",
+    "tiny-electra/vocab.txt",
 }  # fmt: skip
 LABELS = {
     "nsmc": {"0", "1"}, "kornli": {"contradiction", "entailment", "neutral"}, "paws": {"0", "1"},
@@ -108,14 +109,14 @@ def test_another_seed_gives_other_texts(files: dict[str, bytes], tmp_path: Path)
     assert run("--output_dir", tmp_path, "--seed", 7).returncode == 0
     other = contents(tmp_path)
     assert {name for name in files if files[name] == other[name]} == {
-        "texts.txt", "model/config.json", "model/tokenizer_config.json"
+        "texts.txt", "tiny-electra/config.json", "tiny-electra/tokenizer_config.json"
     }  # fmt: skip
 
 
 def test_rows_and_tasks_change_only_what_they_name(files: dict[str, bytes], tmp_path: Path) -> None:
     assert run("--output_dir", tmp_path, "--rows", 60, "--tasks", "nsmc", "fake-news").returncode == 0
     small = contents(tmp_path)
-    assert {name.split("/")[0] for name in small} == {"nsmc", "fake_news", "model", "texts.txt"}
+    assert {name.split("/")[0] for name in small} == {"nsmc", "fake_news", "tiny-electra", "texts.txt"}
     changed = {"nsmc/ratings_train.txt", "fake_news/mission1_train.csv", "fake_news/mission2_train.csv"}
     assert {name for name in small if small[name] != files[name]} == changed
     assert len(table(small["nsmc/ratings_train.txt"])) == 61
@@ -221,9 +222,12 @@ def test_tokenizer_loads_offline(folder: Path, texts: dict[str, list[str]], monk
     from transformers import AutoConfig, AutoTokenizer
 
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("asked the network"))
-    config, tokenizer = AutoConfig.from_pretrained(folder / "model"), AutoTokenizer.from_pretrained(folder / "model")
+    config, tokenizer = (
+        AutoConfig.from_pretrained(folder / "tiny-electra"),
+        AutoTokenizer.from_pretrained(folder / "tiny-electra"),
+    )
     assert config.model_type == "electra" and config.vocab_size == len(tokenizer)
-    vocab = (folder / "model/vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    vocab = (folder / "tiny-electra/vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert vocab[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == vocab and 2000 <= len(vocab) <= 3000
     assert tokenizer("가", "나")["token_type_ids"] == [0, 0, 0, 1, 1]
@@ -237,7 +241,7 @@ def test_tokenizer_loads_offline(folder: Path, texts: dict[str, list[str]], monk
 def test_hangul_stays_whole(folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tiny-electra")
     text = "연기도 연출도 정말 훌륭했다. OST도 좋아요ㅋㅋ"
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     tokens = tokenizer.convert_ids_to_tokens(ids)
@@ -259,7 +263,7 @@ def test_hangul_stays_whole(folder: Path) -> None:
 )
 def test_mistakes_are_told_in_a_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    (tmp_path / "sample/model/config.json").mkdir(parents=True)  # where a file should go
+    (tmp_path / "sample/tiny-electra/config.json").mkdir(parents=True)  # where a file should go
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2 and not done.stdout
     assert "Traceback" not in done.stderr

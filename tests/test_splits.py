@@ -116,11 +116,15 @@ def test_pairs_from_standard_input(monkeypatch):
 @pytest.mark.parametrize(
     "task, content, what",
     [
-        ("paws", "가\t나\n다\n", ":2: paws takes two sentences with a tab between them a line; this one has 1 parts"),
-        ("paws", "가\t나\t다\n", ":1: paws takes two sentences with a tab between them a line; this one has 3 parts"),
-        ("nsmc", "가\n\n나\t다\n", ":3: nsmc takes one text without tabs a line; this one has 2 parts"),
+        ("paws", "가\t나\n다\n", ":2: paws takes two sentences with a tab between them a line; this one has 0 tabs"),
+        ("paws", "가\t나\t다\n", ":1: paws takes two sentences with a tab between them a line; this one has 2 tabs"),
+        ("nsmc", "가\n\n나\t다\n", ":3: nsmc takes one text without tabs a line; this one has 1 tabs"),
         ("nsmc", "\n", ": there is nothing in it"),
-        ("nsmc", b"\xb0\xa1\n", ":1: not UTF-8 at byte 0; the whole file reads as CP949: --encoding cp949"),
+        (
+            "nsmc",
+            b"\xb0\xa1\n",
+            ":1: not UTF-8 at byte 0; the whole file reads as CP949: --encoding cp949, or convert it with iconv",
+        ),
     ],
 )
 def test_lines_that_are_refused(task: str, content: str | bytes, what: str, tmp_path: Path, monkeypatch):

@@ -61,6 +61,7 @@ class CheckpointFolder:
             with (temporary / STATE_FILE).open("wb") as file:  # given a path, torch would not say why it failed
                 torch.save(state, file)
             for path in temporary.rglob("*"):
+                path.chmod(0o777 & ~_umask() if path.is_dir() else 0o666 & ~_umask())  # safetensors makes it 0600
                 _flush(path)
             if target.exists():  # the same step once more, by a resumed run
                 _remove(target)
@@ -116,6 +117,12 @@ class CheckpointFolder:
 def step_of(checkpoint: Path) -> int:
     """`checkpoint-300` -> 300."""
     return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _one_line(error: BaseException) -> str:

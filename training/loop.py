@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
 from training.config import Every, FineTuningConfig, UsageError
 from training.progress import Progress
-from training.results import CONFIG_FILE, MetricsLog, write_json
+from training.results import CONFIG_FILE, TRAINING_FILE, MetricsLog, write_json
 from training.runtime import Runtime
 
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
@@ -153,8 +153,8 @@ class Job:
     """All that a training run is given.
 
     write_model: writes weights, configuration and tokenizer into a folder. identity: what must be the same for a run to
-    be resumed: settings, hashes of data. evaluate: split and metrics of the model as it is, or None where no evaluation
-    is wanted; `main_metric` among them selects the best checkpoint.
+    be resumed: settings, contents of the rows. data: file -> sha256. evaluate: split and metrics of the model as it is,
+    or None where no evaluation is wanted; `main_metric` among them selects the best checkpoint.
     """
 
     model: nn.Module
@@ -167,13 +167,14 @@ class Job:
     log: MetricsLog
     write_model: Callable[[Path], None]
     identity: dict[str, Any]
+    data: dict[str, str]
     evaluate: Callable[[], tuple[str, dict[str, float]]] | None
     main_metric: str
     greater_is_better: bool
 
 
 def fit(job: Job) -> State:
-    """Trains `job.model` in place; leaves checkpoints, `metrics.jsonl` and `run_config.json` behind.
+    """Trains `job.model` in place; leaves checkpoints, `metrics.jsonl`, `run_config.json`, `training.json` behind.
 
     `config.resume` goes on with a run.
 
@@ -184,7 +185,10 @@ def fit(job: Job) -> State:
     run = Run(job)
     if config.resume:
         run.restore()
-    write_json(job.checkpoints.output_dir / CONFIG_FILE, config.model_dump())  # not before it is known to be this run's
+    # Not before it is known to be this run's folder.
+    folder, record = job.checkpoints.output_dir, {"data": job.data, "precision": job.runtime.precision}
+    write_json(folder / CONFIG_FILE, config.model_dump())
+    write_json(folder / TRAINING_FILE, record)
     state = run.state
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
     with _stop_request() as stop:
@@ -205,6 +209,8 @@ def fit(job: Job) -> State:
             if stop.requested:
                 raise Interrupted(checkpoint)
     progress.close()
+    figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
+    write_json(folder / TRAINING_FILE, record | {"figures": figures})
     return state
 
 
@@ -227,10 +233,10 @@ class Run:
         self.window_loss = torch.zeros((), device=self.runtime.device)
         self.window_terms: int | float | Tensor = 0
         self.model.train()
+        self._last_moment = time.perf_counter()
 
     def step(self, batches: list[Batch]) -> None:
         """One optimizer step over its micro-batches."""
-        started = time.perf_counter()
         state, rows = self.state, sum(batch["rows"] for batch in batches)
         terms: int | Tensor = 0
         for batch in batches:
@@ -250,9 +256,13 @@ class Run:
         state.step += 1
         state.rows += rows
         state.window_rows += rows
-        spent = time.perf_counter() - started
+        spent = self._seconds_since_last_moment()  # with the collating of the batches, before this call
         state.seconds += spent
         state.window_seconds += spent
+
+    def _seconds_since_last_moment(self) -> float:
+        before, self._last_moment = self._last_moment, time.perf_counter()
+        return self._last_moment - before
 
     def _divide_by(self, terms: int | Tensor, rows: int) -> None:
         """Turns gradients of the loss sum over `rows` into those of the mean over all terms of the step."""
@@ -288,12 +298,16 @@ class Run:
         state = self.state
         state.window_loss, state.window_terms = float(self.window_loss), float(self.window_terms)
         if not math.isfinite(state.window_loss):
-            newest = self.job.checkpoints.newest_with_state()
-            kept = f"; the last good checkpoint is {newest}" if newest else ""
-            raise UsageError(
-                f"the loss is {state.window_loss} at step {state.step}, so training was stopped{kept}. "
-                "A smaller learning_rate, a warm-up (warmup_proportion 0.1) or precision fp32 usually helps"
-            )
+            self._refuse_to_go_on(f"the loss is {state.window_loss}")
+
+    def _refuse_to_go_on(self, what: str) -> None:
+        newest = self.job.checkpoints.newest_with_state()
+        kept = f"; the last good checkpoint is {newest}" if newest else ""
+        fp32 = "" if self.runtime.precision == "fp32" else ", or precision fp32,"
+        raise UsageError(
+            f"{what} at step {self.state.step}, so training was stopped{kept}. "
+            f"A smaller learning_rate, or a warm-up (warmup_proportion 0.1){fp32} usually helps"
+        )
 
     def evaluation_is_due(self) -> bool:
         job, step = self.job, self.state.step
@@ -316,6 +330,7 @@ class Run:
             return False
         finally:
             self.model.train()
+            self._seconds_since_last_moment()  # evaluations are not counted as training
         state.evaluated_step = state.step
         job.log.write(
             "evaluation",
@@ -335,8 +350,10 @@ class Run:
         return gained
 
     def save(self) -> Path:
-        """Writes a checkpoint of this step."""
+        """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
         self._read_window()
+        if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
+            self._refuse_to_go_on("there are weights that are not finite")
         content = {
             "state": asdict(self.state),
             "optimizer": self.optimizer.state_dict(),
@@ -345,7 +362,9 @@ class Run:
             "random": self.runtime.random_state(),
             "identity": self.job.identity,
         }
-        return self.job.checkpoints.save(self.state.step, self.job.write_model, content, self.state.best_step)
+        checkpoint = self.job.checkpoints.save(self.state.step, self.job.write_model, content, self.state.best_step)
+        self._seconds_since_last_moment()
+        return checkpoint
 
     def restore(self) -> None:
         """Goes back to the newest checkpoint; where there is none, the run starts from its beginning.
@@ -367,6 +386,7 @@ class Run:
         self.runtime.load_scaler_state(content["scaler"])
         self.runtime.load_random_state(content["random"])
         self.state = State(**content["state"])
+        self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
         self.window_loss.fill_(self.state.window_loss)
         self.window_terms = self.state.window_terms
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {job.plan.steps}")
@@ -422,7 +442,7 @@ def evaluate(
     runtime: Runtime,
     name: str = "evaluate",
 ) -> np.ndarray:
-    """The outputs of `predict` for every row, `[N, ...]` in the order of rows, in fp32.
+    """The outputs of `predict` for every row, `[N, ...]` in the order of rows, in fp32. Raises UsageError on NaN.
 
     Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
     """
@@ -440,6 +460,8 @@ def evaluate(
     progress.close()
     model.train(was_training)
     in_order = torch.cat(outputs).cpu().numpy()
+    if not np.isfinite(in_order).all():
+        raise UsageError("the model's outputs are not finite: its weights are broken, or too large for this precision")
     result = np.empty_like(in_order)
     result[order] = in_order
     return result

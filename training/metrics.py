@@ -93,15 +93,11 @@ def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> di
 def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> bool:
     """Whether the outputs are no better than knowing nothing of the text; ELECTRA runs get stuck there now and then.
 
-    Classes: one class is predicted throughout, or accuracy is not above the share of the commonest class by two
-    standard errors of that share. Regression: Spearman's correlation is below two standard errors, 2 / sqrt(N - 1).
+    The association of labels and outputs (Matthews correlation, which is 0 where one class is predicted throughout, or
+    Spearman's) is below two standard errors of none, 2 / sqrt(N - 1). Where the labels are all one class, there is
+    nothing to be told apart: at chance is then whoever predicts mostly another.
     """
-    rows = len(labels)
-    if is_regression:
-        return spearman(labels, outputs) < 2 / math.sqrt(max(1, rows - 1))
-    predictions = outputs.argmax(axis=1)
-    commonest = np.bincount(labels).max() / rows
-    if commonest == 1:
-        return False
-    error = math.sqrt(commonest * (1 - commonest) / rows)
-    return len(set(predictions.tolist())) == 1 or bool((predictions == labels).mean() < commonest + 2 * error)
+    if not is_regression and len(set(labels.tolist())) == 1:
+        return accuracy(labels, outputs) < 0.5
+    association = spearman if is_regression else matthews_correlation
+    return association(labels, outputs) < 2 / math.sqrt(max(1, len(labels) - 1))

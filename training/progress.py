@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -22,7 +23,8 @@ class Progress:
         self.done = self._first = done
         self._started = self._last_line = time.monotonic()
         self._bar = None
-        if runtime.is_main and sys.stderr.isatty():
+        # A terminal that does not know its size shows nothing of a bar.
+        if runtime.is_main and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0:
             from tqdm import tqdm
 
             self._bar = tqdm(

@@ -21,6 +21,8 @@ RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "run_config.json"
 SEEDS_FILE = "seeds.json"
+# What only the training knows, for evaluations in later runs: hashes of its data, its precision, its figures.
+TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "pyarrow", "numpy")
 
@@ -136,9 +138,8 @@ def delete_earlier_run(output_dir: Path) -> None:
 
 def written_by_runs(output_dir: Path) -> list[Path]:
     """What of the folder's content was written by a run."""
-    files = re.compile(
-        "|".join([*map(re.escape, (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE)), "predictions-.*"])
-    )
+    names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE)
+    files = re.compile("|".join([*map(re.escape, names), "predictions-.*"]))
     folders = re.compile(rf"{CHECKPOINT_PREFIX}\d+|\.{CHECKPOINT_PREFIX}\d+\..*")
     return [path for path in output_dir.glob("*") if (folders if path.is_dir() else files).fullmatch(path.name)]
 

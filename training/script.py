@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from training.command_line import Config, resolve
-from training.config import FineTuningConfig, ModelConfig, TrainingConfig, UsageError, is_typed
+from training.config import DataConfig, EvaluationConfig, FineTuningConfig, RuntimeConfig, UsageError, is_typed
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
     RESULTS_FILE,
     SEEDS_FILE,
+    TRAINING_FILE,
     MetricsLog,
     git_commit,
     prepare_output_dir,
@@ -103,11 +104,12 @@ def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> Non
         print(f"  {name:22}{values['mean']:.4f}{spread}")
 
 
-def check_checkpoints(config: FineTuningConfig, keys: Iterable[str]) -> None:
+def check_checkpoints(config: FineTuningConfig, keys: Iterable[str], files: Iterable[Path]) -> None:
     """What can be known of the run in this folder before it is scored or used, without loading anything.
 
-    keys: settings without which a score or a label would be another one, and nothing would tell.
-    Raises UsageError where there is no checkpoint, a damaged file, or a key that was another in training.
+    keys: settings without which a score or a label would be another one, and nothing would tell. files: those that test
+    rows are drawn from beside the training rows: with another content, rows of the training could be scored.
+    Raises UsageError where there is no checkpoint, a damaged file, or a key or file that was another in training.
     """
     if not any(path.name.startswith(CHECKPOINT_PREFIX) for path in written_by_runs(config.run_dir)):
         raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
@@ -117,20 +119,31 @@ def check_checkpoints(config: FineTuningConfig, keys: Iterable[str]) -> None:
     if wrong:
         were = ", ".join(f"{key} {trained[key]} (asked for now: {getattr(config, key)})" for key in wrong)
         raise UsageError(f"the checkpoints in {config.run_dir} were trained with {were}: give the same settings")
+    data = read_json_object(config.run_dir / TRAINING_FILE).get("data", {})
+    hashes = {Path(name).name: sha for name, sha in data.items()}
+    for file in files:
+        if hashes.get(file.name) != sha256_of(file):
+            raise UsageError(
+                f"{file} is not the file that the checkpoints in {config.run_dir} were trained on: rows that are now "
+                "drawn for the test may have been among those of the training"
+            )
 
 
 def as_trained(config: Config) -> Config:
-    """The settings with those of model and training replaced by the ones that the run in this folder was trained with.
+    """The settings with those that made the checkpoints replaced by the ones that they were trained with.
 
     `--do_eval` is given no learning rate, or another: the results should name the one that made the checkpoint.
     """
     trained = read_json_object(config.run_dir / CONFIG_FILE)
-    keys = {*ModelConfig.model_fields, *TrainingConfig.model_fields} - {"no_unpad", "do_train", "seeds"}
+    of_today = {*DataConfig.model_fields, *EvaluationConfig.model_fields, *RuntimeConfig.model_fields}
+    of_today |= {"no_unpad", "do_train", "seeds", "ckpt_dir", "output_dir", "resume", "overwrite_output_dir"}
+    keys = set(type(config).model_fields) - of_today | {"train_file", "dev_file"}
     return config.model_copy(update={key: trained[key] for key in keys if key in trained})
 
 
 def score_checkpoints(
     config: FineTuningConfig,
+    runtime,
     score: Callable[[Path], tuple[dict[str, float], Any]],
     main_metric: str,
     greater_is_better: bool,
@@ -158,6 +171,7 @@ def score_checkpoints(
         known = {e["step"] for e in evaluations if e["split"] == "test"}
         for step in sorted(set(checkpoints) - known):
             score_step(step)
+            runtime.say(f"{checkpoints[step].name}  test  {in_words(scored[step][0])}")
     best = selected_step(evaluations, checkpoints, config.selection, main_metric, greater_is_better)
     if best not in scored:
         evaluations = [e for e in evaluations if (e["step"], e["split"]) != (best, "test")]
@@ -179,9 +193,9 @@ def selected_checkpoint(config: FineTuningConfig, main_metric: str, greater_is_b
 
     folder = CheckpointFolder(config.run_dir)
     checkpoints = {step_of(path): path for path in folder.all()}
-    step = read_json_object(config.run_dir / RESULTS_FILE).get("step")
-    if step in checkpoints:
-        return checkpoints[step]
+    results = read_json_object(config.run_dir / RESULTS_FILE)
+    if results.get("step") in checkpoints and results.get("selection") == config.selection:
+        return checkpoints[results["step"]]
     evaluations = MetricsLog(config.run_dir).evaluations()
     return checkpoints[selected_step(evaluations, checkpoints, config.selection, main_metric, greater_is_better)]
 
@@ -206,19 +220,17 @@ def write_results(
     evaluations: list[dict[str, Any]],
     main_metric: str,
     at_chance: bool,
-    data_files: list[Path],
-    training: dict[str, Any] | None,
+    test_files: list[Path],
 ) -> dict[str, Any]:
     """Writes `results.json` and says on standard output what is in it; returns it.
 
-    training: figures of the training, None where this run trained nothing; those of an earlier run are then kept.
+    What it says of the training is what the training left in the folder, today or on another day.
     """
     from training.checkpoint import step_of
 
     path = config.run_dir / RESULTS_FILE
-    if training is None:
-        training = read_json_object(path).get("training")
-        config = as_trained(config)
+    training = read_json_object(config.run_dir / TRAINING_FILE)
+    config = as_trained(config)
     results = {
         "task": config.task,
         "model": config.model_name,
@@ -232,10 +244,10 @@ def write_results(
         "step": step_of(checkpoint),
         "at_chance": at_chance,
         "evaluations": evaluations,
-        "training": training,
+        "training": {"precision": training.get("precision"), **(training.get("figures") or {})},
         "hardware": runtime.hardware(),
         "versions": versions(),
-        "data": {str(file): sha256_of(file) for file in data_files},
+        "data": training.get("data", {}) | {str(file): sha256_of(file) for file in test_files},
         "git_commit": git_commit(Path(__file__).resolve().parent),
         "config": config.model_dump(),
     }
@@ -245,7 +257,7 @@ def write_results(
     print(f"  {checkpoint.name}, {how}; written to {path}", flush=True)
     if at_chance:
         runtime.say(
-            "warning: these scores are at chance; the run has learned nothing. Another seed, a smaller learning_rate "
-            "or a warm-up (warmup_proportion 0.1) usually helps"
+            f"warning: after {step_of(checkpoint)} steps these scores are no better than chance. Where that is not for "
+            "want of steps, another seed, a smaller learning_rate or a warm-up (warmup_proportion 0.1) usually helps"
         )
     return results
