@@ -309,6 +309,9 @@ def test_early_stopping_waits_for_the_patience(tmp_path):
     resumed = make_job(tmp_path / "run", evaluate=scripted([]), max_steps=20, eval_steps=2,
                        early_stopping_patience=2, resume=True)  # fmt: skip
     assert fit(resumed).step == 10  # a stopped run stays stopped
+    patient = make_job(tmp_path / "run", evaluate=scripted([0.5] * 5), max_steps=20, eval_steps=2,
+                       early_stopping_patience=9, resume=True)  # fmt: skip
+    assert fit(patient).step == 20  # unless it is given more patience
 
 
 def test_evaluating_and_saving_per_epoch(tmp_path):
@@ -317,6 +320,12 @@ def test_evaluating_and_saving_per_epoch(tmp_path):
     fit(job)
     assert [e["step"] for e in job.log.evaluations()] == [7, 14, 21]
     assert [path.name for path in job.checkpoints.all()] == ["checkpoint-7", "checkpoint-14", "checkpoint-21"]
+
+
+def test_outputs_that_are_not_finite_are_no_score():
+    runtime = Runtime(no_cuda=True, precision="fp32")
+    with pytest.raises(UsageError, match="outputs are not finite"):
+        evaluate(Network(), lambda model, batch: torch.full((3, 2), float("nan")), collate, np.ones(3), 3, runtime)
 
 
 def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
