@@ -55,7 +55,7 @@ def unknown_model(model_type: str) -> str:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
         f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
-        "for any other model leave model_type out and set model_name_or_path to its hub id or folder"
+        "any other model: leave model_type out and give --model_name_or_path (hub id or folder)"
     )
 
 
