@@ -381,7 +381,7 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(user, copied_run):
     user.types(*user.nsmc(copied_run, *BRIEFLY, "--resume"))
     after = snapshot(user.run_dir(copied_run))
     changed = {name for name in before | after if before.get(name) != after.get(name)}
-    assert changed <= {"results.json", "run_config.json"}
+    assert changed <= {"results.json", "run_config.json", "training.json"}
     old, new = json.loads(before["results.json"]), json.loads(after["results.json"])
     for key in ("metrics", "checkpoint", "selection", "at_chance"):
         assert new[key] == old[key]

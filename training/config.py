@@ -197,7 +197,8 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
             yield "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
         if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
             yield "select_by dev needs evaluations during training: set eval_steps"
-        if self.save_total_limit and self.select_by in ("dev", "test") and self.select_by != self.training_split:
+        misled = self.select_by in ("dev", "test") and self.select_by != self.training_split
+        if self.do_train and self.save_total_limit and misled:
             yield (
                 f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which select_by "
                 f"{self.select_by} may not be: leave one of them out"
