@@ -29,6 +29,13 @@ class KnownModel:
     tokenizer: Literal["auto", "kobert", "hanbert"] = "auto"
 
 
+Head = Literal["sequence", "token", "question answering"]
+AUTO_CLASSES: dict[Head, str] = {
+    "sequence": "AutoModelForSequenceClassification",
+    "token": "AutoModelForTokenClassification",
+    "question answering": "AutoModelForQuestionAnswering",
+}
+
 _KOELECTRA = "https://github.com/monologg/KoELECTRA"
 
 MODELS: dict[str, KnownModel] = {
@@ -47,10 +54,12 @@ MODELS: dict[str, KnownModel] = {
 }
 
 
-def unknown_model(model_type: str) -> str:
-    """What to say of a type that is not in `MODELS`."""
+def unknown_model(model_type: str) -> str | None:
+    """What to say of a type that is not in `MODELS`; None where it is."""
     from difflib import get_close_matches
 
+    if model_type in MODELS:
+        return None
     near = get_close_matches(model_type, MODELS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
@@ -64,8 +73,8 @@ def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
 
     Raises ModelError for an unknown type, and where there is neither a folder nor a hub that has it.
     """
-    if model_type is not None and model_type not in MODELS:
-        raise ModelError(unknown_model(model_type))
+    if model_type is not None and (problem := unknown_model(model_type)):
+        raise ModelError(problem)
     name = model_name_or_path or MODELS[model_type].hub_id
     folder = Path(name)
     if folder.is_file():
@@ -157,30 +166,37 @@ def keep_hangul_whole(tokenizer):
     return tokenizer
 
 
-def build_sequence_classifier(
-    folder: Path, labels: tuple[str, ...], pooling: str = "cls", from_scratch: bool = False, fresh_head: bool = True
+def build_model(
+    folder: Path,
+    head: Head,
+    labels: tuple[str, ...] = (),
+    pooling: str = "cls",
+    from_scratch: bool = False,
+    fresh_head: bool = True,
 ):
-    """transformers' sequence classification model of `folder`, its head fresh unless the folder has one of that size.
+    """transformers' model of `folder` with that head, fresh unless the folder has one of that size.
 
-    labels: one output each; none for a regression (one output). pooling: cls is transformers' own head, mean and max
-    replace it by `models/pooling.py`'s. from_scratch: architecture and tokenizer of the folder, with fresh weights.
-    fresh_head: whether the head may be fresh; for evaluation it must be the trained one.
+    labels: one output each; none for a regression (one output) and for question answering (start and end). pooling: for
+    sequences; cls is transformers' own head, mean and max replace it by `models/pooling.py`'s. from_scratch:
+    architecture and tokenizer of the folder, with fresh weights. fresh_head: whether the head may be fresh; for
+    evaluation it must be the trained one.
     Raises ModelError where the folder has no weights, or weights of something else.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    import transformers
 
     from models.pooling import PooledClassifier
 
-    names = labels or ("score",)
+    names = ("start", "end") if head == "question answering" else labels or ("score",)
+    problem = {} if head != "sequence" else {"problem_type": "single_label_classification" if labels else "regression"}
     try:
-        config = AutoConfig.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(
             folder,
             local_files_only=True,
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={label: i for i, label in enumerate(names)},
-            problem_type="single_label_classification" if labels else "regression",
+            **problem,
         )
         config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
         if config.model_type == "big_bird":
@@ -188,8 +204,9 @@ def build_sequence_classifier(
             # blocks in evaluation than in training; full attention is at least the same throughout.
             config.attention_type = "original_full"
         trained_pooling = getattr(config, "pooling", "cls")
-        config.pooling = pooling
-        builder = AutoModelForSequenceClassification if pooling == "cls" else PooledClassifier
+        if head == "sequence":
+            config.pooling = pooling
+        builder = getattr(transformers, AUTO_CLASSES[head]) if pooling == "cls" else PooledClassifier
         if from_scratch:
             return PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
         model, loading = builder.from_pretrained(

@@ -4,7 +4,7 @@
     tokenizer = HanBertTokenizer.from_pretrained("HanBert-54kN")    # Python, around the analyser Moran
 
 KoBERT's has what every native tokenizer has (`return_offsets_mapping=True`, `word_ids()`);
-HanBERT's has `tokenize_with_offsets(text)` and `encode_words(words)` instead.
+HanBERT's has `tokenize_with_offsets(text)` instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import shutil
 import threading
 import unicodedata
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -342,19 +342,6 @@ class HanBertTokenizer(PreTrainedTokenizer):
                         offsets.append((left, right))
             start += len(segment)
         return tokens, offsets
-
-    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
-        """Ids of words tokenized one by one, without special tokens, and for each id the index of its word.
-
-        So did KoELECTRA for NER. A word that leaves no token (an emoji) is one [UNK]: every word has a token.
-        """
-        ids: list[int] = []
-        word_ids: list[int] = []
-        for index, word in enumerate(words):
-            tokens = self.tokenize(word) or ["[UNK]"]
-            ids += self.convert_tokens_to_ids(tokens)
-            word_ids += [index] * len(tokens)
-        return ids, word_ids
 
     def _pieces(self, morpheme: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]:
         """Vocabulary pieces of a morpheme, where each stands in it (the joiner not counted), and its length."""

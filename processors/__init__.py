@@ -1,10 +1,17 @@
-"""`TASKS`: every task there is, by the name that `--task` takes."""
+"""`TASKS`: every task there is, by the name that `--task` takes, and which script runs which."""
 
+from processors.ner import NER_TASKS
+from processors.qa import QA_TASKS
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
 from processors.task import Task
 
+TASKS_OF_SCRIPT: dict[str, tuple[Task, ...]] = {
+    "run_seq_cls.py": SEQUENCE_CLASSIFICATION_TASKS,
+    "run_ner.py": NER_TASKS,
+    "run_squad.py": QA_TASKS,
+}
 TASKS: dict[str, Task] = {}
-for _task in SEQUENCE_CLASSIFICATION_TASKS:
-    if _task.name in TASKS:
-        raise ValueError(f"two tasks are named {_task.name}")
-    TASKS[_task.name] = _task
+for _tasks in TASKS_OF_SCRIPT.values():
+    for _task in _tasks:
+        if TASKS.setdefault(_task.name, _task) is not _task:
+            raise ValueError(f"two tasks are named {_task.name}")

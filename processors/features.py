@@ -7,15 +7,17 @@ tokenizer and the settings: an edited file is never mistaken for its earlier sel
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +25,10 @@ import pyarrow as pa
 from processors.task import DataError, Rows
 
 # Part of the key of every cached file: raise it when the rows below come out otherwise than before.
-FEATURES_VERSION = 1
+FEATURES_VERSION = 2
 ROWS_IN_BATCH = 2048
+# A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
+UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
 SCHEMA = pa.schema(
     {
         "input_ids": pa.list_(pa.int32()),
@@ -82,6 +86,12 @@ class SpecialTokens:
             types += [t[2]] * len(self.middle) + [t[3]] * len(second)
         return ids + self.suffix, types + [t[4]] * len(self.suffix)
 
+    def room(self, length: int, key: str = "max_seq_len") -> int:
+        """Tokens left for text in a row of `length`. Raises DataError, naming the setting, where there are none."""
+        if length <= self.count:
+            raise DataError(f"{key} {length} leaves no room for text beside {self.count} special tokens")
+        return length - self.count
+
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     """How many tokens of two texts stay when both together must fit into `room` tokens.
@@ -99,79 +109,73 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return room - half, half
 
 
-class Features:
-    """The token ids of all rows, memory-mapped: `[rows]` lists of `[length]` ids.
+class MappedTable:
+    """Columns of an Arrow file, memory-mapped: a row of a list column costs no copying.
 
-    lengths: int32 `[rows]`, tokens a row. unknown_share: [UNK] tokens of all tokens. cut_rows, cut_tokens: what did not
-    fit into `max_seq_len`. path: the cache file; was_cached: whether it was there before.
+    path: the cache file; was_cached: whether it was there before. Raises pyarrow's errors where the file is damaged.
     """
 
     def __init__(self, path: Path, was_cached: bool):
         self.path, self.was_cached = path, was_cached
-        table = pa.ipc.open_file(pa.memory_map(str(path)))
-        batches = [table.get_batch(i) for i in range(table.num_record_batches)]
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [file.get_batch(i) for i in range(file.num_record_batches)]
         for batch in batches:
             batch.validate(full=True)
-        self._ids = [_flat(batch.column("input_ids")) for batch in batches]
-        self._types = [_flat(batch.column("token_type_ids")) for batch in batches]
-        self.lengths = np.concatenate([np.diff(offsets) for _, offsets in self._ids])
-        cut = np.concatenate([batch.column("cut_tokens").to_numpy() for batch in batches])
-        unknown = sum(int(batch.column("unknown_tokens").to_numpy().sum()) for batch in batches)
-        self.cut_rows, self.cut_tokens = int((cut > 0).sum()), int(cut.sum())
-        self.unknown_share = unknown / max(1, int(self.lengths.sum()))
+        self.schema: pa.Schema = file.schema
+        self._first_rows = [0, *itertools.accumulate(batch.num_rows for batch in batches)]
+        self._lists: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # values and offsets, a pair a batch
+        self.numbers: dict[str, np.ndarray] = {}  # `[rows]`
+        for name in file.schema.names:
+            columns = [batch.column(name) for batch in batches]
+            if pa.types.is_list(file.schema.field(name).type):
+                self._lists[name] = [(c.values.to_numpy(), c.offsets.to_numpy()) for c in columns]
+            else:
+                self.numbers[name] = np.concatenate([np.zeros(0, np.int32), *(c.to_numpy() for c in columns)])
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self._first_rows[-1]
 
-    def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and token types of one row, `[length]` each, without copying."""
-        batch, at = divmod(int(index), ROWS_IN_BATCH)
-        ids, offsets = self._ids[batch]
-        start, end = offsets[at], offsets[at + 1]
-        return ids[start:end], self._types[batch][0][start:end]
+    def row(self, column: str, index: int) -> np.ndarray:
+        """The list of one row, a view of the mapped file."""
+        batch = bisect.bisect_right(self._first_rows, index) - 1
+        values, offsets = self._lists[column][batch]
+        at = index - self._first_rows[batch]
+        return values[offsets[at] : offsets[at + 1]]
 
-    def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
-        """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
-
-        L is the longest of the rows, or `length` where the batch must have a fixed shape.
-        """
-        shape = (len(rows), length or int(self.lengths[rows].max()))
-        batch = {
-            "input_ids": np.full(shape, pad_id, dtype=np.int64),
-            "attention_mask": np.zeros(shape, dtype=np.int64),
-            "token_type_ids": np.zeros(shape, dtype=np.int64),
-        }
-        for i, row in enumerate(rows):
-            ids, types = self.row(row)
-            batch["input_ids"][i, : len(ids)] = ids
-            batch["attention_mask"][i, : len(ids)] = 1
-            batch["token_type_ids"][i, : len(ids)] = types
-        return batch
+    def lengths(self, column: str) -> np.ndarray:
+        """`[rows]` lengths of the lists of a column."""
+        return np.concatenate([np.zeros(0, np.int32), *(np.diff(offsets) for _, offsets in self._lists[column])])
 
 
-def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1) -> Features:
-    """Tokenizes `rows`, or finds them in `cache_dir`.
+def cached_table(
+    cache_dir: Path,
+    content: Sequence[Any],
+    schema: pa.Schema,
+    batches: Callable[[], Iterable[pa.RecordBatch]],
+    rows: int | None = None,
+) -> MappedTable:
+    """The table of `batches()`, or the one that was made of the same `content` before.
 
-    threads: worker processes; Rust tokenizers already use all cores in one.
-    Raises DataError where `max_seq_len` leaves no room for text.
+    content: all that decides what is in the table; what JSON can write. rows: how many it must have, where that is
+    known. Raises DataError where it cannot be written.
     """
-    special = SpecialTokens.of(tokenizer, pair=rows.second is not None)
-    if max_seq_len <= special.count:
-        raise DataError(f"max_seq_len {max_seq_len} leaves no room for text beside {special.count} special tokens")
-    path = cache_dir / f"features-{_content_key(rows, tokenizer, max_seq_len)}.arrow"
+    digest = hashlib.sha256(json.dumps(FEATURES_VERSION).encode())
+    for part in content:
+        digest.update(b"\0" + json.dumps(part).encode())
+    path = cache_dir / f"features-{digest.hexdigest()[:32]}.arrow"
     if path.is_file():
-        # What a full disk or a power cut left behind is not read, but made anew.
+        # What a full disk or a power cut left behind is not read, but made anew: its footer or its values are damaged.
         with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
-            cached = Features(path, was_cached=True)
-            if len(cached) == len(rows):
+            table = MappedTable(path, was_cached=True)
+            if table.schema == schema and rows in (None, len(table)):
                 with contextlib.suppress(OSError):
                     os.utime(path)  # so that a clean-up by age keeps what is in use
-                return cached
+                return table
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-            for batch in _encoded_batches(_Encoder(tokenizer, special, max_seq_len), rows, threads):
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches():
                 writer.write_batch(batch)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # or a power cut could leave the name without the content
@@ -181,21 +185,85 @@ def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, thr
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return Features(path, was_cached=False)
+    return MappedTable(path, was_cached=False)
+
+
+class Features:
+    """The token ids of all rows, memory-mapped: `[rows]` lists of `[length]` ids.
+
+    lengths: int32 `[rows]`, tokens a row. unknown_share: [UNK] tokens of all tokens. cut_rows, cut_tokens: what did not
+    fit into `max_seq_len`.
+    """
+
+    def __init__(self, table: MappedTable):
+        self.table = table
+        self.lengths = table.lengths("input_ids")
+        cut = table.numbers["cut_tokens"]
+        self.cut_rows, self.cut_tokens = int((cut > 0).sum()), int(cut.sum())
+        self.unknown_share = int(table.numbers["unknown_tokens"].sum()) / max(1, int(self.lengths.sum()))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and token types of one row, `[length]` each, without copying."""
+        return self.table.row("input_ids", index), self.table.row("token_type_ids", index)
+
+    def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
+        """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
+
+        L is the longest of the rows, or `length` where the batch must have a fixed shape.
+        """
+        batch = empty_batch(len(rows), length or int(self.lengths[rows].max()), pad_id)
+        for i, row in enumerate(rows):
+            ids, types = self.row(int(row))
+            batch["input_ids"][i, : len(ids)] = ids
+            batch["attention_mask"][i, : len(ids)] = 1
+            batch["token_type_ids"][i, : len(ids)] = types
+        return batch
+
+
+def empty_batch(rows: int, length: int, pad_id: int) -> dict[str, np.ndarray]:
+    """`input_ids`, `attention_mask` and `token_type_ids` of nothing but padding, int64 `[rows, length]`."""
+    return {
+        "input_ids": np.full((rows, length), pad_id, dtype=np.int64),
+        "attention_mask": np.zeros((rows, length), dtype=np.int64),
+        "token_type_ids": np.zeros((rows, length), dtype=np.int64),
+    }
+
+
+def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1) -> Features:
+    """Tokenizes texts or pairs of texts, or finds them in `cache_dir`.
+
+    threads: worker processes; Rust tokenizers already use all cores in one.
+    Raises DataError where `max_seq_len` leaves no room for text.
+    """
+    special = SpecialTokens.of(tokenizer, pair=rows.second is not None)
+    special.room(max_seq_len)
+    content = [max_seq_len, tokenizer_fingerprint(tokenizer), rows.first, rows.second]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        slices = (
+            (rows.first[at : at + ROWS_IN_BATCH], None if rows.second is None else rows.second[at : at + ROWS_IN_BATCH])
+            for at in range(0, len(rows), ROWS_IN_BATCH)
+        )
+        return in_processes(_RowEncoder(tokenizer, special, max_seq_len), slices, threads)
+
+    return Features(cached_table(cache_dir, content, SCHEMA, batches, len(rows)))
 
 
 @dataclass(frozen=True)
-class _Encoder:
+class _RowEncoder:
     """Tokenizes a slice of rows; sent to worker processes."""
 
-    tokenizer: object
+    tokenizer: Any
     special: SpecialTokens
     max_seq_len: int
 
     def __call__(self, texts: tuple[list[str], list[str] | None]) -> pa.RecordBatch:
-        first = self._tokens(texts[0])
-        second = [None] * len(first) if texts[1] is None else self._tokens(texts[1])
-        room = self.max_seq_len - self.special.count
+        first = token_ids(self.tokenizer, texts[0])
+        second = [None] * len(first) if texts[1] is None else token_ids(self.tokenizer, texts[1])
+        room = self.special.room(self.max_seq_len)
         columns: dict[str, list] = {name: [] for name in SCHEMA.names}
         for a, b in zip(first, second, strict=True):
             before = len(a) + len(b or ())
@@ -208,30 +276,22 @@ class _Encoder:
             columns["cut_tokens"].append(before - keep_a - keep_b)
         return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
-    def _tokens(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(
-            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
-        )["input_ids"]
+
+def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
+    """Ids of each text, without special tokens, uncut."""
+    return tokenizer(
+        texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+    )["input_ids"]
 
 
-def _encoded_batches(encoder: _Encoder, rows: Rows, threads: int) -> Iterator[pa.RecordBatch]:
-    slices = (
-        (rows.first[at : at + ROWS_IN_BATCH], None if rows.second is None else rows.second[at : at + ROWS_IN_BATCH])
-        for at in range(0, len(rows), ROWS_IN_BATCH)
-    )
+def in_processes(encode: Callable[[Any], pa.RecordBatch], slices: Iterable[Any], threads: int) -> Iterator:
+    """`encode` of each slice, in their order; by so many worker processes, or by this one where it is one."""
     if threads == 1:
-        yield from map(encoder, slices)
+        yield from map(encode, slices)
         return
     # spawn: a forked child would inherit torch's and tokenizers' threads in an unknown state.
     with multiprocessing.get_context("spawn").Pool(threads) as pool:
-        yield from pool.imap(encoder, slices)
-
-
-def _content_key(rows: Rows, tokenizer, max_seq_len: int) -> str:
-    digest = hashlib.sha256(json.dumps([FEATURES_VERSION, max_seq_len, tokenizer_fingerprint(tokenizer)]).encode())
-    for texts in (rows.first, rows.second):
-        digest.update(b"\0none" if texts is None else json.dumps(texts).encode())
-    return digest.hexdigest()[:32]
+        yield from pool.imap(encode, slices)
 
 
 def tokenizer_fingerprint(tokenizer) -> str:
@@ -241,6 +301,13 @@ def tokenizer_fingerprint(tokenizer) -> str:
     return hashlib.sha256(f"{type(tokenizer).__name__} {content}".encode()).hexdigest()
 
 
-def _flat(column: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and offsets of a list column, as views of the mapped file."""
-    return column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
+def warn_of_unknown(name: str, share: float, unknown_token: str, has_labels: bool, say: Callable[[str], None]) -> None:
+    """Says where many tokens of a split are [UNK]; raises DataError where most are.
+
+    A text to be labelled may be nothing but emoji, so it is not refused.
+    """
+    what = f"{name}: {share:.1%} of the tokens are {unknown_token}"
+    if share > UNKNOWN_SHARE_REFUSED and has_labels:
+        raise DataError(f"{what}: this tokenizer's vocabulary is not made for these texts")
+    if share > UNKNOWN_SHARE_WARNED:
+        say(f"warning: {what}; does the tokenizer belong to this language?")

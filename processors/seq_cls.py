@@ -1,16 +1,13 @@
-"""Sequence classification: the eight tasks, their readers, and how their rows are split.
+"""Sequence classification: the eight tasks, their readers, and the table of predictions.
 
 The readers follow KoELECTRA's `finetune` and KoBigBird's `finetune`; where they kept or dropped a row, so do these.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,48 +145,6 @@ def parse_label(task: Task, text: str) -> int | float | str:
     except ValueError:
         return f"the score {text[:40]!r} is not a number"
     return score if math.isfinite(score) and 0 <= score <= 5 else f"the score {text} is not between 0 and 5"
-
-
-def read_splits(
-    task: Task,
-    names: Iterable[str],
-    files: Mapping[str, Sequence[Path]],
-    encoding: str = "utf-8",
-    skip_bad_rows: bool = False,
-    seed: int = 42,
-) -> dict[str, Rows]:
-    """The rows of the splits `names` (train, dev, test). files: the files of each split; a split of several is joined.
-
-    Where the task has no test file and none is given, train and test are the stratified parts of the training file.
-    Raises DataError where a split has no file.
-    """
-
-    def read(split: str) -> Rows:
-        if not files.get(split):
-            raise DataError(f"{task.name}: no file is given for the {split} split: set {split}_file")
-        parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
-        return functools.reduce(operator.add, parts)
-
-    if files.get("test") or not task.held_out_share:
-        return {name: read(name) for name in dict.fromkeys(names)}
-    parts = dict(zip(("train", "test"), stratified_split(task, read("train"), seed), strict=True))
-    return {name: parts[name] if name in parts else read(name) for name in names}
-
-
-def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Training and test rows by `task.held_out_share`, each class in the same proportion, drawn by `seed`.
-
-    Raises DataError where a class has too few rows to be on both sides.
-    """
-    from sklearn.model_selection import train_test_split
-
-    try:
-        train, test = train_test_split(
-            range(len(rows)), test_size=task.held_out_share, stratify=rows.labels, random_state=seed
-        )
-    except ValueError as error:
-        raise DataError(f"{task.name}: the rows cannot be split in training and test rows: {error}") from None
-    return rows.take(train), rows.take(test)
 
 
 def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = ".4f") -> str:

@@ -26,16 +26,20 @@ class Task:
     name: as in `--task`.
     folder: its folder in `data_dir`; the originals' names.
     train_file, dev_file, test_file: official file names; None where the task has no such file.
-    read: reads one file into rows, see `processors/seq_cls.py`.
+    read: reads one file: (task, path, encoding, skip_bad_rows) -> rows that can be added to one another.
+    main_metric: the score that is reported and that selects checkpoints.
+    source, licence: where the data come from and what their source says of their use.
+    defaults: settings that hold for all models of the task (`training/config.py` has the keys).
+    held_out_share: share of the training file that is the test set, stratified by label, where there is no test file.
+
+    Of classification, and for the labels of NER:
+
     columns: the header line, exactly.
     text_columns: the columns that hold the text; is_pair: whether they are two sentences, not one text in two columns.
     label_column: the column that holds the label or the score.
     labels: label as written in the file, by label id; empty for a regression.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
-    held_out_share: share of the training file that is the test set, stratified by label, where there is no test file.
-    metrics: names in `training/metrics.py`; main_metric: the one that is reported and that selects checkpoints.
-    defaults: settings that hold for all models of the task (`training/config.py` has the keys).
-    source, licence: where the data come from and what their source says of their use.
+    metrics: names in `training/metrics.py`.
     """
 
     name: str
@@ -43,15 +47,15 @@ class Task:
     train_file: str
     dev_file: str | None
     test_file: str | None
-    read: Callable[..., Rows]
-    columns: tuple[str, ...]
-    text_columns: tuple[str, ...]
-    label_column: str
-    labels: tuple[str, ...]
-    metrics: tuple[str, ...]
+    read: Callable[..., Any]
     main_metric: str
     source: str
     licence: str
+    columns: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
+    label_column: str = ""
+    labels: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     is_pair: bool = False
     drop_empty: bool = False
     held_out_share: float | None = None
@@ -62,10 +66,15 @@ class Task:
     def is_regression(self) -> bool:
         return not self.labels
 
+    def settings(self, test_file_key: str = "test_file") -> dict[str, Any]:
+        """What the task sets, in the keys of the configuration. test_file_key: how the script calls the test file."""
+        files = {"train_file": self.train_file, "dev_file": self.dev_file, test_file_key: self.test_file}
+        return {key: file or "" for key, file in files.items()} | dict(self.defaults)
+
 
 @dataclass
 class Rows:
-    """The rows of one or more files.
+    """The rows of one or more files of a classification task.
 
     first: the texts; second: the second sentences, or None. labels: label ids, or scores for a regression; None for
     texts to be labelled. counts: what the reader noticed, in words, with how often.
@@ -177,12 +186,17 @@ def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Reco
 
 def read_json(path: Path, encoding: str = "utf-8") -> Any:
     """A JSON file. Raises DataError with the line where it breaks off."""
+    return parse_json(read_text(path, encoding), str(path))
+
+
+def parse_json(text: str, place: str) -> Any:
+    """JSON from `place`. Raises DataError with the line where it breaks off."""
     try:
-        return json.loads(read_text(path, encoding))
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+        raise DataError(f"{place}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
     except (ValueError, RecursionError):  # what Python itself bounds
-        raise DataError(f"{path}: a number has thousands of digits, or brackets are nested too deep") from None
+        raise DataError(f"{place}: a number has thousands of digits, or brackets are nested too deep") from None
 
 
 def without_lone_surrogates(text: str, counts: Counter[str]) -> str:

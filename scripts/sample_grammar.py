@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+Rules = Mapping[str, Sequence[str]]  # the name of a slot -> its entries
 SLOT = re.compile(r"\{(\w+)(?:([/+])(\w+))?\}")
 VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 CODAS = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
@@ -123,21 +124,23 @@ def conjugate(stem: str, ending: str) -> str:
     return stem + ending
 
 
-def render(pattern: str, rng: random.Random, words: Mapping[str, str] | None = None) -> str:
+def render(pattern: str, rng: random.Random, words: Mapping[str, str] | None = None, rules: Rules | None = None) -> str:
     """Fill every slot of the pattern; `words` fixes slots by name (its values may be patterns too).
+
+    rules: the entries of every other slot; without it, RULES.
 
     Slots of one name in one pattern get different entries: the music and the cast, not the music and the music.
     """
-    words, used = words or {}, set()
+    words, rules, used = words or {}, RULES if rules is None else rules, set()
 
     def fill(match: re.Match[str]) -> str:
         name, kind, form = match.groups()
         if name in words:
             entry = words[name]
         else:
-            entry = rng.choice([entry for entry in RULES[name] if (name, entry) not in used])
+            entry = rng.choice([entry for entry in rules[name] if (name, entry) not in used])
             used.add((name, entry))
-        text = render(entry, rng, words)
+        text = render(entry, rng, words, rules)
         if kind == "/":
             return with_particle(text, form)
         if kind == "+":
@@ -147,7 +150,7 @@ def render(pattern: str, rng: random.Random, words: Mapping[str, str] | None = N
     return SLOT.sub(fill, pattern)
 
 
-def _rules(text: str) -> dict[str, list[str]]:
+def parse_rules(text: str) -> dict[str, list[str]]:
     """One rule a paragraph, `name: entry | entry | ...`; an empty entry stands for nothing."""
     rules = {}
     for paragraph in text.strip().split("\n\n"):
@@ -158,7 +161,7 @@ def _rules(text: str) -> dict[str, list[str]]:
     return rules
 
 
-RULES = _rules("""
+RULES = parse_rules("""
 film: 푸른 겨울 | 마지막 우체부 | 달빛 정류장 | 고양이 탐정 | 바람의 지도 | 안개 도시 | 소금꽃 | 늑대의 식탁
 | 열두 번째 계단 | 종이비행기 | 은하 분식집 | 그림자 시장 | 여름의 끝 | 붉은 등대 | 두 개의 서랍 | 새벽 열차
 | 할머니의 우주선 | 비밀의 온실 | 돌고래 여관 | 거꾸로 가는 시계 | 사라진 멜로디 | 눈 내리는 부엌 | 오래된 약속

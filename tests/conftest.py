@@ -31,8 +31,8 @@ class Finished:
     @property
     def error(self) -> str:
         """What it says is wrong, without its own name."""
-        name, _, message = self.err.rpartition("run_seq_cls.py: ")
-        assert name.count("run_seq_cls.py: ") == 0, f"more than one error:\n{self.err}"
+        *before, message = re.split(r"\brun_\w+\.py: ", self.err)
+        assert len(before) <= 1, f"more than one error:\n{self.err}"
         return message.strip()
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
-from run_seq_cls import SequenceClassificationConfig, settings_of
+from run_seq_cls import SequenceClassificationConfig
 from training.command_line import describe, nearest, resolve
 from training.config import LARGEST_SEED, UsageError
 
-TASKS = {task.name: settings_of(task) for task in SEQUENCE_CLASSIFICATION_TASKS}
+TASKS = {task.name: task.settings() for task in SEQUENCE_CLASSIFICATION_TASKS}
 FIELDS = SequenceClassificationConfig.model_fields
 FLOATS = "num_train_epochs learning_rate warmup_proportion weight_decay adam_epsilon max_grad_norm".split()
 
@@ -394,7 +394,7 @@ def test_help_shows_every_key_with_its_default(command: Command, capsys):
     headings = [line.rstrip(":") for line in text.split("\n") if re.fullmatch(r"[A-Z][\w ]+:", line)]
     assert headings == [
         *("This command", "Data", "Model", "Training", "Evaluation and prediction", "Output", "Machine"),
-        "Sequence classification",
+        *("Test split", "Sequence classification"),
     ]
     shown = dict(re.findall(r"--(\w+) (.*?)(?= --\w+ |$)", " ".join(text.split("This command:")[1].split())))
     assert set(shown) == {*FIELDS, "config_file", "help"}

@@ -9,12 +9,12 @@ import pytest
 from models import MODELS
 from processors import TASKS
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
-from run_seq_cls import SequenceClassificationConfig, settings_of
+from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
 from training.config import is_typed
 
 ROOT = Path(__file__).parents[1]
-TASK_SETTINGS = {task.name: settings_of(task) for task in SEQUENCE_CLASSIFICATION_TASKS}
+TASK_SETTINGS = {task.name: task.settings() for task in SEQUENCE_CLASSIFICATION_TASKS}
 FILES = sorted(path for path in (ROOT / "config").rglob("*") if path.is_file())
 LONG_TASKS = ("fake-news", "modu-sentiment")
 LONG_MODELS = ("kobigbird-bert-base", "klue-roberta-base")

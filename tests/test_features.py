@@ -201,8 +201,8 @@ def test_rows_across_the_borders_of_batches_and_in_two_processes(bert: BertToken
     assert [row[row > 0].tolist() for row in batch["input_ids"]] == [ids(number) for number in border]
 
     spread = build_features(Rows(texts, texts, None), bert, 16, tmp_path / "two", threads=2)
-    assert spread.path.read_bytes() == built.path.read_bytes()
-    assert spread.path.name == built.path.name
+    assert spread.table.path.read_bytes() == built.table.path.read_bytes()
+    assert spread.table.path.name == built.table.path.name
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -212,10 +212,10 @@ def test_rows_across_the_borders_of_batches_and_in_two_processes(bert: BertToken
 
 def test_the_same_content_is_found_again(bert: BertTokenizer, tmp_path: Path, monkeypatch):
     first = build_features(Rows(["가 나"], ["다"], [1]), bert, 8, tmp_path)
-    assert not first.was_cached
-    monkeypatch.setattr(features, "_encoded_batches", None)  # nothing is tokenized any more
+    assert not first.table.was_cached
+    monkeypatch.setattr(features, "in_processes", None)  # nothing is tokenized any more
     again = build_features(Rows(["가 나"], ["다"], [0]), wordpiece(), 8, tmp_path)  # labels are not in it
-    assert again.was_cached and again.path == first.path
+    assert again.table.was_cached and again.table.path == first.table.path
     assert content(again) == content(first)
 
 
@@ -234,8 +234,8 @@ def test_other_content_is_another_file(bert: BertTokenizer, tmp_path: Path):
         build_features(Rows(["가", "나"], None, None), lower, 8, tmp_path),
         build_features(Rows(["가", "나"], None, None), other, 8, tmp_path),
     ]
-    assert not any(one.was_cached for one in built)
-    assert len({one.path for one in built}) == len(built)
+    assert not any(one.table.was_cached for one in built)
+    assert len({one.table.path for one in built}) == len(built)
 
 
 def test_truncating_with_the_tokenizer_elsewhere_does_not_cut_rows(bert: BertTokenizer, tmp_path: Path):
@@ -247,24 +247,24 @@ def test_truncating_with_the_tokenizer_elsewhere_does_not_cut_rows(bert: BertTok
 
 def test_what_was_interrupted_is_not_taken(bert: BertTokenizer, tmp_path: Path, monkeypatch):
     rows = Rows([SYLLABLES[number % 10] for number in range(ROWS_IN_BATCH + 1)], None, None)
-    whole = features._encoded_batches
+    whole = features.in_processes
 
     def interrupted(*arguments):
         yield next(whole(*arguments))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(features, "_encoded_batches", interrupted)
+        patch.setattr(features, "in_processes", interrupted)
         build_features(rows, bert, 8, tmp_path)
     assert list(tmp_path.iterdir()) == []
     built = build_features(rows, bert, 8, tmp_path)
     # What a kill leaves behind, of this process's number or another's.
-    half = built.path.read_bytes()[: built.path.stat().st_size // 2]
-    built.path.unlink()
+    half = built.table.path.read_bytes()[: built.table.path.stat().st_size // 2]
+    built.table.path.unlink()
     for process in ("1", str(features.os.getpid())):
-        (tmp_path / f".{built.path.name}.{process}").write_bytes(half)
+        (tmp_path / f".{built.table.path.name}.{process}").write_bytes(half)
     again = build_features(rows, bert, 8, tmp_path)
-    assert not again.was_cached and len(again) == ROWS_IN_BATCH + 1
+    assert not again.table.was_cached and len(again) == ROWS_IN_BATCH + 1
     assert again.row(ROWS_IN_BATCH)[0].tolist() == [2, 5 + ROWS_IN_BATCH % 10, 3]
 
 
@@ -295,14 +295,14 @@ ONE_ROW = {"input_ids": [[2, 3]], "token_type_ids": [[0, 0]], "unknown_tokens": 
 def test_a_damaged_file_is_made_anew(damage, bert: BertTokenizer, tmp_path: Path):
     rows = rows_of("가 나", "다", "")
     built = build_features(rows, bert, 8, tmp_path)
-    whole = built.path.read_bytes()
-    built.path.unlink()  # the map of `built` must not see the damage
-    built.path.write_bytes(damage(whole))
+    whole = built.table.path.read_bytes()
+    built.table.path.unlink()  # the map of `built` must not see the damage
+    built.table.path.write_bytes(damage(whole))
     again = build_features(rows, bert, 8, tmp_path)
-    assert not again.was_cached
+    assert not again.table.was_cached
     assert content(again) == [([2, 5, 6, 3], [0] * 4), ([2, 7, 3], [0] * 3), ([2, 3], [0] * 2)]
-    assert again.path.read_bytes() == whole
-    assert build_features(rows, bert, 8, tmp_path).was_cached
+    assert again.table.path.read_bytes() == whole
+    assert build_features(rows, bert, 8, tmp_path).table.was_cached
 
 
 def test_a_cache_folder_that_cannot_be(bert: BertTokenizer, tmp_path: Path):

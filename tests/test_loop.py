@@ -13,7 +13,16 @@ from torch import nn
 from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import FineTuningConfig, UsageError
-from training.loop import Interrupted, Job, Plan, evaluate, fit, learning_rate_schedule, parameter_groups
+from training.loop import (
+    Interrupted,
+    Job,
+    Plan,
+    evaluate,
+    fit,
+    in_order_of_rows,
+    learning_rate_schedule,
+    parameter_groups,
+)
 from training.results import MetricsLog
 from training.runtime import Runtime
 
@@ -325,7 +334,9 @@ def test_evaluating_and_saving_per_epoch(tmp_path):
 def test_outputs_that_are_not_finite_are_no_score():
     runtime = Runtime(no_cuda=True, precision="fp32")
     with pytest.raises(UsageError, match="outputs are not finite"):
-        evaluate(Network(), lambda model, batch: torch.full((3, 2), float("nan")), collate, np.ones(3), 3, runtime)
+        next(
+            evaluate(Network(), lambda model, batch: torch.full((3, 2), float("nan")), collate, np.ones(3), 3, runtime)
+        )
 
 
 def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
@@ -337,10 +348,15 @@ def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
 
     lengths = np.array([3, 9, 1, 9, 5, 2, 7])
     model = Network().train()
-    outputs = evaluate(model, predict, collate, lengths, 3, Runtime(no_cuda=True, precision="fp32"))
+    batches = evaluate(model, predict, collate, lengths, 3, Runtime(no_cuda=True, precision="fp32"))
+    outputs = in_order_of_rows(batches, 7)
     assert outputs[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
     assert seen == [[1, 3, 6], [4, 0, 5], [2]]  # longest first
     assert model.training
+    assert [rows.tolist() for rows, _ in evaluate(model, predict, collate, lengths[:3], 2, Runtime(True, "fp32"))] == [
+        [1, 0],
+        [2],
+    ]
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from transformers import (
     XLNetConfig,
 )
 
-from models import ModelError, build_sequence_classifier, build_tokenizer, longest_input, takes_token_types
+from models import ModelError, build_model, build_tokenizer, longest_input, takes_token_types
 from models.pooling import pool
 
 POSITIONS = 40
@@ -100,7 +100,7 @@ def test_a_pretrained_encoder_gets_a_fresh_head(name: str, pooling: str, checkpo
     models = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        models.append(build_sequence_classifier(checkpoints / name, LABELS, pooling))
+        models.append(build_model(checkpoints / name, "sequence", LABELS, pooling))
     stored = load_file(checkpoints / name / "model.safetensors")
     encoder = encoder_of(models[0])
     shared = {key for key in encoder if ".pooler." not in key and not key.endswith("_ids")}
@@ -112,13 +112,13 @@ def test_a_pretrained_encoder_gets_a_fresh_head(name: str, pooling: str, checkpo
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_what_the_config_says(pooling: str, checkpoints: Path, tmp_path: Path):
-    model = build_sequence_classifier(checkpoints / "bert", LABELS, pooling)
+    model = build_model(checkpoints / "bert", "sequence", LABELS, pooling)
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["id2label"] == {"0": "none", "1": "offensive", "2": "hate"}
     assert config["label2id"] == {"none": 0, "offensive": 1, "hate": 2}
     assert config["problem_type"] == "single_label_classification"
-    regression = build_sequence_classifier(checkpoints / "bert", (), pooling)
+    regression = build_model(checkpoints / "bert", "sequence", (), pooling)
     assert (regression.config.num_labels, regression.config.problem_type) == (1, "regression")
     assert logits_of(regression).shape == (1, 1)
 
@@ -126,9 +126,9 @@ def test_what_the_config_says(pooling: str, checkpoints: Path, tmp_path: Path):
 @pytest.mark.parametrize("name", PRETRAINING)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_saved_and_built_again(name: str, pooling: str, checkpoints: Path, tmp_path: Path):
-    model = build_sequence_classifier(checkpoints / name, LABELS, pooling)
+    model = build_model(checkpoints / name, "sequence", LABELS, pooling)
     model.save_pretrained(tmp_path)
-    again = build_sequence_classifier(tmp_path, LABELS, pooling, fresh_head=False)
+    again = build_model(tmp_path, "sequence", LABELS, pooling, fresh_head=False)
     weights = model.state_dict()
     assert {key: torch.equal(value, weights[key]) for key, value in again.state_dict().items()} == dict.fromkeys(
         weights, True
@@ -148,16 +148,16 @@ def test_saved_and_built_again(name: str, pooling: str, checkpoints: Path, tmp_p
 @pytest.mark.parametrize("trained", POOLINGS)
 @pytest.mark.parametrize("asked", POOLINGS)
 def test_a_head_of_another_kind_is_no_trained_head(trained: str, asked: str, checkpoints: Path, tmp_path: Path):
-    build_sequence_classifier(checkpoints / "bert", LABELS, trained).save_pretrained(tmp_path)
+    build_model(checkpoints / "bert", "sequence", LABELS, trained).save_pretrained(tmp_path)
     if asked == trained:
-        build_sequence_classifier(tmp_path, LABELS, asked, fresh_head=False)
+        build_model(tmp_path, "sequence", LABELS, asked, fresh_head=False)
     else:
         with pytest.raises(ModelError, match=f"^{tmp_path} holds no trained head for 3 outputs with pooling {asked}$"):
-            build_sequence_classifier(tmp_path, LABELS, asked, fresh_head=False)
+            build_model(tmp_path, "sequence", LABELS, asked, fresh_head=False)
     with pytest.raises(ModelError, match=r"holds no trained head for 2 outputs"):
-        build_sequence_classifier(tmp_path, ("0", "1"), asked, fresh_head=False)
+        build_model(tmp_path, "sequence", ("0", "1"), asked, fresh_head=False)
     # To train, any head will do: the folder's encoder, and a head of the size that is needed.
-    fresh = build_sequence_classifier(tmp_path, ("0", "1"), asked)
+    fresh = build_model(tmp_path, "sequence", ("0", "1"), asked)
     assert fresh.config.num_labels == 2
     key = "bert.encoder.layer.1.output.dense.weight"
     assert torch.equal(fresh.state_dict()[key], load_file(tmp_path / "model.safetensors")[key])
@@ -165,7 +165,7 @@ def test_a_head_of_another_kind_is_no_trained_head(trained: str, asked: str, che
 
 def test_a_pretrained_folder_has_no_trained_head(checkpoints: Path):
     with pytest.raises(ModelError, match=r"holds no trained head for 3 outputs with pooling cls$"):
-        build_sequence_classifier(checkpoints / "electra", LABELS, fresh_head=False)
+        build_model(checkpoints / "electra", "sequence", LABELS, fresh_head=False)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -174,7 +174,7 @@ def test_a_bare_encoder_without_prefix(pooling: str, tmp_path: Path):
     encoder = BertModel(BertConfig(**SIZES))
     encoder.save_pretrained(tmp_path)
     assert not any(key.startswith("bert.") for key in load_file(tmp_path / "model.safetensors"))
-    built = build_sequence_classifier(tmp_path, LABELS, pooling).bert.state_dict()
+    built = build_model(tmp_path, "sequence", LABELS, pooling).bert.state_dict()
     kept = [key for key in encoder.state_dict() if pooling == "cls" or not key.startswith("pooler")]
     assert set(built) == set(kept)
     assert all(torch.equal(built[key], encoder.state_dict()[key]) for key in kept)
@@ -184,7 +184,7 @@ def test_a_bare_encoder_without_prefix(pooling: str, tmp_path: Path):
 def test_weights_are_trained_in_full_precision_whatever_they_were_saved_in(pooling: str, tmp_path: Path):
     BertForPreTraining(BertConfig(**SIZES)).to(torch.bfloat16).save_pretrained(tmp_path)
     for from_scratch in (False, True):
-        model = build_sequence_classifier(tmp_path, LABELS, pooling, from_scratch)
+        model = build_model(tmp_path, "sequence", LABELS, pooling, from_scratch)
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
@@ -195,16 +195,16 @@ def test_from_scratch(pooling: str, checkpoints: Path, tmp_path: Path):
     folder = copy_of(checkpoints, "bert", tmp_path)
     for has_weights in (True, False):
         torch.manual_seed(7)
-        models = [build_sequence_classifier(folder, LABELS, pooling, from_scratch=True) for _ in range(2)]
+        models = [build_model(folder, "sequence", LABELS, pooling, from_scratch=True) for _ in range(2)]
         torch.manual_seed(7)
-        models.append(build_sequence_classifier(folder, LABELS, pooling, from_scratch=True))
+        models.append(build_model(folder, "sequence", LABELS, pooling, from_scratch=True))
         values = [model.state_dict()[key] for model in models]
         assert torch.equal(values[0], values[2]) and not torch.equal(values[0], values[1])
         assert not torch.equal(values[0], stored[key])
         if has_weights:
             (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"the folder holds no weights; --from_scratch starts from fresh ones"):
-        build_sequence_classifier(folder, LABELS, pooling)
+        build_model(folder, "sequence", LABELS, pooling)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -221,7 +221,7 @@ def test_from_scratch(pooling: str, checkpoints: Path, tmp_path: Path):
 def test_weights_of_something_else(name: str, settings: dict, pooling: str, checkpoints: Path, tmp_path: Path):
     folder = copy_of(checkpoints, name, tmp_path, **settings)
     with pytest.raises(ModelError, match=r"^the weights in .* do not fit its config\.json: \d+ tensors of the encoder"):
-        build_sequence_classifier(folder, LABELS, pooling)
+        build_model(folder, "sequence", LABELS, pooling)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_broken_folders(spoil, checkpoints: Path, tmp_path: Path):
     folder = copy_of(checkpoints, "bert", tmp_path)
     spoil(folder)
     with pytest.raises(ModelError) as error:
-        build_sequence_classifier(folder, LABELS)
+        build_model(folder, "sequence", LABELS)
     assert str(error.value).startswith(f"no model in {folder}: ")
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
@@ -266,7 +266,7 @@ def test_pooling_by_hand():
 @pytest.mark.parametrize("name", PRETRAINING)
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_a_pooled_head_sees_all_tokens_and_no_padding(name: str, pooling: str, checkpoints: Path):
-    model = build_sequence_classifier(checkpoints / name, LABELS, pooling).eval()
+    model = build_model(checkpoints / name, "sequence", LABELS, pooling).eval()
     ids = torch.arange(5, 12)[None]
     with torch.no_grad():
         states = getattr(model, model.base_model_prefix)(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
@@ -291,7 +291,7 @@ def test_a_pooled_head_sees_all_tokens_and_no_padding(name: str, pooling: str, c
     ],
 )
 def test_longest_input_and_token_types(name: str, longest: int, token_types: bool, checkpoints: Path):
-    model = build_sequence_classifier(checkpoints / name, LABELS).eval()
+    model = build_model(checkpoints / name, "sequence", LABELS).eval()
     assert longest_input(model.config) == longest
     assert takes_token_types(model.config) is token_types
     logits_of(model, longest)
@@ -321,7 +321,7 @@ def test_a_real_bert():
     folder = Path(package.origin).parent / "model"
     stored = load_file(folder / "model.safetensors")
     for pooling in ("cls", "mean"):
-        built = build_sequence_classifier(folder, LABELS, pooling).bert.state_dict()
+        built = build_model(folder, "sequence", LABELS, pooling).bert.state_dict()
         kept = {key for key in stored if key != "embeddings.position_ids"}
         kept -= {key for key in kept if key.startswith("pooler") and pooling == "mean"}
         assert set(built) == kept and len(kept) > 95

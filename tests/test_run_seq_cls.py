@@ -78,7 +78,7 @@ def test_a_task_is_learned_and_its_score_can_be_computed_from_its_predictions(tr
     assert results["at_chance"] is False
     assert f"{metric} {score:.4f}" in out and task in out
 
-    rows = table_of(user.run_dir(task) / "predictions-test.tsv")
+    rows = table_of(user.run_dir(task) / "predictions.tsv")
     labels, predictions = [row["label"] for row in rows], [row["prediction"] for row in rows]
     if task == "korsts":
         expected = rank_correlation([float(label) for label in labels], [float(p) for p in predictions])
@@ -163,7 +163,7 @@ def test_a_checkpoint_is_a_model_for_plain_transformers(trained, user):
     assert tokenizer.tokenize("한국어 영화") and "[UNK]" not in tokenizer.tokenize("한국어 영화")
     model.eval()
     assert model.config.id2label == {0: "0", 1: "1"}
-    rows = table_of(user.run_dir("nsmc") / "predictions-test.tsv")
+    rows = table_of(user.run_dir("nsmc") / "predictions.tsv")
     texts = [row["text1"].replace("\\t", "\t") for row in rows]
     inputs = tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt")
     with torch.no_grad():

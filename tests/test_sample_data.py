@@ -4,6 +4,7 @@ as Korean is."""
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,10 @@ TSV_FILES = {  # file: (header, columns of the texts, column of the label)
 OTHER_FILES = {
     "fake_news/mission1_train.csv", "fake_news/mission2_train.csv", "modu_sentiment/EXSA2002108040.json", "texts.txt",
     "tiny-electra/config.json", "tiny-electra/tokenizer.json", "tiny-electra/tokenizer_config.json",
-    "tiny-electra/vocab.txt",
+    "tiny-electra/vocab.txt", "sentences.txt", "questions.json", "naver-ner/train.tsv", "naver-ner/test.tsv",
+    *(f"korquad/KorQuAD_{name}_{part}.json" for name in ("v1.0", "v2.0_sample") for part in ("train", "dev")),
 }  # fmt: skip
+ENTITY_TYPES = "PER FLD AFW ORG LOC CVL DAT TIM NUM EVT ANM PLT MAT TRM".split()
 LABELS = {
     "nsmc": {"0", "1"}, "kornli": {"contradiction", "entailment", "neutral"}, "paws": {"0", "1"},
     "question-pair": {"0", "1"}, "hate-speech": {"none", "offensive", "hate"},
@@ -92,7 +96,43 @@ def texts(files: dict[str, bytes]) -> dict[str, list[str]]:
         found[f"fake_news/{name}.csv"] = [text for row in rows for text in row[1:3]]
     documents = json.loads(files["modu_sentiment/EXSA2002108040.json"])["document"]
     found["modu_sentiment"] = [part["paragraph_form"] for document in documents for part in document["paragraph"]]
-    found["texts.txt"] = files["texts.txt"].decode().splitlines()
+    for name in ("texts.txt", "sentences.txt"):
+        found[name] = files[name].decode().splitlines()
+    for part in ("train", "test"):
+        found[f"naver-ner/{part}.tsv"] = [row[0] for row in table(files[f"naver-ner/{part}.tsv"])]
+    for name in sorted(files):
+        if name.startswith("korquad/"):
+            parts = paragraphs(files[name])
+            found[name] = [
+                text for part in parts for text in (part["context"], *(qa["question"] for qa in part["qas"]))
+            ]
+    return found
+
+
+def paragraphs(content: bytes) -> list[dict]:
+    return [paragraph for article in json.loads(content)["data"] for paragraph in article["paragraphs"]]
+
+
+def answered(content: bytes) -> list[tuple[str, dict]]:
+    """Context and question of every question that has an answer."""
+    return [(part["context"], qa) for part in paragraphs(content) for qa in part["qas"] if qa["answers"]]
+
+
+def sentences(content: bytes) -> list[tuple[list[str], list[str]]]:
+    """Words and labels of every sentence, split on single spaces alone."""
+    return [(words.split(" "), labels.split(" ")) for words, labels in table(content)]
+
+
+def entities(content: bytes) -> set[tuple[str, str]]:
+    """Type and words of every entity: a B, and the I of the same type that follow."""
+    found = set()
+    for words, labels in sentences(content):
+        for i, label in enumerate(labels):
+            if label.endswith("-B"):
+                end = i + 1
+                while end < len(labels) and labels[end] == label[:-1] + "I":
+                    end += 1
+                found.add((label[:-2], " ".join(words[i:end])))
     return found
 
 
@@ -109,18 +149,34 @@ def test_another_seed_gives_other_texts(files: dict[str, bytes], tmp_path: Path)
     assert run("--output_dir", tmp_path, "--seed", 7).returncode == 0
     other = contents(tmp_path)
     assert {name for name in files if files[name] == other[name]} == {
-        "texts.txt", "tiny-electra/config.json", "tiny-electra/tokenizer_config.json"
+        "texts.txt", "sentences.txt", "questions.json", "tiny-electra/config.json",
+        "tiny-electra/tokenizer_config.json",
     }  # fmt: skip
 
 
 def test_rows_and_tasks_change_only_what_they_name(files: dict[str, bytes], tmp_path: Path) -> None:
     assert run("--output_dir", tmp_path, "--rows", 60, "--tasks", "nsmc", "fake-news").returncode == 0
     small = contents(tmp_path)
-    assert {name.split("/")[0] for name in small} == {"nsmc", "fake_news", "tiny-electra", "texts.txt"}
+    always = {"tiny-electra", "texts.txt", "sentences.txt", "questions.json"}
+    assert {name.split("/")[0] for name in small} == {"nsmc", "fake_news"} | always
     changed = {"nsmc/ratings_train.txt", "fake_news/mission1_train.csv", "fake_news/mission2_train.csv"}
     assert {name for name in small if small[name] != files[name]} == changed
     assert len(table(small["nsmc/ratings_train.txt"])) == 61
     assert len(csv_rows(small["fake_news/mission2_train.csv"], "utf-8-sig")) == 61
+
+
+@pytest.mark.parametrize("rows", [40, 100])
+def test_few_rows_of_entities_and_questions(files: dict[str, bytes], tmp_path: Path, rows: int) -> None:
+    assert run("--output_dir", tmp_path, "--rows", rows, "--tasks", "naver-ner", "korquad").returncode == 0
+    small = contents(tmp_path)
+    assert {name for name in small if small[name] != files[name]} == {
+        "naver-ner/train.tsv", "korquad/KorQuAD_v1.0_train.json", "korquad/KorQuAD_v2.0_sample_train.json"
+    }  # fmt: skip
+    assert len(sentences(small["naver-ner/train.tsv"])) == rows
+    for name in ("v1.0", "v2.0_sample"):
+        parts = paragraphs(small[f"korquad/KorQuAD_{name}_train.json"])
+        assert sum(len(part["qas"]) for part in parts) == rows
+        assert max(len(part["context"]) for part in parts) > 1000
 
 
 @pytest.mark.parametrize("name", TSV_FILES)
@@ -198,6 +254,124 @@ def test_modu_sentiment_json(files: dict[str, bytes]) -> None:
     assert any(part["paragraph_form"] == "" for document in corpus["document"] for part in document["paragraph"])
 
 
+@pytest.mark.parametrize("part, count", [("train", 1500), ("test", 300)])
+def test_naver_ner_format(files: dict[str, bytes], part: str, count: int) -> None:
+    content = files[f"naver-ner/{part}.tsv"]
+    rows = sentences(content)
+    assert content.endswith(b"\n") and b"\r" not in content and len(rows) == count
+    assert all(len(words) == len(labels) and all(words) for words, labels in rows)
+    counts = Counter(label for _, labels in rows for label in labels)
+    assert set(counts) == {"O", *(f"{name}-{place}" for name in ENTITY_TYPES for place in "BI")}
+    common = min(counts[f"{name}-B"] for name in ("PER", "LOC", "ORG", "DAT", "NUM", "CVL"))
+    assert common > max(counts[f"{name}-B"] for name in ("FLD", "ANM", "PLT", "MAT", "TRM"))
+    assert sum(set(labels) == {"O"} for _, labels in rows) > 0.02 * count
+    assert sum(len(words) > 300 for words, _ in rows) == 1 and any(len(words) == 1 for words, _ in rows)
+
+
+def test_naver_ner_asks_for_more_than_memory(files: dict[str, bytes]) -> None:
+    train, test = files["naver-ner/train.tsv"], files["naver-ner/test.tsv"]
+    stems = {name for _, name in entities(train)}
+    unseen = {name for _, name in entities(test) if not any(name in stem or stem in name for stem in stems)}
+    assert len(unseen) > 15
+    labels: dict[str, set[str]] = {}
+    for words, found in sentences(train):
+        for word, label in zip(words, found, strict=True):
+            labels.setdefault(word, set()).add(label)
+    ambiguous = {word for word, found in labels.items() if "O" in found and len(found) > 1}
+    assert {"말이", "배가"} & ambiguous and len(ambiguous) > 5
+    assert not {" ".join(words) for words, _ in sentences(train)} & {" ".join(words) for words, _ in sentences(test)}
+
+
+def test_naver_ner_awkward_rows(files: dict[str, bytes]) -> None:
+    for part in ("train", "test"):
+        rows = sentences(files[f"naver-ner/{part}.tsv"])
+        words = {word for row, _ in rows for word in row}
+        pairs = {pair for _, labels in rows for pair in pairwise(labels)}
+        assert {"\u200b", "[UNK]", "null", "NA"} <= words and {"😂", "🦕"} & words and {"007", "008"} & words
+        joined = " ".join(words)
+        assert (
+            all(piece in joined for piece in ["\u200d", "\U0001f3fb", "首爾", '"', "'", "##", "\u1106"])
+            or part == "train"
+        )
+        assert re.search("[\u1100-\u1112]", joined) and re.search("[Ａ-Ｚ]", joined)
+        assert any(b == a and a.endswith("-B") for a, b in pairs)  # neighbours of one type
+        assert any(b.endswith("-I") and a != "O" and a[:3] != b[:3] for a, b in pairs)  # an I of another type
+    assert "10\u00a0km" in {word for row, _ in sentences(files["naver-ner/train.tsv"]) for word in row}
+
+
+@pytest.mark.parametrize("name, dev", [("v1.0", False), ("v1.0", True), ("v2.0_sample", False), ("v2.0_sample", True)])
+def test_korquad_format(files: dict[str, bytes], name: str, dev: bool) -> None:
+    content = files[f"korquad/KorQuAD_{name}_{'dev' if dev else 'train'}.json"]
+    squad, impossible = json.loads(content), Counter()
+    assert set(squad) == {"version", "data"} and len(squad["data"]) > 10
+    assert all(set(article) == {"title", "paragraphs"} for article in squad["data"])
+    assert {len(article["paragraphs"]) > 1 for article in squad["data"]} == {True, False}
+    parts = paragraphs(content)
+    questions = [qa for part in parts for qa in part["qas"]]
+    assert len(questions) == (200 if dev else 1200) and len({qa["id"] for qa in questions}) == len(questions)
+    assert len({part["context"] for part in parts}) == len(parts) > (35 if dev else 200)
+    for part in parts:
+        assert set(part) == {"context", "qas"} and part["qas"]
+        for qa in part["qas"]:
+            lacking = qa.get("is_impossible", False)
+            impossible[lacking] += 1
+            keys = {"id", "question", "answers"} | ({"is_impossible"} if name == "v2.0_sample" else set())
+            assert set(qa) - ({"plausible_answers"} if lacking else set()) == keys
+            assert bool(qa["answers"]) != lacking
+            for answer in qa["answers"] + qa.get("plausible_answers", []):
+                start = answer["answer_start"]
+                assert answer["text"] and part["context"][start : start + len(answer["text"])] == answer["text"]
+    assert (0.25 < impossible[True] / len(questions) < 0.4) == (name == "v2.0_sample")
+    assert any("plausible_answers" in qa for qa in questions) == (name == "v2.0_sample")
+    several = [qa for qa in questions if len(qa["answers"]) > 1]
+    assert (len(several) > 20) == dev and not (several and not dev)
+
+
+def test_korquad_awkward_questions(folder: Path, files: dict[str, bytes]) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tiny-electra")
+    for part in ("train", "dev"):
+        first = last = again = emoji = inside = wide = 0
+        content = files[f"korquad/KorQuAD_v1.0_{part}.json"]
+        contexts = [paragraph["context"] for paragraph in paragraphs(content)]
+        for context, qa in answered(content):
+            start, text = qa["answers"][0]["answer_start"], qa["answers"][0]["text"]
+            end = start + len(text)
+            first, last = first + (start == 0), last + (end == len(context))
+            again += context.index(text) < start
+            emoji += "\u200d" in context[:start]
+            inside += context[end : end + 1].isalpha()
+            wide += bool(re.search("[Ａ-Ｚ０-９]", text))
+        assert min(first, last, again, emoji, wide) > 0 and inside > 0.5 * len(answered(content))
+        joined = "".join(contexts)
+        assert all(piece in joined for piece in ["  ", "\n", "《", "\u1161"])
+        assert any(context.count(".") == 1 and len(context) < 20 for context in contexts)
+        lengths = [len(ids) for ids in tokenizer(contexts, add_special_tokens=False)["input_ids"]]
+        assert max(lengths) > 600 and sum(60 <= length <= 150 for length in lengths) > 0.6 * len(lengths)
+    train = answered(files["korquad/KorQuAD_v1.0_train.json"])
+    for texts, least in ([qa["question"] for _, qa in train], 64), ([qa["answers"][0]["text"] for _, qa in train], 30):
+        assert max(len(tokenizer.tokenize(text)) for text in texts) > least
+
+
+def test_answers_end_where_tokens_do(folder: Path, files: dict[str, bytes]) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer, whole = AutoTokenizer.from_pretrained(folder / "tiny-electra"), Counter()
+    for context, qa in answered(files["korquad/KorQuAD_v1.0_dev.json"]):
+        offsets = tokenizer(context, return_offsets_mapping=True)["offset_mapping"]
+        answer = qa["answers"][0]
+        end = answer["answer_start"] + len(answer["text"])
+        whole[any(a == answer["answer_start"] for a, _ in offsets) and any(b == end for _, b in offsets)] += 1
+    assert whole[True] > 0.8 * whole.total() and whole[False]  # some are cut amid a token, as in any data
+
+
+def test_inputs_for_predictions(files: dict[str, bytes]) -> None:
+    assert len(files["sentences.txt"].decode().splitlines()) == 6
+    parts = paragraphs(files["questions.json"])
+    assert len(parts) == 2 and [set(qa) for part in parts for qa in part["qas"]] == [{"id", "question"}] * 3
+
+
 def test_awkward_rows_are_there(files: dict[str, bytes], texts: dict[str, list[str]]) -> None:
     train, test = texts["nsmc/ratings_train.txt"], texts["nsmc/ratings_test.txt"]
     for text in ("null", "NA", "007", "1e5", "", "재밌다..진짜...\\", "  앞뒤에 공백이 있어도 정말 훌륭했다  "):
@@ -229,7 +403,7 @@ def test_tokenizer_loads_offline(folder: Path, texts: dict[str, list[str]], monk
     assert config.model_type == "electra" and config.vocab_size == len(tokenizer)
     vocab = (folder / "tiny-electra/vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert vocab[:5] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == vocab and 2000 <= len(vocab) <= 3000
+    assert tokenizer.convert_ids_to_tokens(range(len(tokenizer))) == vocab and 3000 <= len(vocab) <= 4000
     assert tokenizer("가", "나")["token_type_ids"] == [0, 0, 0, 1, 1]
     assert tokenizer.is_fast and tokenizer.model_max_length == 512
     for name, found in texts.items():
@@ -318,6 +492,20 @@ def test_every_pattern_of_the_grammar_renders() -> None:
             for _ in range(5):
                 text = render(entry, rng, words)
                 assert not re.search("[{}]|  ", text), text
+
+
+@pytest.mark.parametrize("module, name", [("sample_entities", "NER_RULES"), ("sample_facts", "QUESTION_RULES")])
+def test_every_slot_of_the_other_rules_exists(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    loaded = importlib.import_module(module)
+    rules = RULES | getattr(loaded, name)
+    patterns = [entry for entries in getattr(loaded, name).values() for entry in entries]
+    for kind in getattr(loaded, "FACTS", {}).values():
+        patterns += [text for fact in kind.values() for text in (fact.value, fact.sentences, fact.questions)]
+    for pattern in patterns:
+        for match in SLOT.finditer(pattern):
+            assert match[1] in rules or match[1] in ("x", "v"), pattern
+            assert match[2] != "/" or match[3] in PARTICLES, pattern
 
 
 def test_no_text_shows_the_grammar(texts: dict[str, list[str]]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from processors import TASKS
-from processors.seq_cls import prediction_table, read_splits, read_unlabelled, softmax, stratified_split
+from processors.seq_cls import prediction_table, read_unlabelled, softmax
+from processors.splits import read_splits, stratified_split
 from processors.task import DataError, Rows
 
 NSMC, PAWS, KORSTS, FAKE_NEWS = (TASKS[name] for name in ("nsmc", "paws", "korsts", "fake-news"))

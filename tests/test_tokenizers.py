@@ -412,13 +412,6 @@ def test_hanbert_offsets(stand_in):
     assert stand_in.tokenize_with_offsets("") == ([], [])
 
 
-def test_hanbert_words_each_have_a_token(stand_in):
-    ids, words = stand_in.encode_words(["나는", "😀", "친구를", "\x00", "했다"])
-    assert ids == ids_of("나", "##는", "[UNK]", "친구", "~~를", "[UNK]", "하", "~~았", "~~다")
-    assert words == [0, 0, 1, 2, 2, 3, 4, 4, 4]
-    assert stand_in.encode_words([]) == ([], [])
-
-
 def test_hanbert_loses_nothing_of_a_long_text(stand_in, stand_in_folder):
     library = ctypes.CDLL(str(stand_in_folder / "libmoran4dnlp.so"))
     assert stand_in.tokenize("친구를 나 " * 30_000) == ["친구", "~~를", "나"] * 30_000

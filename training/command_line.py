@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import inspect
 import json
 import re
 import types
@@ -226,7 +227,7 @@ def _read_flags(
     )
     for section in _sections(config_class):
         group = parser.add_argument_group(section.__doc__.split("\n")[0])
-        for key in section.__annotations__:
+        for key in _fields_of(section):
             field = section.model_fields[key]
             group.add_argument(
                 f"--{key}",
@@ -286,7 +287,14 @@ def _convert(word: str, kinds: tuple) -> Any:
 
 def _sections(config_class: type[Section]) -> list[type[Section]]:
     """The classes that declare fields, in the order they were listed, the script's own last."""
-    return [base for base in (*FineTuningConfig.__bases__, config_class) if base.__annotations__]
+    shared = FineTuningConfig.__bases__
+    own = [c for c in reversed(config_class.__mro__) if issubclass(c, Section) and c not in (*shared, FineTuningConfig)]
+    return [c for c in (*shared, *own) if _fields_of(c)]
+
+
+def _fields_of(section: type[Section]) -> list[str]:
+    """The settings that this very class declares."""
+    return [key for key in inspect.get_annotations(section) if key in section.model_fields]
 
 
 def _metavar(annotation: Any) -> str:

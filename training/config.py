@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -38,7 +38,6 @@ class DataConfig(Section):
     data_dir: str = Field("data", description="folder that holds a folder for each task")
     train_file: str | list[str] = Field("", description="training file or files; default: the task's")
     dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
-    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
     skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
     threads: int = Field(1, ge=1, description="worker processes that tokenize")
@@ -49,6 +48,9 @@ class DataConfig(Section):
 
 class ModelConfig(Section):
     """Model"""
+
+    # What is wrong with a model_type, or None: the script hands in who knows.
+    problem_of_model_type: ClassVar[Callable[[str], str | None]] = staticmethod(lambda model_type: None)
 
     model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
     model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
@@ -63,6 +65,8 @@ class ModelConfig(Section):
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not self.model_type and not self.model_name_or_path:
             yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
+        if self.model_type and (problem := self.problem_of_model_type(self.model_type)):
+            yield problem
 
 
 class TrainingConfig(Section):
@@ -120,9 +124,6 @@ class EvaluationConfig(Section):
     """Evaluation and prediction"""
 
     do_eval: bool = Field(True, description="score checkpoints after training, or those of an earlier run")
-    evaluate_test_during_training: bool = Field(
-        False, description="evaluate on the test split while training, even where there is a dev split"
-    )
     eval_batch_size: int = Field(64, ge=1, description="rows a device and batch")
     eval_all_checkpoints: bool = Field(
         True, description="score every checkpoint at the end, not the selected one alone"
@@ -142,6 +143,19 @@ class EvaluationConfig(Section):
         for key in ("input_file", "output_file"):
             if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not left_out):
                 yield f"{key} has no effect without do_predict"
+
+
+class TestSplitConfig(Section):
+    """Test split"""
+
+    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
+    evaluate_test_during_training: bool = Field(
+        False, description="evaluate on the test split while training, even where there is a dev split"
+    )
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
+            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
 
 
 class OutputConfig(Section):
@@ -186,7 +200,12 @@ class RuntimeConfig(Section):
 
 
 class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig, OutputConfig, RuntimeConfig):
-    """What every fine-tuning script takes; a script adds its own settings to it."""
+    """What every fine-tuning script takes. A script adds its own settings, and says which file is the test split's:
+    `test_file` and `evaluate_test_during_training`, as fields (`TestSplitConfig`) or as properties.
+    """
+
+    # The script's settings that decide how a model is scored or used, and not what it is trained to.
+    OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not (self.do_train or self.do_eval or self.do_predict):
@@ -205,8 +224,6 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
             )
         if self.early_stopping_patience and self.evaluates_every == 0:
             yield "early_stopping_patience needs evaluations during training: set eval_steps"
-        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
-            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
 
     @property
     def run_dir(self) -> Path:
@@ -216,9 +233,21 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
         free = {"do_train", "seeds", "early_stopping_patience"}
-        script_fields = set(type(self).model_fields) - set(FineTuningConfig.model_fields)
-        keys = {"task"} | set(ModelConfig.model_fields) | (set(TrainingConfig.model_fields) - free) | script_fields
-        return self.model_dump(include=keys) | {"precision": precision}
+        keys = {"task"} | set(ModelConfig.model_fields) | (set(TrainingConfig.model_fields) - free)
+        return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
+
+    @classmethod
+    def of_training(cls) -> set[str]:
+        """The script's own settings without which a checkpoint would be another one."""
+        return set(cls.model_fields) - set(FineTuningConfig.model_fields) - cls.OF_EVALUATION
+
+    def files(self, folder: str) -> dict[str, list[Path]]:
+        """The files of each split, in `data_dir/folder`, or wherever an absolute path says."""
+        training = self.train_file if isinstance(self.train_file, list) else [self.train_file]
+        names = {"train": training, "dev": [self.dev_file], "test": [self.test_file]}
+        return {
+            split: [Path(self.data_dir) / folder / file for file in files if file] for split, files in names.items()
+        }
 
     @property
     def training_split(self) -> str:

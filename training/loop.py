@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -441,29 +441,49 @@ def evaluate(
     batch_size: int,
     runtime: Runtime,
     name: str = "evaluate",
-) -> np.ndarray:
-    """The outputs of `predict` for every row, `[N, ...]` in the order of rows, in fp32. Raises UsageError on NaN.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row ids `[B]` and the outputs of `predict` for them, `[B, ...]` in fp32, batch by batch: never all at once.
 
     Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
+    Raises UsageError where an output is not finite.
     """
     was_training = model.training
-    model.eval()
     order = np.argsort(-lengths, kind="stable")
-    outputs = []
     progress = Progress(runtime, name, len(order), "row")
-    for at in range(0, len(order), batch_size):
-        batch = runtime.place(collate(order[at : at + batch_size]))
-        with runtime.autocast():
-            outputs.append(predict(model, batch).float())
-        progress.advance(batch["rows"])
-        progress.show_now_and_then()
+    under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
+    model.eval()
+    try:
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            batch = runtime.place(collate(rows))
+            with runtime.autocast():
+                outputs = predict(model, batch).float()
+            if under_way is not None:
+                yield _read_off(*under_way)
+            under_way = rows, outputs
+            progress.advance(len(rows))
+            progress.show_now_and_then()
+        if under_way is not None:
+            yield _read_off(*under_way)
+    finally:
+        model.train(was_training)
     progress.close()
-    model.train(was_training)
-    in_order = torch.cat(outputs).cpu().numpy()
-    if not np.isfinite(in_order).all():
+
+
+def _read_off(rows: np.ndarray, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    values = outputs.cpu().numpy()
+    if not np.isfinite(values).all():
         raise UsageError("the model's outputs are not finite: its weights are broken, or too large for this precision")
-    result = np.empty_like(in_order)
-    result[order] = in_order
+    return rows, values
+
+
+def in_order_of_rows(batches: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
+    """`[rows, ...]`: the outputs of all batches, each of one shape, put where their row ids say."""
+    result = None
+    for row_ids, outputs in batches:
+        if result is None:
+            result = np.empty((rows, *outputs.shape[1:]), outputs.dtype)
+        result[row_ids] = outputs
     return result
 
 

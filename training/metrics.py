@@ -101,3 +101,27 @@ def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> b
         return accuracy(labels, outputs) < 0.5
     association = spearman if is_regression else matthews_correlation
     return association(labels, outputs) < 2 / math.sqrt(max(1, len(labels) - 1))
+
+
+def entity_scores(
+    labels: list[list[str]], predicted: list[list[str]], suffix: bool
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Precision, recall and F1 of whole entities (conlleval, by seqeval), and the same for each type.
+
+    labels, predicted: label sequences of the sentences, in BIO. suffix: `PER-B`, not `B-PER`.
+    The first is over all entities (micro average); types are those that occur in either, with `support`, the number of
+    entities in `labels`. Everything is 0 where there is nothing to be found.
+    """
+    from seqeval.metrics import classification_report
+
+    with warnings.catch_warnings():  # of means over no types, where there is no entity
+        warnings.simplefilter("ignore")
+        report = classification_report(labels, predicted, suffix=suffix, output_dict=True, zero_division=0)
+    scores = {
+        name: {"f1": values["f1-score"], "precision": values["precision"], "recall": values["recall"]}
+        | {"support": int(values["support"])}
+        for name, values in report.items()
+    }
+    types = {name: {k: float(v) for k, v in row.items()} for name, row in scores.items() if not name.endswith(" avg")}
+    overall = scores["micro avg"]
+    return {name: float(overall[name]) for name in ("f1", "precision", "recall")}, types

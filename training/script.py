@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,23 +138,38 @@ def as_trained(config: Config) -> Config:
     trained = read_json_object(config.run_dir / CONFIG_FILE)
     of_today = {*DataConfig.model_fields, *EvaluationConfig.model_fields, *RuntimeConfig.model_fields}
     of_today |= {"no_unpad", "do_train", "seeds", "ckpt_dir", "output_dir", "resume", "overwrite_output_dir"}
+    of_today |= config.OF_EVALUATION
     keys = set(type(config).model_fields) - of_today | {"train_file", "dev_file"}
     return config.model_copy(update={key: trained[key] for key in keys if key in trained})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What one model makes of one split.
+
+    outputs: what the predictions are written from. at_chance: whether it is no better than knowing nothing of the text.
+    details: what `results.json` says beside the metrics. report: lines for the screen.
+    """
+
+    metrics: dict[str, float]
+    outputs: Any
+    at_chance: bool
+    details: Mapping[str, Any] = field(default_factory=dict)
+    report: str = ""
 
 
 def score_checkpoints(
     config: FineTuningConfig,
     runtime,
-    score: Callable[[Path], tuple[dict[str, float], Any]],
+    score: Callable[[Path], Scored],
     main_metric: str,
     greater_is_better: bool,
     just_trained: bool,
-) -> tuple[Path, dict[str, float], Any, list[dict[str, Any]]]:
+) -> tuple[Path, Scored, list[dict[str, Any]]]:
     """Scores the run's checkpoints on the test split: all of them, or the selected one.
 
-    score: metrics and outputs of one checkpoint. just_trained: test scores that this very run has logged are taken
-    over; otherwise the data may have changed since.
-    Returns the selected checkpoint, its metrics and outputs, and all evaluations of the run.
+    just_trained: test scores that this very run has logged are taken over; otherwise the data may have changed since.
+    Returns the selected checkpoint, its scores, and all evaluations of the run.
     Raises UsageError where there is no checkpoint that can be selected.
     """
     from training.checkpoint import CheckpointFolder, step_of
@@ -161,22 +177,22 @@ def score_checkpoints(
     log = MetricsLog(config.run_dir)
     checkpoints = {step_of(path): path for path in CheckpointFolder(config.run_dir).all()}
     evaluations = [e for e in log.evaluations() if e["split"] != "test" or just_trained]
-    scored: dict[int, tuple[dict[str, float], Any]] = {}
+    scored: dict[int, Scored] = {}
 
     def score_step(step: int) -> None:
         scored[step] = score(checkpoints[step])
-        evaluations.append({"step": step, "split": "test", "metrics": scored[step][0]})
+        evaluations.append({"step": step, "split": "test", "metrics": scored[step].metrics})
 
     if config.eval_all_checkpoints or config.selection == "test":
         known = {e["step"] for e in evaluations if e["split"] == "test"}
         for step in sorted(set(checkpoints) - known):
             score_step(step)
-            runtime.say(f"{checkpoints[step].name}  test  {in_words(scored[step][0])}")
+            runtime.say(f"{checkpoints[step].name}  test  {in_words(scored[step].metrics)}")
     best = selected_step(evaluations, checkpoints, config.selection, main_metric, greater_is_better)
     if best not in scored:
         evaluations = [e for e in evaluations if (e["step"], e["split"]) != (best, "test")]
         score_step(best)
-    return checkpoints[best], *scored[best], sorted(evaluations, key=lambda e: (e["step"], e["split"]))
+    return checkpoints[best], scored[best], sorted(evaluations, key=lambda e: (e["step"], e["split"]))
 
 
 def in_words(metrics: Mapping[str, float]) -> str:
@@ -216,10 +232,9 @@ def write_results(
     config: FineTuningConfig,
     runtime,
     checkpoint: Path,
-    metrics: dict[str, float],
+    scored: Scored,
     evaluations: list[dict[str, Any]],
     main_metric: str,
-    at_chance: bool,
     test_files: list[Path],
 ) -> dict[str, Any]:
     """Writes `results.json` and says on standard output what is in it; returns it.
@@ -238,11 +253,12 @@ def write_results(
         "seed": config.seed,
         "split": "test",
         "main_metric": main_metric,
-        "metrics": metrics,
+        "metrics": scored.metrics,
+        **scored.details,
         "selection": config.selection,
         "checkpoint": checkpoint.name,
         "step": step_of(checkpoint),
-        "at_chance": at_chance,
+        "at_chance": scored.at_chance,
         "evaluations": evaluations,
         "training": {"precision": training.get("precision"), **(training.get("figures") or {})},
         "hardware": runtime.hardware(),
@@ -253,9 +269,11 @@ def write_results(
     }
     write_json(path, results)
     how = {"dev": "best on dev", "test": "best on test", "last": "the last one"}[config.selection]
-    print(f"{config.task}  {config.model_name}  seed {config.seed}  test  {in_words(metrics)}")
+    print(f"{config.task}  {config.model_name}  seed {config.seed}  test  {in_words(scored.metrics)}")
+    if scored.report:
+        print(scored.report)
     print(f"  {checkpoint.name}, {how}; written to {path}", flush=True)
-    if at_chance:
+    if scored.at_chance:
         runtime.say(
             f"warning: after {step_of(checkpoint)} steps these scores are no better than chance. Where that is not for "
             "want of steps, another seed, a smaller learning_rate or a warm-up (warmup_proportion 0.1) usually helps"

@@ -1,0 +1,355 @@
+"""Named entity recognition: the task, its readers and writers, and the alignment of words and tokens.
+
+A word's first token carries its label (BIO in the suffix form, `PER-B PER-I O`); the others carry none. Every word is
+tokenized by itself, as KoELECTRA did, so that words and tokens line up with every tokenizer, native or not.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from processors.features import (
+    ROWS_IN_BATCH,
+    SCHEMA,
+    Features,
+    SpecialTokens,
+    cached_table,
+    in_processes,
+    token_ids,
+    tokenizer_fingerprint,
+)
+from processors.task import BadRows, DataError, Task, decode, read_text
+
+# Stands in predictions for the label of a word that lay beyond `max_seq_len`.
+NOT_PREDICTED = "?"
+NO_LABEL = -100  # label id of tokens that carry none; what torch's cross entropy ignores
+
+
+@dataclass
+class Sentences:
+    """The sentences of one or more files.
+
+    words: the words of each. labels: their label ids; None for sentences to be labelled. counts: what the reader
+    noticed, in words, with how often.
+    """
+
+    words: list[list[str]]
+    labels: list[list[int]] | None
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __add__(self, other: Sentences) -> Sentences:
+        return Sentences(self.words + other.words, self.labels + other.labels, self.counts + other.counts)
+
+
+def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
+    """A sentence a line, `words<TAB>labels`, words and labels separated by spaces: the form of naver-ner.
+
+    No other white space separates: a word may hold a no-break or an ideographic space.
+    Raises DataError naming file and line of malformed rows.
+    """
+    bad = BadRows(path, skip_bad_rows)
+    words: list[list[str]] = []
+    labels: list[list[int]] = []
+    lines = read_text(path, encoding).rstrip("\r\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        fields = line.rstrip("\r").split("\t")
+        sides = [[part for part in field.split(" ") if part] for field in fields]
+        if not any(sides):
+            bad.add(number, "the sentence is empty: the line is blank")
+        elif len(fields) != 2:
+            bad.add(number, f"{len(fields)} columns instead of 2 (words, labels; a tab between them)")
+        elif len(sides[0]) != len(sides[1]):
+            bad.add(number, f"{len(sides[0])} words, but {len(sides[1])} labels")
+        elif wrong := _unknown_label(task, sides[1]):
+            bad.add(number, wrong)
+        else:
+            words.append(sides[0])
+            labels.append([task.labels.index(label) for label in sides[1]])
+    return _sentences(path, words, labels, bad, Counter())
+
+
+def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
+    """A word a line, `word<TAB>label`, a blank line after each sentence: the form of CoNLL and of KLUE-NER.
+
+    A line before the first word of a sentence that begins with `# ` or `## ` is a comment and is left out.
+    Raises DataError naming file and line of malformed rows; where they are skipped, their whole sentence is.
+    """
+    bad = BadRows(path, skip_bad_rows)
+    counts: Counter[str] = Counter()
+    words: list[list[str]] = []
+    labels: list[list[int]] = []
+    sentence: list[tuple[str, int]] = []
+    is_whole = True  # no line of the sentence was malformed
+    lines = read_text(path, encoding).split("\n")
+    for number, line in enumerate([*lines, ""], 1):
+        line = line.rstrip("\r")
+        fields = line.split("\t")
+        if not line.strip():
+            if sentence and is_whole:
+                words.append([word for word, _ in sentence])
+                labels.append([label for _, label in sentence])
+            sentence, is_whole = [], True
+        elif not sentence and is_whole and line.startswith(("# ", "## ")):
+            counts["comment lines left out"] += 1
+        elif len(fields) != 2 or fields[0] == "":
+            bad.add(number, f"{len(fields)} columns instead of 2 (word, label; a tab between them)")
+            is_whole = False
+        elif wrong := _unknown_label(task, [fields[1].strip()]):
+            bad.add(number, wrong)
+            is_whole = False
+        else:
+            sentence.append((fields[0], task.labels.index(fields[1].strip())))
+    return _sentences(path, words, labels, bad, counts)
+
+
+def _unknown_label(task: Task, labels: list[str]) -> str:
+    unknown = next((label for label in labels if label not in task.labels), None)
+    return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
+
+
+def _sentences(
+    path: Path, words: list[list[str]], labels: list[list[int]], bad: BadRows, counts: Counter[str]
+) -> Sentences:
+    bad.finish(counts)
+    if not words:
+        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
+    return Sentences(words, labels, counts)
+
+
+def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Sentences:
+    """Sentences to be labelled, one a line, words separated by white space; every line stays, blank ones too.
+
+    path: the file, or None for standard input. Raises DataError naming a line with a tab: it seems to have labels.
+    """
+    place = "standard input" if path is None else str(path)
+    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
+    lines = text.removesuffix("\n").split("\n")
+    for number, line in enumerate(lines, 1):
+        if "\t" in line:
+            raise DataError(f"{place}:{number}: {task.name} takes a sentence without tabs a line")
+    words = [line.split() for line in lines]
+    empty = sum(not sentence for sentence in words)
+    return Sentences(words, None, Counter({"blank lines": empty} if empty else {}))
+
+
+def sentence_lines(words: list[list[str]], labels: list[list[str]]) -> str:
+    """What `read_sentence_lines` reads."""
+    return "".join(f"{' '.join(w)}\t{' '.join(la)}\n" for w, la in zip(words, labels, strict=True))
+
+
+def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
+    """What `read_token_lines` reads."""
+    sentences = (
+        "".join(f"{word}\t{label}\n" for word, label in zip(*pair, strict=True))
+        for pair in zip(words, labels, strict=True)
+    )
+    return "".join(f"{sentence}\n" for sentence in sentences)
+
+
+# Predictions are written in the format that the task's files are in, so that the two can be compared with diff.
+WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}
+
+
+def has_suffix_labels(task: Task) -> bool:
+    """Whether the labels are `PER-B`, as in naver-ner, and not `B-PER`."""
+    return any(label.endswith(("-B", "-I")) for label in task.labels)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Words and tokens
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which tokens are which word's, in one sentence. first_tokens: `[words + 1]`, the last is the number of tokens."""
+
+    first_tokens: np.ndarray
+
+    @classmethod
+    def of_counts(cls, tokens_a_word: Sequence[int]) -> Alignment:
+        return cls(np.concatenate([[0], np.cumsum(np.asarray(tokens_a_word, dtype=np.int64))]))
+
+    @property
+    def words(self) -> int:
+        return len(self.first_tokens) - 1
+
+    @property
+    def tokens(self) -> int:
+        return int(self.first_tokens[-1])
+
+    def word_of(self, token: int) -> int:
+        """The word that a token belongs to."""
+        return int(np.searchsorted(self.first_tokens, token, side="right")) - 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a sentence that fits into one row: tokens [start, end), of which it labels the words [first, last)."""
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def windows_of(alignment: Alignment, room: int, stride: int) -> list[Window]:
+    """The windows of one sentence; none where it has no words.
+
+    room: tokens a window. stride: tokens between the starts of two windows, at most; they start where words do. Each
+    word is labelled in the window where it has most tokens on its scarcer side (the earlier one of equals), so exactly
+    once. 0: one window; words that start beyond it are labelled nowhere.
+    """
+    if alignment.words == 0:
+        return []
+    if alignment.tokens <= room or not stride:
+        end = min(room, alignment.tokens)
+        return [Window(0, end, 0, int(np.searchsorted(alignment.first_tokens[:-1], end)))]
+    spans = [(0, room)]
+    while spans[-1][1] < alignment.tokens:
+        start, end = spans[-1]
+        following = alignment.word_of(start + stride)  # begins at most `stride` further on
+        if alignment.first_tokens[following] <= start:  # a single word of more than `stride` tokens: the next one
+            following = alignment.word_of(start) + 1
+            if following == alignment.words:
+                break  # what is left are more tokens of the last word, which is labelled by its first
+        start = int(alignment.first_tokens[following])
+        spans.append((start, min(start + room, alignment.tokens)))
+    starts, ends = np.array(spans).T
+    # The right side of a window is as scarce as the left side of the next one halfway between its last token and the
+    # next one's first: that word is still its own.
+    owner = np.searchsorted(ends[:-1] - 1 + starts[1:], 2 * alignment.first_tokens[:-1])
+    firsts, lasts = (np.searchsorted(owner, np.arange(len(spans)), side) for side in ("left", "right"))
+    return [
+        Window(start, end, int(first), int(last))
+        for (start, end), first, last in zip(spans, firsts, lasts, strict=True)
+        if first < last
+    ]
+
+
+NER_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("sentence", pa.int32()),
+        pa.field("first_word", pa.int32()),
+        pa.field("positions", pa.list_(pa.int32())),
+    ]
+)
+
+
+class WindowFeatures(Features):
+    """Token ids of all windows, and where in them the words are.
+
+    sentence: `[windows]`, which sentence it is a part of. first_word: `[windows]`, the first word that it labels.
+    cut_words, cut_sentences: words that no window labels, and the sentences that they are in.
+    """
+
+    def __init__(self, table, sentences: Sentences):
+        super().__init__(table)
+        self.sentence, self.first_word = table.numbers["sentence"], table.numbers["first_word"]
+        labelled = np.zeros(len(sentences), dtype=np.int64)
+        np.add.at(labelled, self.sentence, table.lengths("positions"))
+        missing = np.array([len(words) for words in sentences.words]) - labelled
+        self.cut_words, self.cut_sentences = int(missing.sum()), int((missing > 0).sum())
+
+    def places(self, window: int) -> tuple[int, slice, np.ndarray]:
+        """The sentence, the words of it that the window labels, and the positions of their first tokens in the row."""
+        positions = self.table.row("positions", window)
+        first = int(self.first_word[window])
+        return int(self.sentence[window]), slice(first, first + len(positions)), positions
+
+    def label_ids(self, windows: np.ndarray, labels: list[list[int]], length: int) -> np.ndarray:
+        """`[B, L]` label ids; NO_LABEL where a token carries none."""
+        ids = np.full((len(windows), length), NO_LABEL, dtype=np.int64)
+        for i, window in enumerate(windows):
+            sentence, words, positions = self.places(int(window))
+            ids[i, positions] = labels[sentence][words]
+        return ids
+
+
+def build_window_features(
+    sentences: Sentences, tokenizer, max_seq_len: int, stride: int, cache_dir: Path, threads: int = 1
+) -> WindowFeatures:
+    """Tokenizes the words of all sentences, or finds them in `cache_dir`.
+
+    stride: see `windows_of`. Raises DataError where `max_seq_len` leaves no room, or less than `stride`.
+    """
+    special = SpecialTokens.of(tokenizer, pair=False)
+    room = special.room(max_seq_len)
+    if stride > room:
+        raise DataError(
+            f"ner_stride {stride} is more than the {room} tokens that max_seq_len {max_seq_len} has room for: "
+            "words between two windows would be lost"
+        )
+    content = ["ner", max_seq_len, stride, tokenizer_fingerprint(tokenizer), sentences.words]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        slices = ((at, sentences.words[at : at + ROWS_IN_BATCH]) for at in range(0, len(sentences), ROWS_IN_BATCH))
+        return in_processes(_WindowEncoder(tokenizer, special, room, stride), slices, threads)
+
+    return WindowFeatures(cached_table(cache_dir, content, NER_SCHEMA, batches), sentences)
+
+
+@dataclass(frozen=True)
+class _WindowEncoder:
+    """Tokenizes a slice of sentences, given with the number of the first; sent to worker processes."""
+
+    tokenizer: Any
+    special: SpecialTokens
+    room: int
+    stride: int
+
+    def __call__(self, part: tuple[int, list[list[str]]]) -> pa.RecordBatch:
+        first_sentence, sentences = part
+        unknown = self.tokenizer.unk_token_id
+        different = list(dict.fromkeys(word for words in sentences for word in words))
+        # A word that the tokenizer swallows (an emoji, a zero-width space) is [UNK]: every word has a token.
+        tokens_of = dict(zip(different, token_ids(self.tokenizer, different) if different else (), strict=True))
+        columns: dict[str, list] = {name: [] for name in NER_SCHEMA.names}
+        for number, words in enumerate(sentences, first_sentence):
+            tokens = [tokens_of[word] or [unknown] for word in words]
+            alignment = Alignment.of_counts([len(one) for one in tokens])
+            flat = [token for one in tokens for token in one]
+            windows = windows_of(alignment, self.room, self.stride)
+            for window in windows:
+                ids, types = self.special.join(flat[window.start : window.end], None)
+                positions = alignment.first_tokens[window.first : window.last] - window.start + len(self.special.prefix)
+                columns["input_ids"].append(ids)
+                columns["token_type_ids"].append(types)
+                columns["unknown_tokens"].append(ids.count(unknown))
+                columns["cut_tokens"].append(len(flat) - window.end if window is windows[-1] else 0)
+                columns["sentence"].append(number)
+                columns["first_word"].append(window.first)
+                columns["positions"].append(positions)
+        return pa.RecordBatch.from_pydict(columns, schema=NER_SCHEMA)
+
+
+_TYPES = ("PER", "FLD", "AFW", "ORG", "LOC", "CVL", "DAT", "TIM", "NUM", "EVT", "ANM", "PLT", "MAT", "TRM")
+
+NER_TASKS = (
+    Task(
+        name="naver-ner",
+        folder="naver-ner",
+        train_file="train.tsv",
+        dev_file=None,
+        test_file="test.tsv",
+        read=read_sentence_lines,
+        labels=("O", *(f"{name}-{part}" for name in _TYPES for part in "BI")),
+        metrics=("f1", "precision", "recall"),
+        main_metric="f1",
+        source="https://github.com/naver/nlp-challenge",
+        licence="by consent of Naver",
+        defaults={"num_train_epochs": 20, "eval_batch_size": 128, "logging_steps": 1000, "save_steps": 1000},
+    ),
+)

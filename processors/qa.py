@@ -1,0 +1,257 @@
+"""Question answering: the SQuAD format, with and without unanswerable questions, and KorQuAD 1.0."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from processors.qa_score import normalize
+from processors.task import SHOWN_ROWS, BadRows, DataError, Task, decode, parse_json, read_text, without_lone_surrogates
+
+UNANSWERABLE = (-1, -1)
+
+
+@dataclass
+class Questions:
+    """The questions of one or more files.
+
+    contexts: each once, however many questions are about it. ids, texts: of the questions. context_of: which context
+    each is about. answers: its gold answers; none for an unanswerable one, or one that is to be answered. spans: where
+    its first answer stands in the context, as characters [start, end); UNANSWERABLE where there is none. is_labelled:
+    whether the questions have answers (or are known to have none). counts: what the reader noticed, in words, with how
+    often.
+    """
+
+    contexts: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    context_of: list[int] = field(default_factory=list)
+    answers: list[tuple[str, ...]] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    is_labelled: bool = True
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __add__(self, other: Questions) -> Questions:
+        """Raises DataError where a question is in both."""
+        if twice := set(self.ids) & set(other.ids):
+            raise DataError(f"two files have a question with the id {min(twice)!r}, {len(twice)} ids in all")
+        moved = [index + len(self.contexts) for index in other.context_of]
+        return Questions(
+            self.contexts + other.contexts,
+            self.ids + other.ids,
+            self.texts + other.texts,
+            self.context_of + moved,
+            self.answers + other.answers,
+            self.spans + other.spans,
+            self.is_labelled,
+            self.counts + other.counts,
+        )
+
+    @property
+    def has_unanswerable(self) -> bool:
+        return self.is_labelled and not all(self.answers)
+
+    def where(self, keep: np.ndarray) -> Questions:
+        """The questions whose place in `keep`, bool `[N]`, is true; the contexts stay."""
+
+        def pick(values: list) -> list:
+            return [value for value, kept in zip(values, keep, strict=True) if kept]
+
+        return Questions(
+            self.contexts, pick(self.ids), pick(self.texts), pick(self.context_of), pick(self.answers),
+            pick(self.spans), self.is_labelled, Counter(self.counts),
+        )  # fmt: skip
+
+
+class Malformed(Exception):
+    """What is wrong with a part of the file."""
+
+
+def read_squad(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Questions:
+    """The questions of a file in the format of SQuAD 1.1 or 2.0, with their answers.
+
+    An answer that does not stand where `answer_start` says is looked for in the words there, as KoELECTRA did; where it
+    is not in them, the question is of no use in training. Both are counted, with the first ids.
+    Raises DataError naming file and question where the format is not kept.
+    """
+    return _read(read_text(path, encoding), str(path), skip_bad_rows, is_labelled=True)
+
+
+def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
+    """Questions to be answered, in the same format; answers that there may be are not looked at.
+
+    path: the file, or None for standard input. Raises DataError as `read_squad` does.
+    """
+    place = "standard input" if path is None else str(path)
+    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
+    return _read(text, place, skip_bad_rows=False, is_labelled=False)
+
+
+def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Questions:
+    content = parse_json(text, place)
+    articles = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(articles, list):
+        raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected')
+    questions = Questions(is_labelled=is_labelled)
+    bad = BadRows(Path(place), skip_bad_rows)
+    offsets = _OffsetReport()
+    seen: set[str] = set()
+    for a, article in enumerate(articles):
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        if not isinstance(paragraphs, list):
+            bad.messages.append(f'{place}: data[{a}]: no list "paragraphs"')
+            continue
+        for p, paragraph in enumerate(paragraphs):
+            where = f"data[{a}].paragraphs[{p}]"
+            try:
+                context, qas = _paragraph(paragraph, questions.counts)
+            except Malformed as error:
+                bad.messages.append(f"{place}: {where}: {error}")
+                continue
+            questions.contexts.append(context)
+            for q, qa in enumerate(qas):
+                try:
+                    id = _id(qa, seen)
+                    text = _text(qa, "question", questions.counts)
+                    answers, span = _answers(qa, id, context, offsets) if is_labelled else ((), UNANSWERABLE)
+                except Malformed as error:
+                    name = qa.get("id") if isinstance(qa, dict) and isinstance(qa.get("id"), str) else None
+                    bad.messages.append(f"{place}: {f'question {name!r}' if name else f'{where}.qas[{q}]'}: {error}")
+                    continue
+                seen.add(id)
+                questions.ids.append(id)
+                questions.texts.append(text)
+                questions.context_of.append(len(questions.contexts) - 1)
+                questions.answers.append(answers)
+                questions.spans.append(span)
+    bad.finish(questions.counts)
+    if not questions.ids:
+        raise DataError(f"{place}: there are no questions in it")
+    offsets.finish(place, questions.counts)
+    return questions
+
+
+def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
+    context = _text(paragraph, "context", counts)
+    qas = paragraph.get("qas")
+    if not isinstance(qas, list):
+        raise Malformed('no list "qas"')
+    return context, qas
+
+
+def _id(qa: Any, seen: set[str]) -> str:
+    if not isinstance(qa, dict):
+        raise Malformed("is no object")
+    id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
+    if not isinstance(id, (str, int)) or isinstance(id, bool):
+        raise Malformed('no "id"')
+    if str(id) in seen:
+        raise Malformed("another question has the same id")
+    return str(id)
+
+
+def _text(part: Any, key: str, counts: Counter[str]) -> str:
+    text = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(text, str):
+        raise Malformed(f'no text "{key}"')
+    if not text.strip():
+        raise Malformed(f"the {key} is empty")
+    return without_lone_surrogates(text, counts)
+
+
+def _answers(qa: dict, id: str, context: str, offsets: _OffsetReport) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The gold answers, and where the first of them stands."""
+    answers = qa.get("answers", [])
+    if not isinstance(answers, list):
+        raise Malformed('"answers" is no list')
+    if qa.get("is_impossible") or not answers:
+        if answers and any(isinstance(answer, dict) and answer.get("text") for answer in answers):
+            raise Malformed("is_impossible is true, but there are answers")
+        if "is_impossible" not in qa and "answers" not in qa:
+            raise Malformed('no list "answers"')
+        return (), UNANSWERABLE
+    texts = []
+    for answer in answers:
+        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        if not isinstance(text, str) or not text.strip():
+            raise Malformed('an answer without "text"')
+        if not isinstance(start, int) or isinstance(start, bool):
+            raise Malformed('an answer without "answer_start", a whole number')
+        if not 0 <= start < len(context):
+            raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
+        texts.append(text)
+    return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
+
+
+class _OffsetReport:
+    """Finds answers in their contexts, and keeps account of those that are not where they are said to be."""
+
+    def __init__(self):
+        self.moved: list[str] = []
+        self.lost: list[str] = []
+
+    def locate(self, id: str, context: str, answer: str, start: int) -> tuple[int, int]:
+        """Where the answer stands: where it is said to, or in the words there; UNANSWERABLE where it is not."""
+        end = start + len(answer)
+        if context[start:end] == answer or normalize(context[start:end]) == normalize(answer):
+            return start, min(end, len(context))
+        words_start = max(context.rfind(space, 0, start + 1) for space in WHITE_SPACE) + 1
+        words_end = min((at for space in WHITE_SPACE if (at := context.find(space, end)) >= 0), default=len(context))
+        found = context.find(answer, words_start, words_end)
+        there = f"{id!r} says {start}, where {_shown(context[start:end])} stands"
+        if found >= 0:
+            self.moved.append(f"{there}; {_shown(answer)} is at {found}")
+            return found, found + len(answer)
+        nearest = min(_occurrences(context, answer), key=lambda at: abs(at - start), default=None)
+        where = "is not in the context" if nearest is None else f"is at {nearest}"
+        self.lost.append(f"{there}; {_shown(answer)} {where}")
+        return UNANSWERABLE
+
+    def finish(self, place: str, counts: Counter[str]) -> None:
+        for messages, what in (
+            (self.moved, "answers found beside their answer_start and moved"),
+            (self.lost, "answers not at their answer_start, of no use in training"),
+        ):
+            if messages:
+                more = ", ..." if len(messages) > SHOWN_ROWS else ""
+                counts[f"{what} ({place}: {'; '.join(messages[:SHOWN_ROWS])}{more})"] += len(messages)
+
+
+WHITE_SPACE = " \t\r\n\u202f"  # what the original took for it
+
+
+def _occurrences(text: str, part: str) -> list[int]:
+    places, at = [], text.find(part)
+    while at >= 0:
+        places.append(at)
+        at = text.find(part, at + 1)
+    return places
+
+
+def _shown(text: str, most: int = 30) -> str:
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
+QA_TASKS = (
+    Task(
+        name="korquad",
+        folder="korquad",
+        train_file="KorQuAD_v1.0_train.json",
+        dev_file=None,
+        test_file="KorQuAD_v1.0_dev.json",
+        read=read_squad,
+        metrics=("em", "f1"),
+        main_metric="f1",
+        source="https://korquad.github.io/KorQuad%201.0/",
+        licence="CC BY-ND 2.0 KR",
+        defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
+    ),
+)

@@ -1,0 +1,292 @@
+"""Question answering: each context and each question is tokenized once, and windows are cut by arithmetic.
+
+A row is `[CLS] question [SEP] window [SEP]`, or what else the tokenizer puts around a pair. `max_seq_length` counts
+all of it, `max_query_length` the question's tokens, and `doc_stride` is the step from one window to the next: in
+tokens, and as in the SQuAD example of transformers 2, which KoELECTRA and KoBigBird used. (The `stride` of today's
+tokenizers is the overlap of two windows.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from processors.features import (
+    ROWS_IN_BATCH,
+    MappedTable,
+    SpecialTokens,
+    cached_table,
+    empty_batch,
+    in_processes,
+    tokenizer_fingerprint,
+)
+from processors.qa import UNANSWERABLE, Questions
+from processors.qa_score import normalize
+from processors.task import SHOWN_ROWS, DataError
+
+CONTEXTS_IN_BATCH = 128  # several thousand tokens each
+TEXT_SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "unknown_tokens": pa.int32()})
+# starts, ends: the characters of the text that a token stands for, end excluded
+SPAN_SCHEMA = pa.schema(
+    [*TEXT_SCHEMA, pa.field("starts", pa.list_(pa.int32())), pa.field("ends", pa.list_(pa.int32()))]
+)
+
+
+def tokenized(texts: list[str], tokenizer, with_spans: bool, cache_dir: Path, threads: int = 1) -> MappedTable:
+    """The tokens of each text, without special tokens and uncut, or what `cache_dir` has of them.
+
+    Raises DataError where spans are wanted of a tokenizer that cannot tell them.
+    """
+    schema = SPAN_SCHEMA if with_spans else TEXT_SCHEMA
+    size = CONTEXTS_IN_BATCH if with_spans else ROWS_IN_BATCH
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        slices = (texts[at : at + size] for at in range(0, len(texts), size))
+        return in_processes(_TextEncoder(tokenizer, with_spans), slices, threads)
+
+    content = ["spans" if with_spans else "texts", tokenizer_fingerprint(tokenizer), texts]
+    return cached_table(cache_dir, content, schema, batches, len(texts))
+
+
+@dataclass(frozen=True)
+class _TextEncoder:
+    """Tokenizes a slice of texts; sent to worker processes."""
+
+    tokenizer: Any
+    with_spans: bool
+
+    def __call__(self, texts: list[str]) -> pa.RecordBatch:
+        ids, spans = self._of_native(texts) if self.tokenizer.is_fast else self._of_python(texts)
+        unknown = self.tokenizer.unk_token_id
+        columns = {
+            "input_ids": _lists(ids),
+            "unknown_tokens": pa.array([row.count(unknown) for row in ids], pa.int32()),
+        }
+        if self.with_spans:
+            pairs = [np.array(row, dtype=np.int32).reshape(-1, 2) for row in spans]
+            columns |= {"starts": _lists([row[:, 0] for row in pairs]), "ends": _lists([row[:, 1] for row in pairs])}
+        return pa.RecordBatch.from_pydict(columns, schema=SPAN_SCHEMA if self.with_spans else TEXT_SCHEMA)
+
+    def _of_native(self, texts: list[str]) -> tuple[list[list[int]], list]:
+        encoded = self.tokenizer(
+            texts,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=self.with_spans,
+            verbose=False,
+        )
+        return encoded["input_ids"], encoded.get("offset_mapping", [])
+
+    def _of_python(self, texts: list[str]) -> tuple[list[list[int]], list]:
+        if not hasattr(self.tokenizer, "tokenize_with_offsets"):
+            raise DataError(
+                f"{type(self.tokenizer).__name__} cannot tell which characters a token stands for, which answers need"
+            )
+        pairs = [self.tokenizer.tokenize_with_offsets(text) for text in texts]
+        return [self.tokenizer.convert_tokens_to_ids(tokens) for tokens, _ in pairs], [spans for _, spans in pairs]
+
+
+def _lists(rows: list) -> pa.ListArray:
+    """A list column, its values written in one go."""
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
+    flat = np.concatenate([np.zeros(0, np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)])
+    return pa.ListArray.from_arrays(offsets, flat)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The settings that say how rows are cut; see the head of this file."""
+
+    max_seq_length: int
+    doc_stride: int
+    max_query_length: int
+
+    def check(self, special_tokens: int) -> None:
+        """Raises DataError where the longest question would leave no room, or two windows would not overlap."""
+        room = self.max_seq_length - self.max_query_length - special_tokens
+        if room < 1:
+            raise DataError(
+                f"max_seq_length {self.max_seq_length} leaves no room for a context beside max_query_length "
+                f"{self.max_query_length} and {special_tokens} special tokens"
+            )
+        if self.doc_stride >= room:
+            raise DataError(
+                f"doc_stride {self.doc_stride} must be smaller than the {room} tokens that max_seq_length "
+                f"{self.max_seq_length} leaves for a context beside max_query_length {self.max_query_length}: "
+                "an answer between two windows would be in neither"
+            )
+
+
+class QuestionFeatures:
+    """All windows of all questions, as integers: rows of tokens are put together when a batch is made.
+
+    question: `[W]`, which question a window is of; the windows of a question follow one another.
+    start, length: `[W]`, the window's tokens in its context, [start, start + length).
+    lengths: `[W]`, tokens of the whole row, special ones included.
+    query_lengths: `[Q]`, tokens of each question, cut to `max_query_length`; cut_questions: how many were longer.
+    unknown_share: [UNK] tokens of all tokens of contexts and questions.
+    """
+
+    def __init__(self, questions: Questions, contexts: MappedTable, queries: MappedTable, special: SpecialTokens,
+                 lengths: Lengths):  # fmt: skip
+        self.questions, self.contexts, self.queries, self.special = questions, contexts, queries, special
+        self.context_of = np.array(questions.context_of, dtype=np.int64)
+        uncut = queries.lengths("input_ids").astype(np.int64)
+        self.query_lengths = np.minimum(uncut, lengths.max_query_length)
+        self.cut_questions = int((uncut > lengths.max_query_length).sum())
+        tokens = contexts.lengths("input_ids").astype(np.int64)[self.context_of]
+        room = lengths.max_seq_length - special.count - self.query_lengths
+        windows = 1 + np.maximum(0, -(-(tokens - room) // lengths.doc_stride))
+        self.first_window = np.concatenate([[0], np.cumsum(windows)])
+        self.question = np.repeat(np.arange(len(questions)), windows)
+        number = np.arange(len(self.question)) - self.first_window[self.question]
+        self.start = number * lengths.doc_stride
+        self.length = np.minimum(room[self.question], tokens[self.question] - self.start)
+        self.lengths = special.count + self.query_lengths[self.question] + self.length
+        self.stride = lengths.doc_stride
+        unknown = sum(int(table.numbers["unknown_tokens"].sum()) for table in (contexts, queries))
+        all_tokens = sum(int(table.lengths("input_ids").sum()) for table in (contexts, queries))
+        self.unknown_share = unknown / max(1, all_tokens)
+
+    def __len__(self) -> int:
+        return len(self.question)
+
+    @property
+    def content(self) -> str:
+        """Stands for tokens and windows."""
+        return f"{self.contexts.path.stem} {self.queries.path.stem}"
+
+    def context_positions(self, windows: np.ndarray) -> np.ndarray:
+        """`[B]`: where in a row the window's first token is."""
+        return len(self.special.prefix) + self.query_lengths[self.question[windows]] + len(self.special.middle)
+
+    def padded(self, windows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
+        """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
+
+        L is the longest of the rows, or `length` where the batch must have a fixed shape.
+        """
+        batch = empty_batch(len(windows), length or int(self.lengths[windows].max()), pad_id)
+        special = self.special
+        for i, window in enumerate(windows):
+            question, start = int(self.question[window]), int(self.start[window])
+            query = self.queries.row("input_ids", question)[: int(self.query_lengths[question])]
+            context = self.contexts.row("input_ids", int(self.context_of[question]))
+            context = context[start : start + int(self.length[window])]
+            at = 0
+            parts = (special.prefix, query, special.middle, context, special.suffix)
+            for part, type_id in zip(parts, special.types, strict=True):
+                batch["input_ids"][i, at : at + len(part)] = part
+                batch["token_type_ids"][i, at : at + len(part)] = type_id
+                at += len(part)
+            batch["attention_mask"][i, :at] = 1
+        return batch
+
+    def text(self, question: int, first: int, last: int) -> str:
+        """The characters of the context from token `first` to token `last`, both of the context and included."""
+        context = int(self.context_of[question])
+        start = int(self.contexts.row("starts", context)[first])
+        end = int(self.contexts.row("ends", context)[last])
+        return self.questions.contexts[context][start:end].strip()  # some tokens carry the space before their word
+
+    def owned(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`[B]` first and end of the tokens that have most context in a window, counted from the window's first.
+
+        Context is the number of tokens on the scarcer side, and a hundredth of the window's length, as in BERT's
+        run_squad.py; of equal windows the first has the token. An answer may start only at a token that its window
+        owns, so that no span is counted twice.
+        """
+        first, end = np.zeros(len(windows), np.int64), self.length[windows].copy()
+        counts = np.diff(self.first_window)[self.question[windows]]
+        for question in np.unique(self.question[windows][counts > 1]):
+            here = np.flatnonzero(self.question[windows] == question)
+            firsts, ends = self._owned_of(int(question))
+            number = windows[here] - self.first_window[question]
+            first[here], end[here] = firsts[number], ends[number]
+        return first, end
+
+    def _owned_of(self, question: int) -> tuple[np.ndarray, np.ndarray]:
+        """The same for all windows of one question."""
+        of = slice(self.first_window[question], self.first_window[question + 1])
+        start, length = self.start[of], self.length[of]
+        tokens = np.arange(start[-1] + length[-1])
+        newest = np.minimum(tokens // self.stride, len(start) - 1)  # the last window that holds a token, if any does
+        best, owner = np.full(len(tokens), -1), np.zeros(len(tokens), np.int64)
+        for back in range(-(-int(length[0]) // self.stride) + 1):
+            window = np.maximum(newest - back, 0)
+            left, right = tokens - start[window], start[window] + length[window] - 1 - tokens
+            context = np.where(right < 0, -1, 100 * np.minimum(left, right) + length[window])
+            better = context >= best  # an earlier window of as much context has it
+            best, owner = np.where(better, context, best), np.where(better, window, owner)
+        numbers = np.arange(len(start))
+        return (
+            np.searchsorted(owner, numbers, "left") - start,
+            np.searchsorted(owner, numbers, "right") - start,
+        )
+
+
+@dataclass(frozen=True)
+class GoldSpans:
+    """Where answers are, in tokens.
+
+    first, last: `[Q]` tokens of the context, both included; -1 where there is no answer or it could not be found.
+    inexact: the questions whose tokens hold more or less than the answer, with what they hold.
+    """
+
+    first: np.ndarray
+    last: np.ndarray
+    inexact: list[str]
+
+    @classmethod
+    def of(cls, features: QuestionFeatures) -> GoldSpans:
+        """The tokens that hold each question's first answer: all that share a character with it."""
+        questions, inexact = features.questions, []
+        first, last = (np.full(len(questions), -1, dtype=np.int64) for _ in range(2))
+        for question, span in enumerate(questions.spans):
+            if span == UNANSWERABLE:
+                continue
+            context = questions.context_of[question]
+            a = int(np.searchsorted(features.contexts.row("ends", context), span[0], side="right"))
+            b = int(np.searchsorted(features.contexts.row("starts", context), span[1], side="left")) - 1
+            answer = questions.answers[question][0]
+            held = features.text(question, a, b) if a <= b else ""
+            if normalize(held) != normalize(answer):
+                inexact.append(f"{questions.ids[question]!r}: {held!r} for {answer!r}")
+            if a <= b:
+                first[question], last[question] = a, b
+        return cls(first, last, inexact)
+
+    def positions(self, features: QuestionFeatures, windows: np.ndarray) -> np.ndarray:
+        """`[B, 2]` positions of start and end in the rows; of the first token, [CLS], where the window lacks a part."""
+        question, start = features.question[windows], features.start[windows]
+        first, last = self.first[question] - start, self.last[question] - start
+        inside = (first >= 0) & (last < features.length[windows]) & (self.first[question] >= 0)
+        at = features.context_positions(windows)
+        return np.where(inside[:, None], np.stack([first + at, last + at], axis=1), 0)
+
+    def report(self) -> str:
+        """The questions that are not held exactly, in words; nothing where there are none."""
+        if not self.inexact:
+            return ""
+        more = ", ..." if len(self.inexact) > SHOWN_ROWS else ""
+        shown = "; ".join(self.inexact[:SHOWN_ROWS])
+        return f"answers that tokens do not hold exactly: {len(self.inexact)} ({shown}{more})"
+
+
+def build_question_features(
+    questions: Questions, tokenizer, lengths: Lengths, cache_dir: Path, threads: int = 1
+) -> QuestionFeatures:
+    """Tokenizes contexts and questions, or finds them in `cache_dir`, and cuts windows.
+
+    Raises DataError where the lengths do not go together, or the tokenizer cannot tell the characters of a token.
+    """
+    special = SpecialTokens.of(tokenizer, pair=True)
+    lengths.check(special.count)
+    contexts = tokenized(questions.contexts, tokenizer, True, cache_dir, threads)
+    queries = tokenized(questions.texts, tokenizer, False, cache_dir, threads)
+    return QuestionFeatures(questions, contexts, queries, special, lengths)

@@ -1,0 +1,234 @@
+"""Scores of extracted answers: KorQuAD 1.0's official ones, and SQuAD 2.0's for questions that may have no answer.
+
+Pure functions of texts, in fractions 0..1 (the official scripts print per cent). KorQuAD 1.0: `evaluate-v1.0.py` of
+https://korquad.github.io, that is SQuAD 1.1's script with F1 over characters instead of words. Unanswerable questions:
+SQuAD 2.0's `evaluate-v2.0.py`, with the same characters. `normalize` can be replaced everywhere by another function of
+a text, KorQuAD 2.0's say; nothing but white space must become the empty string there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+# Twelve symbols become a space. The official script takes them one after the other, but none yields another: one pass
+# does. Not among them, and so part of an answer: “ ” 「 」 『 』 （ ） · … and all other punctuation beyond ASCII.
+SYMBOLS = re.compile("['\"《》<>〈〉()‘’]")
+PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
+
+# Sums of scores that differ by less are equal: F1s are rounded, and so are their sums.
+EQUAL = 1e-9
+
+
+def normalize(text: str) -> str:
+    """`text` as KorQuAD 1.0 compares it: symbols to spaces, lower case, no ASCII punctuation, single spaces.
+
+    In this order, which shows: a quote or bracket separates (`'가'나` is `가 나`, `서울(Seoul)시` is `서울 seoul 시`),
+    a full stop, comma or hyphen joins (`1,000` is `1000`, `가-나` is `가나`), and one alone leaves its spaces to be
+    merged (`가 - 나` is `가 나`). White space is what `str.split` takes for it, U+00A0 and U+3000 included. Nothing is
+    composed: a syllable and its conjoining jamo (NFD) are different answers.
+    """
+    return " ".join(PUNCTUATION.sub("", SYMBOLS.sub(" ", text).lower()).split())
+
+
+def exact_match(prediction: str, gold: str, normalize: Callable[[str], str] = normalize) -> float:
+    """1 if both are the same after normalisation, white space included; else 0. Two empty ones are the same."""
+    return float(normalize(prediction) == normalize(gold))
+
+
+def f1(prediction: str, gold: str, normalize: Callable[[str], str] = normalize) -> float:
+    """F1 of the characters (white space aside) of `prediction` against those of `gold`, counted as multisets.
+
+    0 where nothing is in common, as in KorQuAD 1.0: so also for two empty texts, although their exact match is 1.
+    """
+    return _character_f1(normalize(prediction), normalize(gold))
+
+
+def _character_f1(prediction: str, gold: str) -> float:
+    """`f1` of normalised texts. 2 c / (p + g), which is the harmonic mean of c / p and c / g, rounded once."""
+    prediction, gold = "".join(prediction.split()), "".join(gold.split())
+    if prediction == gold:
+        return float(bool(gold))
+    # On answers of a few characters str.count is several times as fast as collections.Counter.
+    common = sum(min(prediction.count(character), gold.count(character)) for character in set(prediction))
+    return 2 * common / (len(prediction) + len(gold)) if common else 0.0
+
+
+def best(prediction: str, golds: Sequence[str], normalize: Callable[[str], str] = normalize) -> tuple[float, float]:
+    """The largest exact match and the largest F1 over several gold answers, each by itself.
+
+    Raises ValueError if there is no gold answer.
+    """
+    if not golds:
+        raise ValueError("no gold answer to compare with")
+    return _best_of_normalized(normalize(prediction), [normalize(gold) for gold in golds])
+
+
+def _best_of_normalized(prediction: str, golds: Sequence[str]) -> tuple[float, float]:
+    return float(prediction in golds), max(_character_f1(prediction, gold) for gold in golds)
+
+
+def best_or_none(
+    prediction: str, golds: Sequence[str], normalize: Callable[[str], str] = normalize
+) -> tuple[float, float]:
+    """`best` as SQuAD 2.0 has it: `golds` is empty for a question without an answer, which is answered with "".
+
+    A side that is empty (after normalisation) leaves both scores 1 if the other is empty too, else 0. Gold answers that
+    normalise to nothing are dropped, so an empty prediction never matches one of several.
+    """
+    prediction = normalize(prediction)
+    golds = [gold for gold in map(normalize, golds) if gold]
+    if not prediction or not golds:
+        return (0.0, 0.0) if prediction or golds else (1.0, 1.0)
+    return _best_of_normalized(prediction, golds)
+
+
+def score(
+    predictions: Mapping[str, str],
+    golds: Mapping[str, Sequence[str]],
+    normalize: Callable[[str], str] = normalize,
+) -> dict[str, float]:
+    """`{"em", "f1"}`: means of `best` over the questions of `golds`, as KorQuAD 1.0's script has them.
+
+    predictions: question id -> answer; golds: question id -> its gold answers, at least one. As in the official script,
+    a question without a prediction counts 0 (that is not the same as "", which matches a gold answer of mere symbols),
+    and a prediction for a question that is not in `golds` counts nothing.
+    Raises ValueError if there is no question or one without gold answers, TypeError where the answers are one string.
+    """
+    _check(golds)
+    for id, answers in golds.items():
+        if not answers:
+            raise ValueError(f"question {id!r} has no gold answer: score_with_unanswerable is for such data")
+    pairs = {
+        id: best(predictions[id], answers, normalize) if id in predictions else (0.0, 0.0)
+        for id, answers in golds.items()
+    }
+    return _means(pairs, list(golds))
+
+
+def score_with_unanswerable(
+    predictions: Mapping[str, str],
+    golds: Mapping[str, Sequence[str]],
+    null_odds: Mapping[str, float] | None = None,
+    answers_if_any: Mapping[str, str] | None = None,
+    normalize: Callable[[str], str] = normalize,
+) -> dict[str, float]:
+    """Means of `best_or_none` over all questions and over either kind of them, as in SQuAD 2.0.
+
+    predictions: question id -> answer, "" for "there is none"; golds: question id -> its gold answers, `[]` where there
+    are none. Gives `em`, `f1`, `has_ans_em`, `has_ans_f1`, `no_ans_em`, `no_ans_f1`; the two of a kind of
+    question that does not occur are absent. With `null_odds` and `answers_if_any`, what `best_thresholds` gives too.
+    A question without a prediction counts 0, also an unanswerable one (SQuAD's script leaves it out of the mean).
+    Raises ValueError if there is no question, if only one of `null_odds` and `answers_if_any` is given, or where
+    `best_thresholds` does; TypeError where the gold answers are one string.
+    """
+    _check(golds)
+    if (null_odds is None) != (answers_if_any is None):
+        raise ValueError("null_odds and answers_if_any are of use only together: give both, or neither")
+    pairs = {
+        id: best_or_none(predictions[id], answers, normalize) if id in predictions else (0.0, 0.0)
+        for id, answers in golds.items()
+    }
+    scores = _means(pairs, list(golds))
+    for kind, ids in (
+        ("has_ans", [id for id, answers in golds.items() if answers]),
+        ("no_ans", [id for id, answers in golds.items() if not answers]),
+    ):
+        if ids:
+            scores |= {f"{kind}_{name}": value for name, value in _means(pairs, ids).items()}
+    if null_odds is not None and answers_if_any is not None:
+        scores |= best_thresholds(answers_if_any, null_odds, golds, normalize)
+    return scores
+
+
+def best_thresholds(
+    best_answers: Mapping[str, str],
+    null_odds: Mapping[str, float],
+    golds: Mapping[str, Sequence[str]],
+    normalize: Callable[[str], str] = normalize,
+) -> dict[str, float]:
+    """`{"best_em", "best_em_threshold", "best_f1", "best_f1_threshold"}`: the best a no-answer threshold can do.
+
+    A threshold t answers a question with "" where `null_odds[id] > t`, else with `best_answers[id]`. best_answers:
+    question id -> best answer that is not "none"; null_odds: question id -> score of "none" minus the score of that
+    answer, compared in double precision; +inf and -inf are above and below every threshold.
+    `score_with_unanswerable` gives exactly `best_em` (`best_f1`) for the answers that t leaves.
+
+    All t between two neighbouring odds do the same. Of the best intervals (scores whose sums differ by less than 1e-9
+    are equal) the one nearest 0 is taken, the upper one of two equally near. In it t is 0 if it can be, else the middle
+    rounded to as few decimals as keep it inside, and about 1 beyond the lowest or highest odds: always finite, and not
+    on some question's odds, where SQuAD's script puts it and where a rounding error turns that question over.
+
+    Takes O(N log N). A question in neither mapping counts 0, as everywhere.
+    Raises ValueError if there is no question, if one is in only one of the mappings, or if its odds are NaN; TypeError
+    where the gold answers are one string.
+    """
+    _check(golds)
+    for id in golds:
+        if (id in best_answers) != (id in null_odds):
+            where = "best_answers" if id in best_answers else "null_odds"
+            raise ValueError(f"question {id!r} is in {where} only: its answer and its odds are both needed")
+    ids = [id for id in golds if id in null_odds]
+    odds = np.array([null_odds[id] for id in ids], dtype=np.float64)
+    if np.isnan(odds).any():
+        raise ValueError(f"null_odds of question {ids[int(np.isnan(odds).argmax())]!r} are not a number")
+    # [N, 2]: EM and F1 of each question, if answered and if not.
+    answered = np.array([best_or_none(best_answers[id], golds[id], normalize) for id in ids]).reshape(-1, 2)
+    unanswered = np.array([best_or_none("", golds[id], normalize) for id in ids]).reshape(-1, 2)
+
+    result = {}
+    for column, name in enumerate(("em", "f1")):
+        threshold = _best_threshold(odds, answered[:, column] - unanswered[:, column])
+        chosen = np.where(odds > threshold, unanswered[:, column], answered[:, column])
+        result |= {f"best_{name}": math.fsum(chosen) / len(golds), f"best_{name}_threshold": threshold}
+    return result
+
+
+def _best_threshold(odds: np.ndarray, gains: np.ndarray) -> float:
+    """The t with the largest sum of `gains` where `odds <= t` (both `[N]`); see `best_thresholds` for equal ones."""
+    order = odds.argsort(kind="stable")
+    # Interval i is lows[i] <= t < highs[i] and answers the first i questions. Between equal odds it is empty, so these
+    # are answered all or none; the lowest may hold no finite t.
+    lows, highs = np.append(-np.inf, odds[order]), np.append(odds[order], np.inf)
+    sums = np.append(0.0, gains[order].cumsum())
+    usable = (lows < highs) & (highs > -sys.float_info.max)
+    lows, highs, sums = lows[usable], highs[usable], sums[usable]
+
+    distance = np.maximum(0, np.maximum(lows, -highs))
+    distance[sums < sums.max() - EQUAL] = np.inf
+    nearest = np.flatnonzero(distance == distance.min())[-1]  # of -1 <= t < 0 and 0 <= t < 1 the one that holds 0
+    return _number_between(float(lows[nearest]), float(highs[nearest]))
+
+
+def _number_between(low: float, high: float) -> float:
+    """A finite t with low <= t < high, of few digits: a person will copy it."""
+    if low <= 0 < high:
+        return 0.0
+    if low == -math.inf:
+        middle = high - 1
+    elif high == math.inf:
+        middle = low + 1
+    else:
+        middle = low / 2 + high / 2
+    for digits in range(18):
+        if low < (number := round(middle, digits)) < high:
+            return number
+    return low if low > -math.inf else math.nextafter(high, -math.inf)
+
+
+def _check(golds: Mapping[str, Sequence[str]]) -> None:
+    if not golds:
+        raise ValueError("no questions to score")
+    for id, answers in golds.items():
+        if isinstance(answers, str):
+            raise TypeError(f"gold answers of question {id!r} are one string, {answers!r}: give a list of answers")
+
+
+def _means(pairs: Mapping[str, tuple[float, float]], ids: Sequence[str]) -> dict[str, float]:
+    """Means of (EM, F1); exact sums, so that the order of the questions changes no digit."""
+    return {name: math.fsum(pairs[id][i] for id in ids) / len(ids) for i, name in enumerate(("em", "f1"))}
