@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
-from processors import TASKS, TASKS_OF_SCRIPT
+from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import warn_of_unknown
 from processors.ner import (
     NO_LABEL,
@@ -140,7 +140,7 @@ def report_of(types: dict[str, dict[str, float]]) -> str:
     lines = [f"  {'':8}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}"]
     for name, row in sorted(types.items(), key=lambda item: -item[1]["support"]):
         figures = "".join(f"{row[key]:10.4f}" for key in ("precision", "recall", "f1"))
-        lines.append(f"  {name:8}{figures}{row['support']:10.0f}")
+        lines.append(f"  {name:8}{figures}{row['support']:10}")
     return "\n".join(lines)
 
 
@@ -151,6 +151,7 @@ def prediction_files(task: Task, rows: Sentences, outputs: list[list[str]], exac
 
 RECIPE = Recipe(
     tasks={task.name: task for task in TASKS_OF_SCRIPT["run_ner.py"]},
+    script_of_task=SCRIPT_OF_TASK,
     config_class=NerConfig,
     errors=(DataError, ModelError),
     find_model=find_model,

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
-from processors import TASKS, TASKS_OF_SCRIPT
+from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import Features, build_features, warn_of_unknown
 from processors.seq_cls import prediction_table, read_unlabelled
 from processors.splits import read_splits
@@ -111,6 +111,7 @@ def prediction_files(task: Task, rows: Rows, outputs: np.ndarray, exact: bool) -
 
 RECIPE = Recipe(
     tasks={task.name: task for task in TASKS_OF_SCRIPT["run_seq_cls.py"]},
+    script_of_task=SCRIPT_OF_TASK,
     config_class=SequenceClassificationConfig,
     errors=(DataError, ModelError),
     find_model=find_model,

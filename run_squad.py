@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
-from processors import TASKS_OF_SCRIPT
+from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
 from processors.features import warn_of_unknown
 from processors.qa import UNANSWERABLE, Questions, read_unanswered
 from processors.qa_decoding import Decoder, Predictions
@@ -176,6 +176,7 @@ def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: b
 
 RECIPE = Recipe(
     tasks={task.name: task for task in TASKS_OF_SCRIPT["run_squad.py"]},
+    script_of_task=SCRIPT_OF_TASK,
     config_class=SquadConfig,
     errors=(DataError, ModelError),
     find_model=find_model,

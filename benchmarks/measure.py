@@ -1,19 +1,52 @@
-"""What the benchmarks share: interleaved repeats, the machine's matrix-product rate, memory, the report."""
+"""What the benchmarks share: interleaved repeats, training arms, the rate of matrix products, memory, the report.
+
+The training arms: KoELECTRA-Small's shape with fresh weights, the same rows for all. The loop, the optimizer and the
+attention (SDPA) are this project's in every arm, so that only padding and precision differ:
+
+- original_fp32: every row padded to the longest that the setting allows, fp32, as KoELECTRA trained
+- longest_fp32, longest_bf16: padded to the longest row of the batch, as the examples of transformers train
+- ours_fp32, ours_bf16: the encoder unpadded; bf16 is the default where the hardware multiplies it natively
+
+`of_matmul` is the share of the machine's matrix-product rate (measured in the same run, at the arm's precision) that
+goes into the products that the unpadded rows need. `peak_mib` is memory above weights and optimizer. Ratios are medians
+over interleaved repeats.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import json
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.collator import Collator
+from training.checkpoint import CheckpointFolder
+from training.config import FineTuningConfig
+from training.loop import Job, LossOf, Plan, Run, batches_from
+from training.results import MetricsLog
+from training.runtime import Runtime
+
+ARMS = {  # padding, precision
+    "original_fp32": ("max_seq_len", "fp32"),
+    "longest_fp32": ("longest", "fp32"),
+    "longest_bf16": ("longest", "bf16"),
+    "ours_fp32": ("none", "fp32"),
+    "ours_bf16": ("none", "bf16"),
+}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def interleaved(arms: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -39,6 +72,129 @@ def median_ratio(numerator: list[float], denominator: list[float]) -> float:
 def synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the arms train on, the same for all.
+
+    model_class: of transformers. padded: as `processors.features.Features.padded`. targets: of some rows, what the
+    batch holds beside the model's inputs. max_length: tokens a row.
+    """
+
+    task: str
+    model_class: type[nn.Module]
+    tokenizer: Any
+    rows: int
+    padded: Callable[[np.ndarray, int, int | None], dict[str, np.ndarray]]
+    targets: Callable[[np.ndarray], dict[str, Tensor]]
+    loss_of: LossOf
+    max_length: int
+    batch_size: int
+    steps: int
+    no_cuda: bool
+
+    def run(self, arm: str, folder: Path) -> tuple[Run, list]:
+        """A run of the project's loop for one arm, and its batches, the same rows for every arm."""
+        padding, precision = ARMS[arm]
+        runtime = Runtime(no_cuda=self.no_cuda, precision=precision)
+        torch.manual_seed(42)
+        model = koelectra_small(self.model_class, len(self.tokenizer))
+        collator = Collator(model, padding != "none", self.max_length)
+        length = self.max_length if padding == "max_seq_len" else None
+
+        def collate(rows: np.ndarray) -> dict[str, Any]:
+            return collator.batch(self.padded(rows, self.tokenizer.pad_token_id, length)) | self.targets(rows)
+
+        plan = Plan(self.rows, self.batch_size, 1, 1, seed=42, max_steps=self.steps)
+        config = FineTuningConfig(task=self.task, model_type="bench", save_steps=0, logging_steps=0)
+        model = runtime.prepare(collator.model)
+        job = Job(model, plan, collate, self.loss_of, config, runtime, CheckpointFolder(folder), MetricsLog(folder),
+                  lambda target: None, {}, {}, None, "", True)  # fmt: skip
+        return Run(job), list(batches_from(plan, collate, 0, runtime))
+
+
+def koelectra_small(model_class: type[nn.Module], vocabulary: int) -> nn.Module:
+    from transformers import ElectraConfig
+
+    return model_class(
+        ElectraConfig(
+            vocab_size=vocabulary,
+            embedding_size=128,
+            hidden_size=256,
+            num_hidden_layers=12,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            max_position_embeddings=512,
+        )
+    )
+
+
+def useful_operations(run: Run, batches: list) -> int:
+    """Operations in matrix products of forward and backward over all batches, unpadded."""
+    with FlopCounterMode(display=False) as counter:
+        for step in batches:
+            for batch in step:
+                loss, _ = run.job.loss_of(run.model, run.runtime.place(batch))
+                loss.backward()
+    run.model.zero_grad(set_to_none=True)
+    return counter.get_total_flops()
+
+
+def measure_training(training: Training, folder: Path, repeats: int) -> tuple[str, list[dict], dict[str, float]]:
+    """What it was measured on, a row for each arm, and the ratios."""
+    runs = {arm: training.run(arm, folder) for arm in ARMS}
+    device = runs["ours_fp32"][0].runtime.device
+    operations = useful_operations(*runs["ours_fp32"])
+
+    def timed(run: Run, batches: list):
+        def arm() -> float:
+            synchronize(device)
+            started = time.perf_counter()
+            for step in batches:
+                run.step(step)
+            synchronize(device)
+            return time.perf_counter() - started
+
+        return arm
+
+    products = {f"matmul_{name}": matrix_product_seconds(device, dtype) for name, dtype in DTYPES.items()}
+    seconds = interleaved({arm: timed(*runs[arm]) for arm in runs} | products, repeats)
+    peak = {}
+    for arm, (run, batches) in runs.items():
+        with PeakMemory(device) as memory:
+            for step in batches:
+                run.step(step)
+        peak[arm] = memory.bytes
+
+    rate = {name: 2 * 1536**3 / statistics.median(seconds[f"matmul_{name}"]) for name in DTYPES}
+    table = []
+    for arm, (_, batches) in runs.items():
+        flat = [batch for step in batches for batch in step]
+        real, padded = (sum(batch[key] for batch in flat) for key in ("real_tokens", "padded_tokens"))
+        padded = real if ARMS[arm][0] == "none" else padded
+        median = statistics.median(seconds[arm])
+        table.append(
+            {
+                "arm": arm,
+                "rows_per_second": sum(batch["rows"] for batch in flat) / median,
+                "real_tokens_per_second": real / median,
+                "padding_ratio": 1 - real / padded,
+                "of_matmul": operations / median / rate[ARMS[arm][1]],
+                "peak_mib": peak[arm] / 2**20,
+            }
+        )
+    default = "ours_" + Runtime(device.type == "cpu", "auto").precision
+    ratios = {
+        "vs_original_padding_fp32": median_ratio(seconds["original_fp32"], seconds[default]),
+        "vs_longest_padding_same_precision": median_ratio(
+            seconds[default.replace("ours", "longest")], seconds[default]
+        ),
+        "vs_longest_padding_fp32": median_ratio(seconds["longest_fp32"], seconds["ours_fp32"]),
+        "matmul_fraction": next(row["of_matmul"] for row in table if row["arm"] == default),
+    }
+    rates = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in rate.items())
+    return f"{device_name(device)}; matrix products: {rates}", table, ratios
 
 
 def matrix_product_seconds(device: torch.device, dtype: torch.dtype, size: int = 1536) -> Callable[[], float]:
@@ -95,13 +251,14 @@ def device_name(device: torch.device) -> str:
 
 
 def report(device: str, rows: list[dict[str, Any]], ratios: dict[str, float], json_file: str | None) -> None:
-    """Prints the rows as a table and the ratios below it; writes both to `json_file`."""
-    columns = list(rows[0])
-    table = [[_cell(row[column]) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in [columns, *table]) for i in range(len(columns))]
+    """Prints the rows as tables, one for neighbours of the same columns, and the ratios; writes all to `json_file`."""
     print(device)
-    for line in [columns, *table]:
-        print("  ".join(f"{text:<{w}}" if i == 0 else f"{text:>{w}}" for i, (text, w) in enumerate(zip(line, widths))))  # noqa: B905
+    for columns, neighbours in itertools.groupby(rows, key=list):
+        lines = [columns, *([_cell(row[column]) for column in columns] for row in neighbours)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for first, *others in lines:
+            cells = [f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True)]
+            print("  ".join([f"{first:<{widths[0]}}", *cells]))
     for name, value in ratios.items():
         print(f"{name}: {value:.2f}")
     if json_file:

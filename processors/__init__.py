@@ -11,7 +11,9 @@ TASKS_OF_SCRIPT: dict[str, tuple[Task, ...]] = {
     "run_squad.py": QA_TASKS,
 }
 TASKS: dict[str, Task] = {}
-for _tasks in TASKS_OF_SCRIPT.values():
+SCRIPT_OF_TASK: dict[str, str] = {}
+for _script, _tasks in TASKS_OF_SCRIPT.items():
     for _task in _tasks:
+        SCRIPT_OF_TASK.setdefault(_task.name, _script)
         if TASKS.setdefault(_task.name, _task) is not _task:
             raise ValueError(f"two tasks are named {_task.name}")

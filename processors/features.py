@@ -235,7 +235,7 @@ def empty_batch(rows: int, length: int, pad_id: int) -> dict[str, np.ndarray]:
 def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1) -> Features:
     """Tokenizes texts or pairs of texts, or finds them in `cache_dir`.
 
-    threads: worker processes; Rust tokenizers already use all cores in one.
+    threads: see `in_processes`.
     Raises DataError where `max_seq_len` leaves no room for text.
     """
     special = SpecialTokens.of(tokenizer, pair=rows.second is not None)
@@ -284,14 +284,27 @@ def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
     )["input_ids"]
 
 
-def in_processes(encode: Callable[[Any], pa.RecordBatch], slices: Iterable[Any], threads: int) -> Iterator:
-    """`encode` of each slice, in their order; by so many worker processes, or by this one where it is one."""
-    if threads == 1:
+def in_processes(encode: Any, slices: Iterable[Any], threads: int) -> Iterator[pa.RecordBatch]:
+    """`encode` of each slice, in their order; a Python tokenizer's by `threads` worker processes.
+
+    encode: called with a slice; it has a `tokenizer`. Rust tokenizers use all cores by themselves.
+    """
+    if threads == 1 or encode.tokenizer.is_fast:
         yield from map(encode, slices)
         return
     # spawn: a forked child would inherit torch's and tokenizers' threads in an unknown state.
-    with multiprocessing.get_context("spawn").Pool(threads) as pool:
-        yield from pool.imap(encode, slices)
+    with multiprocessing.get_context("spawn").Pool(threads, _keep_encoder, (encode,)) as pool:
+        yield from pool.imap(_encode, slices)
+
+
+def _keep_encoder(encode: Any) -> None:
+    """Once in every worker: a tokenizer is large."""
+    global _encoder
+    _encoder = encode
+
+
+def _encode(part: Any) -> pa.RecordBatch:
+    return _encoder(part)
 
 
 def tokenizer_fingerprint(tokenizer) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,9 @@ def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_ba
         if not any(sides):
             bad.add(number, "the sentence is empty: the line is blank")
         elif len(fields) != 2:
-            bad.add(number, f"{len(fields)} columns instead of 2 (words, labels; a tab between them)")
+            bad.add(number, f"{number_of(fields, 'column')} instead of 2 (words, labels; a tab between them)")
         elif len(sides[0]) != len(sides[1]):
-            bad.add(number, f"{len(sides[0])} words, but {len(sides[1])} labels")
+            bad.add(number, f"{number_of(sides[0], 'word')}, but {number_of(sides[1], 'label')}")
         elif wrong := _unknown_label(task, sides[1]):
             bad.add(number, wrong)
         else:
@@ -102,8 +102,11 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
             sentence, is_whole = [], True
         elif not sentence and is_whole and line.startswith(("# ", "## ")):
             counts["comment lines left out"] += 1
-        elif len(fields) != 2 or fields[0] == "":
-            bad.add(number, f"{len(fields)} columns instead of 2 (word, label; a tab between them)")
+        elif len(fields) != 2:
+            bad.add(number, f"{number_of(fields, 'column')} instead of 2 (word, label; a tab between them)")
+            is_whole = False
+        elif not fields[0]:
+            bad.add(number, "the word is empty")
             is_whole = False
         elif wrong := _unknown_label(task, [fields[1].strip()]):
             bad.add(number, wrong)
@@ -111,6 +114,11 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
         else:
             sentence.append((fields[0], task.labels.index(fields[1].strip())))
     return _sentences(path, words, labels, bad, counts)
+
+
+def number_of(things: Sized, noun: str) -> str:
+    """`1 word`, `2 words`."""
+    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
 
 
 def _unknown_label(task: Task, labels: list[str]) -> str:

@@ -121,7 +121,9 @@ def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Ques
                 try:
                     id = _id(qa, seen)
                     text = _text(qa, "question", questions.counts)
-                    answers, span = _answers(qa, id, context, offsets) if is_labelled else ((), UNANSWERABLE)
+                    answers, span = (
+                        _answers(qa, id, context, offsets, questions.counts) if is_labelled else ((), UNANSWERABLE)
+                    )
                 except Malformed as error:
                     name = qa.get("id") if isinstance(qa, dict) and isinstance(qa.get("id"), str) else None
                     bad.messages.append(f"{place}: {f'question {name!r}' if name else f'{where}.qas[{q}]'}: {error}")
@@ -134,7 +136,8 @@ def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Ques
                 questions.spans.append(span)
     bad.finish(questions.counts)
     if not questions.ids:
-        raise DataError(f"{place}: there are no questions in it")
+        why = "; ".join(f"{what}: {count}" for what, count in questions.counts.items())
+        raise DataError(f"{place}: no questions are left ({why})" if why else f"{place}: there are no questions in it")
     offsets.finish(place, questions.counts)
     return questions
 
@@ -153,6 +156,8 @@ def _id(qa: Any, seen: set[str]) -> str:
     id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
     if not isinstance(id, (str, int)) or isinstance(id, bool):
         raise Malformed('no "id"')
+    if without_lone_surrogates(str(id), Counter()) != str(id):
+        raise Malformed("half a surrogate pair is in its id, which no file of predictions can hold")
     if str(id) in seen:
         raise Malformed("another question has the same id")
     return str(id)
@@ -167,7 +172,9 @@ def _text(part: Any, key: str, counts: Counter[str]) -> str:
     return without_lone_surrogates(text, counts)
 
 
-def _answers(qa: dict, id: str, context: str, offsets: _OffsetReport) -> tuple[tuple[str, ...], tuple[int, int]]:
+def _answers(
+    qa: dict, id: str, context: str, offsets: _OffsetReport, counts: Counter[str]
+) -> tuple[tuple[str, ...], tuple[int, int]]:
     """The gold answers, and where the first of them stands."""
     answers = qa.get("answers", [])
     if not isinstance(answers, list):
@@ -187,7 +194,7 @@ def _answers(qa: dict, id: str, context: str, offsets: _OffsetReport) -> tuple[t
             raise Malformed('an answer without "answer_start", a whole number')
         if not 0 <= start < len(context):
             raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
-        texts.append(text)
+        texts.append(without_lone_surrogates(text, counts))
     return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
 
 
@@ -199,20 +206,22 @@ class _OffsetReport:
         self.lost: list[str] = []
 
     def locate(self, id: str, context: str, answer: str, start: int) -> tuple[int, int]:
-        """Where the answer stands: where it is said to, or in the words there; UNANSWERABLE where it is not."""
-        end = start + len(answer)
-        if context[start:end] == answer or normalize(context[start:end]) == normalize(answer):
-            return start, min(end, len(context))
-        words_start = max(context.rfind(space, 0, start + 1) for space in WHITE_SPACE) + 1
-        words_end = min((at for space in WHITE_SPACE if (at := context.find(space, end)) >= 0), default=len(context))
-        found = context.find(answer, words_start, words_end)
-        there = f"{id!r} says {start}, where {_shown(context[start:end])} stands"
+        """Where the answer stands, without white space around it: where it is said to, or next to that in the same
+        words; UNANSWERABLE where it is not.
+        """
+        end = min(start + len(answer), len(context))
+        there = context[start:end]
+        if there == answer or normalize(there) == normalize(answer) != "":
+            return end - len(there.lstrip()), start + len(there.rstrip())
+        answer = answer.strip()
+        found = _nearest(context, answer, start, *_words_at(context, start, end))
+        said = f"{id!r} says {start}, where {_shown(there)} stands"
         if found >= 0:
-            self.moved.append(f"{there}; {_shown(answer)} is at {found}")
+            self.moved.append(f"{said}; {_shown(answer)} is at {found}")
             return found, found + len(answer)
-        nearest = min(_occurrences(context, answer), key=lambda at: abs(at - start), default=None)
-        where = "is not in the context" if nearest is None else f"is at {nearest}"
-        self.lost.append(f"{there}; {_shown(answer)} {where}")
+        elsewhere = _nearest(context, answer, start, 0, len(context))
+        where = f"is at {elsewhere}" if elsewhere >= 0 else "is not in the context"
+        self.lost.append(f"{said}; {_shown(answer)} {where}")
         return UNANSWERABLE
 
     def finish(self, place: str, counts: Counter[str]) -> None:
@@ -228,12 +237,24 @@ class _OffsetReport:
 WHITE_SPACE = " \t\r\n\u202f"  # what the original took for it
 
 
-def _occurrences(text: str, part: str) -> list[int]:
-    places, at = [], text.find(part)
-    while at >= 0:
-        places.append(at)
-        at = text.find(part, at + 1)
-    return places
+def _words_at(text: str, start: int, end: int) -> tuple[int, int]:
+    """The words that hold [start, end), themselves as [start, end); white space belongs to the word before it."""
+    while start > 0 and text[start] in WHITE_SPACE:
+        start -= 1
+    while start > 0 and text[start - 1] not in WHITE_SPACE:
+        start -= 1
+    while end > start and text[end - 1] in WHITE_SPACE:
+        end -= 1
+    while end < len(text) and text[end] not in WHITE_SPACE:
+        end += 1
+    return start, end
+
+
+def _nearest(text: str, part: str, at: int, start: int, end: int) -> int:
+    """Where in text[start:end] the `part` is that begins nearest to `at`, the earlier of two; -1 if nowhere."""
+    before = text.rfind(part, start, min(end, at + len(part)))
+    after = text.find(part, at, end)
+    return min((place for place in (before, after) if place >= 0), key=lambda place: abs(place - at), default=-1)
 
 
 def _shown(text: str, most: int = 30) -> str:

@@ -130,18 +130,18 @@ class Decoder:
             waiting = np.delete(waiting, first)
 
     def _lower_null(self, questions: np.ndarray, logits: np.ndarray) -> None:
-        """Keeps the start and end logit of "no answer", `[B, 2]`, where their sum is lower than before."""
-        sums = logits.astype(np.float64).sum(axis=1)
-        order = np.lexsort((sums, questions))
-        order = order[np.diff(questions[order], prepend=-1) != 0]  # the lowest of each question
-        order = order[sums[order] < self.null[questions[order]].astype(np.float64).sum(axis=1)]
-        self.null[questions[order]] = logits[order]
+        """Keeps the start and end logit of "no answer", `[B, 2]`, with the lowest sum; of equals, the lowest start."""
+        asked = np.unique(questions)
+        logits, questions = np.concatenate([self.null[asked], logits]), np.concatenate([asked, questions])
+        order = np.lexsort((logits[:, 0], logits.astype(np.float64).sum(axis=1), questions))
+        lowest = order[np.diff(questions[order], prepend=-1) != 0]
+        self.null[asked] = logits[lowest]
 
     def _best_of_windows(self, windows: np.ndarray, logits: np.ndarray) -> _Spans:
         """The n best spans of each window."""
         features = self.features
         length = features.length[windows]
-        longest = int(length.max())
+        longest = max(1, int(length.max()))  # a context may have no tokens at all
         columns = np.arange(longest)
         at = np.minimum(features.context_positions(windows)[:, None] + columns, logits.shape[2] - 1)
         start_logits, end_logits = (np.take_along_axis(logits[:, i], at, axis=1).astype(np.float64) for i in (0, 1))

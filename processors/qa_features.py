@@ -8,6 +8,7 @@ tokenizers is the overlap of two windows.)
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ class _TextEncoder:
             return_offsets_mapping=self.with_spans,
             verbose=False,
         )
-        return encoded["input_ids"], encoded.get("offset_mapping", [])
+        spans = encoded.get("offset_mapping", [])
+        return encoded["input_ids"], [_whole_characters(*pair) for pair in zip(texts, spans, strict=self.with_spans)]
 
     def _of_python(self, texts: list[str]) -> tuple[list[list[int]], list]:
         if not hasattr(self.tokenizer, "tokenize_with_offsets"):
@@ -90,6 +92,26 @@ class _TextEncoder:
             )
         pairs = [self.tokenizer.tokenize_with_offsets(text) for text in texts]
         return [self.tokenizer.convert_tokens_to_ids(tokens) for tokens, _ in pairs], [spans for _, spans in pairs]
+
+
+def _whole_characters(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Where a normalizer composes, a span from `tokenizers` may end within the last character: with the initial of a
+    decomposed syllable, say. Moved to the end of what that character consists of.
+    """
+    if unicodedata.is_normalized("NFC", text):
+        return spans
+    whole = []
+    next_starts = [start for start, _ in spans[1:]] + [len(text)]
+    for (start, end), limit in zip(spans, next_starts, strict=True):
+        while start < end < limit and _continues(text[end]):
+            end += 1
+        whole.append((start, end))
+    return whole
+
+
+def _continues(character: str) -> bool:
+    """Whether it is a part of the character before it: a vowel or final of a syllable (U+1160-U+11FF), or a mark."""
+    return "\u1160" <= character <= "\u11ff" or unicodedata.category(character).startswith("M")
 
 
 def _lists(rows: list) -> pa.ListArray:

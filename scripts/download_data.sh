@@ -22,10 +22,12 @@ GITHUB=https://raw.githubusercontent.com
 KORNLU=$GITHUB/kakaobrain/kor-nlu-datasets/master
 KOELECTRA=$GITHUB/monologg/KoELECTRA/master/finetune/data
 QUESTION_PAIR=$GITHUB/songys/Question_pair/master
+KORQUAD=https://korquad.github.io/dataset
 PAWSX=https://storage.googleapis.com/paws/pawsx/x-final.tar.gz
 
-# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns) | least number
-# of lines | sha256 of the file that this project was tested with (-: unknown)
+# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON with
+# questions) | least number of lines (squad: of questions) | sha256 of the file that this project was tested with (-:
+# unknown)
 files() {
   cat <<END
 nsmc|ratings_train.txt|$GITHUB/e9t/nsmc/master/ratings_train.txt|id document label|150000|-
@@ -47,6 +49,8 @@ hate-speech|train.tsv|$KOELECTRA/hate-speech/train.tsv|title comment bias hate|7
 hate-speech|val.tsv|$KOELECTRA/hate-speech/val.tsv|title comment bias hate|460|3389eecafe121839b632eddb0d8ad475f049f3bddc10f3b9360e9e5a82434eef
 naver-ner|train.tsv|$KOELECTRA/naver-ner/train.tsv|=2|70000|-
 naver-ner|test.tsv|$KOELECTRA/naver-ner/test.tsv|=2|8000|-
+korquad|KorQuAD_v1.0_train.json|$KORQUAD/KorQuAD_v1.0_train.json|squad|60407|-
+korquad|KorQuAD_v1.0_dev.json|$KORQUAD/KorQuAD_v1.0_dev.json|squad|5774|-
 END
 }
 
@@ -76,10 +80,30 @@ page_problem() { # FILE: says so if it is empty or a web page
   esac
 }
 
-table_problem() { # COLUMNS LEAST FILE: says what is wrong with a tab-separated file, nothing if it is good
-  local columns=$1 least=$2 file=$3 reason first count lines fields
-  reason=$(page_problem "$file")
-  [[ -z $reason ]] || { echo "$reason"; return; }
+file_problem() { # COLUMNS LEAST FILE: says what is wrong with a file, nothing if it is good
+  local reason
+  reason=$(page_problem "$3")
+  if [[ -n $reason ]]; then
+    echo "$reason"
+  elif [[ $1 == squad ]]; then
+    squad_problem "$2" "$3"
+  else
+    table_problem "$@"
+  fi
+}
+
+squad_problem() { # LEAST FILE
+  local questions
+  if [[ $(head -c 1 "$2") != "{" || $(tail -c 3 "$2" | tr -d ' \r\n' | tail -c 1) != "}" ]]; then
+    echo "it is no whole JSON object"
+    return
+  fi
+  questions=$( (grep -o '"question" *:' "$2" || true) | wc -l | tr -d ' ')
+  if ((questions < $1)); then echo "it has $questions questions, fewer than $1"; fi
+}
+
+table_problem() { # COLUMNS LEAST FILE: of a tab-separated file
+  local columns=$1 least=$2 file=$3 first count lines fields
   first=$(head -n 1 "$file" | tr -d '\000\r')
   first=${first#$'\xef\xbb\xbf'}
   if [[ $columns == =* ]]; then
@@ -174,7 +198,7 @@ obtain() { # TASK FILE ADDRESS COLUMNS LEAST SHA256: the file is in place and go
   local folder=$data_dir/$1 target=$data_dir/$1/$2 address=$3 columns=$4 least=$5 digest=$6 part reason=
   part=$target.part
   if [[ -e $target ]]; then
-    reason=$(table_problem "$columns" "$least" "$target")
+    reason=$(file_problem "$columns" "$least" "$target")
     if [[ -z $reason ]]; then
       echo "have    $target"
       return 0
@@ -184,7 +208,7 @@ obtain() { # TASK FILE ADDRESS COLUMNS LEAST SHA256: the file is in place and go
   mkdir -p "$folder" || return 1
   if [[ $address == *#* ]]; then
     unpack "${address%%#*}" "${address#*#}" "$folder" "$part" || return 1
-    reason=$(table_problem "$columns" "$least" "$part")
+    reason=$(file_problem "$columns" "$least" "$part")
     if [[ -n $reason ]]; then
       rm -f "$part"
       echo "refused $address: $reason" >&2
@@ -192,7 +216,7 @@ obtain() { # TASK FILE ADDRESS COLUMNS LEAST SHA256: the file is in place and go
     fi
   else
     echo "fetch   $address"
-    download "$address" "$part" "$digest" table_problem "$columns" "$least" || return 1
+    download "$address" "$part" "$digest" file_problem "$columns" "$least" || return 1
   fi
   if [[ -e $target ]]; then mv "$target" "$target.old" || return 1; fi
   mv "$part" "$target" || return 1

@@ -56,7 +56,11 @@ surname: 한 | 윤 | 서 | 강 | 문 | 유 | 차 | 백 | 도 | 배 | 송 | 남 |
 given: 바람 | 구름 | 노을 | 이슬 | 하늬 | 도담 | 은솔 | 여울 | 가온 | 새롬 | 나래 | 해솔 | 마루 | 다솜 | 슬기 | 하늘
 | 보라 | 가람 | 별님 | +고은 | +다올 | +아람 | +늘봄
 
-PER: {surname}{given} | {surname}{given} | {surname}{given} | {given}
+PER: {surname}{given} | {surname}{given} | {surname}{given} | {given} | {first} {last}
+
+first: 리오 | 테사 | 마노 | +주노
+
+last: 벨루아 | 카르딘 | 모렌
 
 name: 한별 | 누리 | 가람 | 다온 | 미르 | 새봄 | 아라 | 해오름 | 푸른솔 | +온새미 | +나르샤
 
@@ -79,9 +83,17 @@ hour: 1 | 2 | 3 | 5 | 6 | 7 | 8 | 9 | 10 | 11
 
 TIM: 오전 {hour}시 | 오후 {hour}시 | 오후 {hour}시 30분 | 새벽 {hour}시 | {hour}시 15분 | 정오
 
-count: 개 | 명 | 곳 | 대 | 권 | 그릇 | 마리 | 송이
+count: 개 | 대 | 권 | 그릇
 
-NUM: {num}{count} | {num}{count} | {num}만 명 | {num}억 원 | {num}퍼센트 | 두 {count} | 세 {count}
+NUM: {num}{count} | {num}{count} | 두 {count} | 세 {count}
+
+NUM_people: {num}명 | {num}만 명 | 두 명 | 세 사람
+
+NUM_rate: {num}퍼센트 | {num}억 원 | {num}만 원
+
+NUM_animals: {num}마리 | 두 마리 | 세 마리
+
+NUM_plants: {num}송이 | {num}그루 | 두 그루
 
 CVL: 감독 | 기자 | 시장 | 소방관 | 요리사 | 가수 | 화가 | 교사 | 간호사 | 대표 | 회장 | 우주 비행사 | 동화 작가
 
@@ -111,22 +123,24 @@ TRM: 독감 | 빈혈 | 인공지능 | 딥 러닝 | 간 | 심장 | 폐렴 | 두�
 tail: . | . | . |  | ! | ... | ㅋㅋ
 
 sentence: {PER/은} {DAT} {LOC}에서 {CVL/이} 되었다{tail} | {PER} {CVL/이} {DAT} {LOC/을} 찾았다{tail}
-| {ORG/은} {DAT} {PER} {CVL/을} 새로 뽑았다고 밝혔다{tail} | {PER} 씨는 {LOC}에서 {NUM/을} 샀다고 했다{tail}
-| {DAT} {TIM} {LOC}에서 {EVT/이} 열린다{tail} | {EVT}에 {NUM/이} 모였다{tail} | {ORG/이} {EVT}에 {NUM/을} 보냈다{tail}
+| {ORG/은} {DAT} {PER} {CVL/을} 새로 뽑았다고 밝혔다{tail}
+| {PER} 씨는 {LOC}에서 {CVL_thing} {NUM/을} 샀다고 했다{tail} | {DAT} {TIM} {LOC}에서 {EVT/이} 열린다{tail}
+| {EVT}에 {NUM_people/이} 모였다{tail} | {ORG/이} {EVT}에 {NUM_people/을} 보냈다{tail}
 | {PER/은} {TIM}부터 {CVL_thing/을} 즐겼다{tail} | {LOC}의 {CVL} {PER/이} 감독한 '{AFW}' 개봉{tail}
 | {PER}의 대표작 "{AFW}"의 원고가 {DAT} 공개됐다{tail} | {PER/과} {PER/은} {EVT}에서 처음 만났다{tail}
-| {ORG/이} {ORG/을} 크게 이겼다{tail} | {LOC}에서 {LOC}까지 {NUM/이} 함께 걸었다{tail}
-| {PER} 교수는 {FLD/을} 평생 연구했다{tail} | {FLD/과} {FLD/을} 함께 배우는 사람이 {NUM} 늘었다{tail}
-| {ORG/은} {MAT/으로} 만든 부품을 {NUM} 팔았다{tail} | {MAT} 값이 {NUM} 올랐다{tail} | {DAT} {MAT} 가격 {NUM} 하락
-| {ANM/이} {LOC}에서 발견됐다{tail} | {LOC}에 사는 {ANM} {NUM/이} 사라졌다{tail} | {ANM/이} 초원을 힘차게 달렸다{tail}
-| {PER/은} {PLT/을} {NUM} 심었다{tail} | {LOC}의 {PLT/이} 올해도 잘 익었다{tail}
-| {PLT} 나무 아래에서 {PER/을} 기다렸다{tail} | {TRM} 때문에 {ORG}에 {NUM/이} 입원했다{tail}
+| {ORG/이} {ORG/을} 크게 이겼다{tail} | {LOC}에서 {LOC}까지 {NUM_people/이} 함께 걸었다{tail}
+| {PER} 교수는 {FLD/을} 평생 연구했다{tail} | {FLD/과} {FLD/을} 함께 배우는 사람이 {NUM_people} 늘었다{tail}
+| {ORG/은} {MAT/으로} 만든 부품을 {NUM} 팔았다{tail} | {MAT} 값이 {NUM_rate} 올랐다{tail}
+| {DAT} {MAT} 가격 {NUM_rate} 하락 | {ANM/이} {LOC}에서 발견됐다{tail}
+| {LOC}에 사는 {ANM} {NUM_animals/이} 사라졌다{tail} | {ANM/이} 초원을 힘차게 달렸다{tail}
+| {PER/은} {PLT/을} {NUM_plants} 심었다{tail} | {LOC}의 {PLT/이} 올해도 잘 익었다{tail}
+| {PLT} 나무 아래에서 {PER/을} 기다렸다{tail} | {TRM} 때문에 {ORG}에 {NUM_people/이} 입원했다{tail}
 | {ORG/은} {TRM} 기술을 {DAT} 선보였다{tail} | {TRM/이} 나빠져서 걱정이다{tail}
 | {PER/이} {CVL_thing/을} 좋아한다는 것은 다 안다{tail} | {CVL/이} 되고 싶다던 {PER/은} 지금 {LOC}에 산다{tail}
-| {TIM}에 {PER/이} {LOC}행 열차를 탔다{tail} | {AFW/은} {DAT} {LOC}에서 처음 나왔다{tail} | [속보] {ORG}, {NUM} 투자
-| "{PER}, {LOC} 온다"…{DAT} {TIM} 팬 모임 | {CVL} {PER}, {ORG} 떠난다{tail} | {PER} 결혼식은 {DAT} {TIM}{tail}
-| {PLT} {NUM/과} {ANM} {NUM/을} 그린 {CVL/은} {PER/이다}{tail} | {ORG} {CVL/은} "{DAT} {LOC/으로} 간다"고 말했다{tail}
-| {plain} | {plain}
+| {TIM}에 {PER/이} {LOC}행 열차를 탔다{tail} | {AFW/은} {DAT} {LOC}에서 처음 나왔다{tail}
+| [속보] {ORG}, {NUM_rate} 투자 | "{PER}, {LOC} 온다"…{DAT} {TIM} 팬 모임 | {CVL} {PER}, {ORG} 떠난다{tail}
+| {PER} 결혼식은 {DAT} {TIM}{tail} | {PLT} {NUM_plants/과} {ANM} {NUM_animals/을} 그린 {CVL/은} {PER/이다}{tail}
+| {ORG} {CVL/은} "{DAT} {LOC/으로} 간다"고 말했다{tail} | {plain} | {plain}
 
 plain: 말이 너무 많아서 무슨 뜻인지 몰랐다{tail} | 밤이 깊도록 이야기를 나눴다{tail}
 | 배가 고파서 잠이 오지 않았다{tail} | 진심 어린 사과를 받고 싶다{tail} | 감이 좋지 않아 그만두었다{tail}

@@ -20,6 +20,7 @@ LONG_EVERY = 60  # one paragraph of so many, the first among them, is longer tha
 LONG_SENTENCES = 90  # that speak of other things, in a long paragraph
 SUBJECTS = {"person": "{human}", "film": "{title}", "town": "{town}"}
 COLLECTIONS = {"person": "인물", "film": "영화", "town": "고장"}  # what an article on several subjects is called after
+FACT_NAME = re.compile("|".join(name for facts in FACTS.values() for name in facts if len(name) > 1))
 
 Json = dict[str, Any]
 
@@ -95,21 +96,23 @@ def unmarked(context: str) -> tuple[str, dict[int, tuple[str, int]]]:
     return plain + context[end:], answers
 
 
-def apart(context: str) -> str:
-    """A marked context with spaces around its answers, for the vocabulary: in so few patterns the particle would grow
-    together with the end of the answer, as in 서라 ##울이다, and no span of tokens would be the answer.
+def apart(text: str) -> str:
+    """A marked context, or a question, as a text for the vocabulary: with spaces around answers and names of facts.
 
-    >>> apart("나는 ⟦0|가람⟧에 산다")
-    '나는  가람 에 산다'
+    Over so few patterns, particles would grow together with the words before them (서라 ##울이다): no span of tokens
+    would be the answer, and 고향은 in a question another word than in 고향이다.
+
+    >>> apart("고향은 ⟦0|가람⟧이다")
+    ' 고향 은  가람 이다'
     """
-    return re.sub(r"⟦\d+\|([^⟧]*)⟧", r" \1 ", context)
+    return re.sub(r"⟦\d+\|([^⟧]*)⟧", r" \1 ", FACT_NAME.sub(r" \g<0> ", text))
 
 
 def make_context(rng: random.Random, kind: str, long: bool) -> tuple[str, str, list[str]]:
     """Subject, marked context, and the names of its facts by the numbers of their answers."""
     facts = FACTS[kind]
     x = render(SUBJECTS[kind], rng, None, QUESTION_RULES)
-    stated, values = rng.sample(list(facts), rng.randint(9, 12)), {x}
+    stated, values = rng.sample(list(facts), rng.randint(8, 9)), {x}
     sentences = []
     for n, name in enumerate(stated):
         value = x
@@ -198,7 +201,7 @@ def make_part(seed: int, name: str, count: int, impossible: float) -> tuple[Json
             missing, made = missing - len(qas), made + 1
             title = x if size == 1 else title
             paragraphs.append({"context": context, "qas": qas})
-            texts += [apart(marked), *(qa["question"] for qa in qas)]
+            texts += [apart(text) for text in (marked, *(qa["question"] for qa in qas))]
         articles.append({"title": title, "paragraphs": paragraphs})
     rng.shuffle(articles)
     for a, article in enumerate(articles):

@@ -77,7 +77,7 @@ def test_everything_wrong_comes_at_once_with_its_place(command: Command):
             'x.json:5: save_steps must be a number of steps, 0 for never, or "epoch", not -2',
             "--threads must be greater than or equal to 1, not 0",
             '--pooling must be cls or mean or max, not "men"',
-            "do_predict needs input_file: a file with a text a line, or - for standard input",
+            "do_predict needs input_file: what is to be labelled, or - for standard input",
         ]
     )
 

@@ -6,6 +6,7 @@ The script fetches from a server on 127.0.0.1 that can break off, answer with a 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import tarfile
@@ -121,6 +122,25 @@ def test_renamed_files_and_a_file_without_final_newline(server: Server, tmp_path
     server.bodies = {f"{source}/{name}": body for name, body in bodies.items()}
     call(server, tmp_path, "question-pair")
     assert contents(tmp_path / "question-pair") == {names[name][0]: body for name, body in bodies.items()}
+
+
+def test_questions_in_json(server: Server, tmp_path: Path) -> None:
+    def squad(questions: int) -> bytes:
+        qas = [{"id": str(i), "question": "누구인가?", "answers": []} for i in range(questions)]
+        content = {"version": "KorQuAD_v1.0", "data": [{"paragraphs": [{"qas": qas, "context": "글"}]}]}
+        return json.dumps(content, ensure_ascii=False).encode()
+
+    source = "/korquad.github.io/dataset/KorQuAD_v1.0_"
+    whole = {f"{source}train.json": squad(60407), f"{source}dev.json": squad(5774)}
+    server.bodies = whole | {f"{source}dev.json": squad(5773)}
+    _, warned = call(server, tmp_path, "korquad", code=1)
+    assert "KorQuAD_v1.0_dev.json: it has 5773 questions, fewer than 5774" in warned
+    server.bodies = whole | {f"{source}dev.json": squad(6000)[:-5]}
+    _, warned = call(server, tmp_path, "korquad", code=1)
+    assert "it is no whole JSON object" in warned
+    server.bodies = whole
+    call(server, tmp_path, "korquad")
+    assert contents(tmp_path / "korquad") == {Path(path).name: body for path, body in whole.items()}
 
 
 def test_a_broken_off_transfer_is_resumed(server: Server, tmp_path: Path) -> None:
@@ -261,7 +281,7 @@ def test_help_list_and_wrong_arguments(server: Server, tmp_path: Path) -> None:
     said, _ = call(server, tmp_path, "--help")
     assert said.startswith("Fetches the short tasks' data") and "--mirror URL" in said and "set -e" not in said
     lines = call(server, tmp_path, "--list")[0].splitlines()
-    assert len(lines) == 21 and lines[0] == (
+    assert len(lines) == 23 and lines[0] == (
         f"nsmc  {tmp_path}/nsmc/ratings_train.txt  missing  "
         "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_train.txt"
     )

@@ -1,12 +1,14 @@
 """Scores against values computed by hand."""
 
 import math
+import random
+import warnings
 
 import numpy as np
 import pytest
 
-from processors import TASKS
-from training.metrics import METRICS, at_chance, score
+from processors import TASKS, TASKS_OF_SCRIPT
+from training.metrics import METRICS, at_chance, entity_scores, score
 
 
 def logits(predictions: list[int], classes: int) -> np.ndarray:
@@ -94,10 +96,12 @@ def test_outputs_that_are_not_numbers_still_score(name: str):
 
 
 def test_every_task_has_its_metrics():
-    for task in TASKS.values():
-        assert task.main_metric in task.metrics
-        assert set(task.metrics) <= set(METRICS)
-    assert {task.name: task.main_metric for task in TASKS.values()} == {
+    assert all(task.main_metric in task.metrics for task in TASKS.values())
+    assert all(set(task.metrics) <= set(METRICS) for task in TASKS_OF_SCRIPT["run_seq_cls.py"])
+    entity_metrics = entity_scores([["O"]], [["O"]], suffix=True)[0]
+    assert all(set(task.metrics) == set(entity_metrics) for task in TASKS_OF_SCRIPT["run_ner.py"])
+    scripts = ("run_seq_cls.py", "run_ner.py")
+    assert {task.name: task.main_metric for script in scripts for task in TASKS_OF_SCRIPT[script]} == {
         "nsmc": "accuracy",
         "kornli": "accuracy",
         "paws": "accuracy",
@@ -106,6 +110,7 @@ def test_every_task_has_its_metrics():
         "hate-speech": "macro_f1",
         "fake-news": "f1",
         "modu-sentiment": "macro_f1",
+        "naver-ner": "f1",
     }
 
 
@@ -146,3 +151,112 @@ def test_classes_at_chance(labels: np.ndarray, predictions: np.ndarray, expected
 def test_scores_at_chance(outputs: np.ndarray, expected: bool):
     """Two standard errors of 101 rows are 2 / sqrt(100) = 0.2."""
     assert at_chance(np.arange(101.0), outputs[:, None].astype(float), is_regression=True) is expected
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Entities
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def in_prefix_form(sentences: list[list[str]]) -> list[list[str]]:
+    """`PER-B` to `B-PER`."""
+    return [["-".join(reversed(label.split("-"))) for label in labels] for labels in sentences]
+
+
+def figures(right: int, found: int, there: int) -> dict[str, float]:
+    """Of so many entities that are right, of those found, of those that are there."""
+    precision, recall = right / found if found else 0, right / there if there else 0
+    f1 = 2 * precision * recall / (precision + recall) if right else 0
+    return {"f1": pytest.approx(f1), "precision": pytest.approx(precision), "recall": pytest.approx(recall)}
+
+
+@pytest.mark.parametrize(
+    "labels, predicted, right, found, there",
+    [
+        ("PER-B PER-I O LOC-B", "PER-B PER-I O LOC-B", 2, 2, 2),
+        ("PER-B PER-I O LOC-B", "PER-B PER-B O LOC-B", 1, 3, 2),  # an entity of two words is not two of one
+        ("PER-B PER-I O", "PER-B O O", 0, 1, 1),  # nor its first word
+        ("PER-B O", "LOC-B O", 0, 1, 1),
+        ("PER-B PER-I O", "PER-I PER-I O", 1, 1, 1),  # conlleval: an I without a B before it begins an entity
+        ("PER-B LOC-B O", "PER-B LOC-I O", 2, 2, 2),  # and so does one of another type
+        ("PER-B PER-I PER-I", "PER-B PER-I PER-B", 0, 2, 1),
+        ("O O", "PER-B O", 0, 1, 0),
+        ("PER-B O", "O O", 0, 0, 1),
+        ("O O", "O O", 0, 0, 0),
+        ("PER-B | PER-I", "PER-B | PER-I", 2, 2, 2),  # an entity ends with its sentence
+        ("O PER-B | PER-I", "O PER-B | O", 1, 1, 2),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_entities(labels: str, predicted: str, right: int, found: int, there: int):
+    sides = [[sentence.split() for sentence in side.split("|")] for side in (labels, predicted)]
+    assert entity_scores(*sides, suffix=True)[0] == figures(right, found, there)
+    assert entity_scores(*map(in_prefix_form, sides), suffix=False)[0] == figures(right, found, there)
+
+
+@pytest.mark.filterwarnings("error")
+def test_entities_of_each_type():
+    labels = [["PER-B", "PER-I", "O", "LOC-B"], ["PER-B", "PER-B"], ["O", "DAT-B"]]
+    predicted = [["PER-B", "PER-I", "O", "PER-B"], ["PER-B", "PER-I"], ["NUM-B", "DAT-B"]]
+    scores, types = entity_scores(labels, predicted, suffix=True)
+    assert scores == figures(2, 5, 5)
+    assert types == {
+        "DAT": figures(1, 1, 1) | {"support": 1},
+        "LOC": figures(0, 0, 1) | {"support": 1},
+        "NUM": figures(0, 1, 0) | {"support": 0},
+        "PER": figures(1, 3, 3) | {"support": 3},
+    }
+    assert all(type(row["support"]) is int and type(row["f1"]) is float for row in types.values())
+    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == (scores, types)
+    assert list(scores) == ["f1", "precision", "recall"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_to_be_found():
+    for labels in ([["O", "O"], ["O"]], [["O"]], [[]], [[], ["O"]]):
+        assert entity_scores(labels, labels, suffix=True) == ({"f1": 0, "precision": 0, "recall": 0}, {})
+
+
+def entities_of(labels: list[str]) -> set[tuple[str, int, int]]:
+    """(type, first word, last word + 1), as conlleval has them: a B, or an I behind anything but its own type."""
+    found: list[list] = []
+    for place, label in enumerate(labels):
+        name, _, part = label.partition("-")
+        if label == "O":
+            continue
+        if part == "I" and found and found[-1][0] == name and found[-1][2] == place:
+            found[-1][2] += 1
+        else:
+            found.append([name, place, place + 1])
+    return {tuple(one) for one in found}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_entity_scores_are_those_of_seqeval_and_of_a_plain_count(seed: int):
+    from seqeval.metrics import f1_score, precision_score, recall_score
+
+    rng = random.Random(seed)
+    names = ["O"] * rng.choice([1, 5, 20]) + [f"{name}-{part}" for name in ("PER", "LOC", "DAT") for part in "BI"]
+    lengths = [rng.randrange(1, 12) for _ in range(rng.choice([1, 3, 40]))]
+    labels = [rng.choices(names, k=length) for length in lengths]
+    predicted = [[rng.choice([label, label, rng.choice(names)]) for label in one] for one in labels]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scores, types = entity_scores(labels, predicted, suffix=True)
+    sides = [[entities_of(one) for one in side] for side in (labels, predicted)]
+
+    def counted(name: str | None) -> tuple[int, int, int]:
+        there, found = ([{e for e in one if name in (None, e[0])} for one in side] for side in sides)
+        right = sum(len(a & b) for a, b in zip(there, found, strict=True))
+        return right, sum(map(len, found)), sum(map(len, there))
+
+    assert scores == figures(*counted(None))
+    assert set(types) == {name for side in sides for one in side for name, _, _ in one}
+    for name, row in types.items():
+        assert row == figures(*counted(name)) | {"support": counted(name)[2]}
+    expected = {
+        name: function(labels, predicted, suffix=True, zero_division=0)
+        for name, function in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score))
+    }
+    assert scores == pytest.approx(expected)
+    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == (scores, types)

@@ -1,10 +1,11 @@
-"""Sequence classifiers built from folders: whole, of another kind, broken; heads old and new."""
+"""Models built from folders: whole, of another kind, broken; heads old and new."""
 
 import importlib.util
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -28,6 +29,7 @@ from transformers import (
 )
 
 from models import ModelError, build_model, build_tokenizer, longest_input, takes_token_types
+from models.collator import Collator
 from models.pooling import pool
 
 POSITIONS = 40
@@ -143,6 +145,63 @@ def test_saved_and_built_again(name: str, pooling: str, checkpoints: Path, tmp_p
         plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
         # The last bit of a product depends on where in memory the weights lie.
         torch.testing.assert_close(logits_of(plain), logits_of(model), atol=1e-6, rtol=0)
+
+
+OTHER_HEADS = {"token": (LABELS, 3), "question answering": ((), 2)}
+
+
+@pytest.mark.parametrize("name", [name for name in PRETRAINING if name != "big_bird"])
+@pytest.mark.parametrize("head", OTHER_HEADS)
+def test_the_heads_of_tokens_and_answers(head: str, name: str, checkpoints: Path, tmp_path: Path):
+    labels, outputs = OTHER_HEADS[head]
+    with pytest.raises(ModelError, match=f"holds no trained head for {outputs} outputs"):
+        build_model(checkpoints / name, head, labels, fresh_head=False)
+    model = build_model(checkpoints / name, head, labels)
+    model.save_pretrained(tmp_path)
+    weights = model.state_dict()
+    again = build_model(tmp_path, head, labels, fresh_head=False).state_dict()
+    assert again.keys() == weights.keys() and all(torch.equal(again[key], weights[key]) for key in weights)
+    ids = torch.arange(5, 12)[None]
+    found = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    if head == "token":
+        assert found.logits.shape == (1, 7, 3)
+        assert json.loads((tmp_path / "config.json").read_text())["id2label"] == {
+            "0": LABELS[0],
+            "1": LABELS[1],
+            "2": LABELS[2],
+        }
+    else:
+        assert found.start_logits.shape == found.end_logits.shape == (1, 7)
+    # A checkpoint of a classifier is taken as an encoder, its head left out.
+    build_model(checkpoints / name, "sequence", LABELS).save_pretrained(tmp_path / "classifier")
+    build_model(tmp_path / "classifier", head, labels)
+    with pytest.raises(ModelError, match="holds no trained head"):
+        build_model(tmp_path / "classifier", "question answering", fresh_head=False)
+
+
+def test_a_collator_gives_a_model_what_it_takes(checkpoints: Path):
+    arrays = {
+        "input_ids": np.array([[2, 5, 6, 3], [2, 7, 3, 0]]),
+        "attention_mask": np.array([[1, 1, 1, 1], [1, 1, 1, 0]]),
+        "token_type_ids": np.array([[0, 0, 1, 1], [0, 0, 1, 0]]),
+    }
+    takes_types, unpads = {"bert", "electra", "big_bird"}, set(PRETRAINING) - {"big_bird"}
+    for name in PRETRAINING:
+        collator = Collator(build_model(checkpoints / name, "token", LABELS), no_unpad=False, length=8)
+        batch = collator.batch(arrays)
+        expected = {"input_ids", "attention_mask"}
+        expected |= {"token_type_ids"} if name in takes_types else set()
+        expected |= {"packing"} if name in unpads else set()
+        assert set(batch["inputs"]) == expected
+        assert (batch["rows"], batch["real_tokens"], batch["padded_tokens"]) == (2, 7, 8)
+        assert collator.unpads == (name in unpads)
+        assert collator.model(**batch["inputs"]).logits.shape == (2, 4, 3)
+        padded = Collator(build_model(checkpoints / name, "token", LABELS), no_unpad=True, length=8)
+        assert not padded.unpads and set(padded.batch(arrays)["inputs"]) == expected - {"packing"}
+    with pytest.raises(
+        ModelError, match=f"^max_seq_length {POSITIONS + 1} is more than the model's {POSITIONS} positions$"
+    ):
+        Collator(build_model(checkpoints / "bert", "token", LABELS), False, POSITIONS + 1, "max_seq_length")
 
 
 @pytest.mark.parametrize("trained", POOLINGS)

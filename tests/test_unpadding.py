@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     BertConfig,
     BigBirdConfig,
     DistilBertConfig,
@@ -39,6 +41,7 @@ CONFIGS = {
         dropout=0.0,
         attention_dropout=0.0,
         seq_classif_dropout=0.0,
+        qa_dropout=0.0,
         max_position_embeddings=64,
     ),
 }
@@ -81,6 +84,31 @@ def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, chec
     assert found[2].keys() == expected[2].keys() and len(found[2]) > 20
     for name, gradient in expected[2].items():
         torch.testing.assert_close(found[2][name], gradient, atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+@pytest.mark.parametrize("head", [AutoModelForTokenClassification, AutoModelForQuestionAnswering])
+def test_heads_over_tokens_see_what_they_saw_with_padding(architecture, head):
+    torch.manual_seed(0)
+    model = head.from_config(CONFIGS[architecture]()).train()
+    batch = padded_batch([3, 17, 9, 9, 10, 31, 2, 9])
+    real = batch["attention_mask"].bool()
+
+    def outputs_and_gradients(**extra):
+        model.zero_grad()
+        outputs = model(**batch, **extra)
+        logits = [outputs.logits] if "logits" in outputs else [outputs.start_logits, outputs.end_logits]
+        sum(one[real].tanh().square().sum() for one in logits).backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        return [one[real].detach() for one in logits], gradients
+
+    expected = outputs_and_gradients()
+    unpad_encoder(model)
+    found = outputs_and_gradients(packing=Packing.of_mask(batch["attention_mask"].numpy()))
+    torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=0)
+    assert found[1].keys() == expected[1].keys() and len(found[1]) > 20
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(found[1][name], gradient, atol=1e-5, rtol=0, msg=name)
 
 
 def test_without_a_packing_the_model_runs_as_before():

@@ -25,11 +25,17 @@ Config = typing.TypeVar("Config", bound=FineTuningConfig)
 
 
 def resolve(
-    config_class: type[Config], argv: list[str], tasks: Mapping[str, Mapping[str, Any]], config_root: Path, about: str
+    config_class: type[Config],
+    argv: list[str],
+    tasks: Mapping[str, Mapping[str, Any]],
+    config_root: Path,
+    about: str,
+    script_of_task: Mapping[str, str] = types.MappingProxyType({}),
 ) -> tuple[Config, dict[str, str]]:
     """The settings of a run, and for each key that was set the place that set it.
 
     tasks: task name -> what the task sets. config_root: holds `<task>/<config_file>`. about: head of `--help`.
+    script_of_task: the scripts of other tasks.
 
     Raises UsageError with everything that is wrong, a line each.
     """
@@ -59,7 +65,12 @@ def resolve(
         given |= dict.fromkeys(tasks[task], f"task {task}")
     elif isinstance(task, str):
         place = "" if "task" in flags else f"{from_file['task'][1]}: "
-        problems.append(f"{place}unknown task {task!r}{nearest(task, tasks)}; known: {', '.join(tasks)}")
+        if task in script_of_task:
+            problems.append(
+                f"{place}{task} is a task of {script_of_task[task]}; those of this script: {', '.join(tasks)}"
+            )
+        else:
+            problems.append(f"{place}unknown task {task!r}{nearest(task, tasks)}; known: {', '.join(tasks)}")
         broken |= {key for settings in tasks.values() for key in settings} - set(from_file) - set(flags)
     for key, (value, place) in from_file.items():
         values[key], given[key] = value, place

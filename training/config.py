@@ -40,7 +40,7 @@ class DataConfig(Section):
     dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
     skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
-    threads: int = Field(1, ge=1, description="worker processes that tokenize")
+    threads: int = Field(1, ge=1, description="processes of a Python tokenizer (HanBERT); others use all cores")
     cache_dir: str = Field("cache", description="folder for tokenized data, kept by content")
     do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
     verbose_logging: bool = Field(False, description="accepted for old files, without effect")
@@ -132,12 +132,12 @@ class EvaluationConfig(Section):
         "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
     )
     do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
-    input_file: str | None = Field(None, description="a text a line, a tab between two sentences; - for standard input")
+    input_file: str | None = Field(None, description="texts, one a line (questions: a SQuAD file); - for standard input")
     output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if self.do_predict and self.input_file is None:
-            yield "do_predict needs input_file: a file with a text a line, or - for standard input"
+            yield "do_predict needs input_file: what is to be labelled, or - for standard input"
         # A stage that the command line left out may stay prepared in the file.
         left_out = given.get("do_predict", "").endswith("on the command line")
         for key in ("input_file", "output_file"):

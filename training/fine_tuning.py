@@ -65,7 +65,8 @@ class Learner(Protocol):
 class Recipe:
     """What a script brings.
 
-    tasks: those that it runs, by name (`processors.task.Task`). config_class: its settings. errors: what the person at
+    tasks: those that it runs, by name (`processors.task.Task`). script_of_task: the script of every task there is, for
+    who asks the wrong one. config_class: its settings. errors: what the person at
     the keyboard can mend.
     find_model: model_type and model_name_or_path -> the folder of a model.
     learner: settings, runtime, folder of a model, whether it is a trained checkpoint -> Learner.
@@ -76,6 +77,7 @@ class Recipe:
     """
 
     tasks: Mapping[str, Any]
+    script_of_task: Mapping[str, str]
     config_class: type[FineTuningConfig]
     errors: tuple[type[Exception], ...]
     find_model: Callable[[str | None, str | None], Path]
@@ -90,7 +92,7 @@ def run_recipe(script: str, about: str, argv: list[str], recipe: Recipe) -> int:
     """Runs the command `script argv`; returns the exit code. about: head of `--help`."""
     settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
     run = functools.partial(fine_tune, recipe)
-    return run_script(script, about, argv, recipe.config_class, settings, recipe.errors, run)
+    return run_script(script, about, argv, recipe.config_class, settings, recipe.errors, run, recipe.script_of_task)
 
 
 def fine_tune(recipe: Recipe, config: FineTuningConfig, overwrite: bool) -> dict[str, Any] | None:
@@ -207,12 +209,13 @@ def predict(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> Non
     if writes_to_standard_output(config):
         write_to_standard_output(next(iter(recipe.prediction_files(task, rows, outputs, False).values())))
         return
-    for name, text in recipe.prediction_files(task, rows, outputs, True).items():
-        target = prediction_path(config, name)
+    files = recipe.prediction_files(task, rows, outputs, True)
+    if config.output_file:  # one name: one file
+        files = dict([next(iter(files.items()))])
+    targets = {prediction_path(config, name): text for name, text in files.items()}
+    for target, text in targets.items():
         write_whole(target, text)
-        runtime.say(f"{len(rows)} predictions of {checkpoint.name} written to {target}")
-        if config.output_file:
-            break
+    runtime.say(f"{len(rows)} predictions of {checkpoint.name} written to {', '.join(map(str, targets))}")
 
 
 def read(recipe: Recipe, config: FineTuningConfig) -> dict[str, Any]:

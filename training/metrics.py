@@ -118,10 +118,9 @@ def entity_scores(
         warnings.simplefilter("ignore")
         report = classification_report(labels, predicted, suffix=suffix, output_dict=True, zero_division=0)
     scores = {
-        name: {"f1": values["f1-score"], "precision": values["precision"], "recall": values["recall"]}
-        | {"support": int(values["support"])}
-        for name, values in report.items()
+        name: {"f1": float(row["f1-score"]), "precision": float(row["precision"]), "recall": float(row["recall"])}
+        | {"support": int(row["support"])}
+        for name, row in report.items()
     }
-    types = {name: {k: float(v) for k, v in row.items()} for name, row in scores.items() if not name.endswith(" avg")}
-    overall = scores["micro avg"]
-    return {name: float(overall[name]) for name in ("f1", "precision", "recall")}, types
+    types = {name: row for name, row in scores.items() if not name.endswith(" avg")}
+    return {name: scores["micro avg"][name] for name in ("f1", "precision", "recall")}, types

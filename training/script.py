@@ -42,17 +42,21 @@ def run_script(
     tasks: Mapping[str, Mapping[str, Any]],
     errors: tuple[type[Exception], ...],
     run: Callable[[Config, bool], dict[str, Any] | None],
+    script_of_task: Mapping[str, str],
 ) -> int:
     """Resolves the settings and runs them; returns the exit code.
 
     script: path of the script; its folder holds `config/`. errors: what the person at the keyboard can mend: printed
     without a traceback, exit code 2. run: takes the settings and whether to overwrite, and returns the results.
+    script_of_task: of every task there is.
     After Ctrl-C the command that goes on is printed, and the exit code is 130.
     """
     name = Path(script).name
     config = None
     try:
-        config, given = resolve(config_class, argv, tasks, Path(script).resolve().parent / "config", about)
+        config, given = resolve(
+            config_class, argv, tasks, Path(script).resolve().parent / "config", about, script_of_task
+        )
         overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
         runs = one_for_each_seed(config)
         if config.do_train:
