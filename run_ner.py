@@ -26,6 +26,7 @@ from processors.ner import (
     WindowFeatures,
     build_window_features,
     has_suffix_labels,
+    number_of,
     read_unlabelled,
 )
 from processors.splits import read_splits
@@ -78,7 +79,8 @@ class Tagger:
         say(f"{name}: {size}" + "".join(f"; {note}" for note in notes))
         if features.cut_words:
             say(
-                f"warning: {name}: {features.cut_words} words of {features.cut_sentences} sentences lie beyond "
+                f"warning: {name}: {number_of(features.cut_words, 'word')} of "
+                f"{number_of(features.cut_sentences, 'sentence')} lie beyond "
                 f"max_seq_len {config.max_seq_len}: they get no label and are not scored; "
                 f"--ner_stride {config.max_seq_len // 2} labels every word"
             )

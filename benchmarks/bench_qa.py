@@ -314,6 +314,7 @@ def main() -> None:
     questions = task.read(task, Path(arguments.data_file))
     usable = np.array([span != UNANSWERABLE for span in questions.spans])
     questions = questions.where(usable & (np.cumsum(usable) <= arguments.questions))
+    del questions.contexts[max(questions.context_of) + 1 :]  # where() keeps them all
     lengths = Lengths(arguments.max_seq_length, arguments.doc_stride, arguments.max_query_length)
     setting = Setting(questions, build_tokenizer(None, Path(arguments.tokenizer)), lengths)
 

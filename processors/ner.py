@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,9 @@ def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_ba
         if not any(sides):
             bad.add(number, "the sentence is empty: the line is blank")
         elif len(fields) != 2:
-            bad.add(number, f"{number_of(fields, 'column')} instead of 2 (words, labels; a tab between them)")
+            bad.add(number, f"{number_of(len(fields), 'column')} instead of 2 (words, labels; a tab between them)")
         elif len(sides[0]) != len(sides[1]):
-            bad.add(number, f"{number_of(sides[0], 'word')}, but {number_of(sides[1], 'label')}")
+            bad.add(number, f"{number_of(len(sides[0]), 'word')}, but {number_of(len(sides[1]), 'label')}")
         elif wrong := _unknown_label(task, sides[1]):
             bad.add(number, wrong)
         else:
@@ -103,7 +103,7 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
         elif not sentence and is_whole and line.startswith(("# ", "## ")):
             counts["comment lines left out"] += 1
         elif len(fields) != 2:
-            bad.add(number, f"{number_of(fields, 'column')} instead of 2 (word, label; a tab between them)")
+            bad.add(number, f"{number_of(len(fields), 'column')} instead of 2 (word, label; a tab between them)")
             is_whole = False
         elif not fields[0]:
             bad.add(number, "the word is empty")
@@ -116,9 +116,9 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
     return _sentences(path, words, labels, bad, counts)
 
 
-def number_of(things: Sized, noun: str) -> str:
+def number_of(count: int, noun: str) -> str:
     """`1 word`, `2 words`."""
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _unknown_label(task: Task, labels: list[str]) -> str:

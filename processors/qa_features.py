@@ -181,7 +181,7 @@ class QuestionFeatures:
 
     @property
     def content(self) -> str:
-        """Stands for tokens and windows."""
+        """Stands for the texts and their tokens; how windows are cut of them is for the settings to say."""
         return f"{self.contexts.path.stem} {self.queries.path.stem}"
 
     def context_positions(self, windows: np.ndarray) -> np.ndarray:
@@ -223,33 +223,21 @@ class QuestionFeatures:
         run_squad.py; of equal windows the first has the token. An answer may start only at a token that its window
         owns, so that no span is counted twice.
         """
-        first, end = np.zeros(len(windows), np.int64), self.length[windows].copy()
-        counts = np.diff(self.first_window)[self.question[windows]]
-        for question in np.unique(self.question[windows][counts > 1]):
-            here = np.flatnonzero(self.question[windows] == question)
-            firsts, ends = self._owned_of(int(question))
-            number = windows[here] - self.first_window[question]
-            first[here], end[here] = firsts[number], ends[number]
-        return first, end
+        length = self.length[windows]
+        columns = np.arange(length.max(initial=0))
+        tokens, inside = self.start[windows][:, None] + columns, columns < length[:, None]
 
-    def _owned_of(self, question: int) -> tuple[np.ndarray, np.ndarray]:
-        """The same for all windows of one question."""
-        of = slice(self.first_window[question], self.first_window[question + 1])
-        start, length = self.start[of], self.length[of]
-        tokens = np.arange(start[-1] + length[-1])
-        newest = np.minimum(tokens // self.stride, len(start) - 1)  # the last window that holds a token, if any does
-        best, owner = np.full(len(tokens), -1), np.zeros(len(tokens), np.int64)
-        for back in range(-(-int(length[0]) // self.stride) + 1):
-            window = np.maximum(newest - back, 0)
-            left, right = tokens - start[window], start[window] + length[window] - 1 - tokens
-            context = np.where(right < 0, -1, 100 * np.minimum(left, right) + length[window])
-            better = context >= best  # an earlier window of as much context has it
-            best, owner = np.where(better, context, best), np.where(better, window, owner)
-        numbers = np.arange(len(start))
-        return (
-            np.searchsorted(owner, numbers, "left") - start,
-            np.searchsorted(owner, numbers, "right") - start,
-        )
+        def context_in(step: int) -> np.ndarray:
+            """`[B, L]` a hundred times each token's context in the window `step` further on; -1 where it is not in it."""
+            others = np.clip(windows + step, 0, len(self) - 1)
+            is_there = (others == windows + step) & (self.question[others] == self.question[windows])
+            start, length = self.start[others][:, None], self.length[others][:, None]
+            sides = np.minimum(tokens - start, start + length - 1 - tokens)
+            return np.where(is_there[:, None] & (sides >= 0), 100 * sides + length, -1)
+
+        # Neighbours suffice: the further off a window is, the less of a token's context it has.
+        here, before, after = context_in(0), context_in(-1), context_in(1)
+        return (inside & (before >= here)).sum(axis=1), length - (inside & (after > here)).sum(axis=1)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,12 @@ class User:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(self.command(script, *words), **(pipes | settings))
 
-    def types(self, *words: object, code: int = 0, stdin: str = "", **options) -> Finished:
+    def types(self, *words: object, code: int = 0, stdin: str = "", timeout: int = 300, **options) -> Finished:
         """Runs the command to its end, which must be with that exit code and without a traceback."""
         started = time.monotonic()
         process = self.starts(*words, **options)
         try:
-            out, err = process.communicate(stdin, timeout=300)
+            out, err = process.communicate(stdin, timeout=timeout)
         finally:
             process.kill()
         assert "Traceback" not in out + err, err
