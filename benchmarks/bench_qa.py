@@ -4,12 +4,15 @@
     python3 benchmarks/bench_qa.py --data_file data/korquad/KorQuAD_v1.0_train.json --tokenizer koelectra/ \\
         --json out.json
     python3 benchmarks/bench_qa.py --parts features decoding --questions 1000
+    pip install --no-deps --target old transformers==2.11.0 && python3 benchmarks/bench_qa.py --transformers2 old
 
 The same questions for all arms of a part, on one core; reading the file is not counted. Ratios are medians over
 interleaved repeats.
 
 features, from texts to windows with the positions of their answers:
-- original: as KoELECTRA did, see benchmarks/squad_reference.py; every window is checked to be ours, token by token
+- transformers_2: with --transformers2, the code that KoELECTRA ran
+- original: a plain reference for it, faster than it, see benchmarks/squad_reference.py; the windows of both are checked
+  to be ours, token by token
 - rust_per_question: as the examples of transformers 4 and 5 do: the Rust tokenizer cuts windows, once per question, and
   answers are found by a scan over offsets. Its windows overlap by the same number of tokens for all questions, so
   that there are no more of them than ours.
@@ -17,7 +20,8 @@ features, from texts to windows with the positions of their answers:
 - ours_as_rows: ours, and all windows padded to full rows, which we otherwise do batch by batch in training
 
 decoding, from logits to the n best answers: random logits with a peak at the answer.
-- python: as KoELECTRA did, all pairs of the best starts and ends in Python
+- transformers_2: with --transformers2, the code that KoELECTRA ran
+- python: a plain reference for it, all pairs of the best starts and ends in Python; answers cut out by characters
 - ours: in batches of 64, the longest windows first, as an evaluation gives them
 
 training: the arms are explained in benchmarks/measure.py.
@@ -26,6 +30,7 @@ training: the arms are explained in benchmarks/measure.py.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import sys
@@ -50,7 +55,7 @@ from transformers import ElectraForQuestionAnswering
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measure import Training, device_name, interleaved, measure_training, median_ratio, report
-from benchmarks.squad_reference import Featurizer, Window, decode
+from benchmarks.squad_reference import Featurizer, Transformers2, Window, decode
 from models import build_tokenizer
 from processors import TASKS
 from processors.qa import UNANSWERABLE, Questions
@@ -71,6 +76,12 @@ class Setting:
     questions: Questions
     tokenizer: Any
     lengths: Lengths
+    transformers2: Transformers2 | None
+
+    def transformers_2(self) -> tuple[list, list[list]]:
+        """Its examples, and the windows of each."""
+        examples = self.transformers2.examples(self.questions)
+        return examples, self.transformers2.windows(examples)
 
     def original(self) -> list[list[Window]]:
         """The windows of each question."""
@@ -155,9 +166,13 @@ class Setting:
 
 def timed(work: Callable[[], Any]) -> Callable[[], float]:
     def arm() -> float:
+        gc.collect()
+        gc.freeze()  # what other arms and the setting keep in memory is not this one's to search for garbage
         started = time.perf_counter()
         work()
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        gc.unfreeze()
+        return seconds
 
     return arm
 
@@ -171,34 +186,48 @@ def rates(part: str, seconds: dict[str, list[float]], questions: int) -> list[di
 
 def measure_features(setting: Setting, repeats: int) -> tuple[list[dict], dict[str, float]]:
     check_windows(setting)
-    arms = {arm: timed(getattr(setting, arm)) for arm in ("original", "rust_per_question", "ours", "ours_as_rows")}
-    seconds = interleaved(arms, repeats)
-    ratios = {
-        f"features_vs_{other}": median_ratio(seconds[other], seconds["ours"])
-        for other in ("original", "rust_per_question")
+    names = ["original", "rust_per_question", "ours", "ours_as_rows"]
+    names += ["transformers_2"] if setting.transformers2 else []
+    seconds = interleaved({name: timed(getattr(setting, name)) for name in names}, repeats)
+    return rates("features", seconds, len(setting.questions)), ratios_of("features", seconds)
+
+
+def ratios_of(part: str, seconds: dict[str, list[float]]) -> dict[str, float]:
+    return {
+        f"{part}_vs_{arm}": median_ratio(taken, seconds["ours"])
+        for arm, taken in seconds.items()
+        if not arm.startswith("ours")
     }
-    return rates("features", seconds, len(setting.questions)), ratios
 
 
 def check_windows(setting: Setting) -> None:
     """Prints what the arms make of the questions. Exits where the original's rows are not ours."""
     features, positions = setting.ours()
-    pad = setting.tokenizer.pad_token_id
-    windows = [window for of_question in setting.original() for window in of_question]
-    if len(windows) != len(features):
-        sys.exit(f"the original makes {len(windows)} windows, we {len(features)}")
-    for number, window in enumerate(windows):
-        row = features.padded(np.array([number]), pad, setting.lengths.max_seq_length)
-        for name, array in row.items():
-            if array[0].tolist() != getattr(window, name):
-                sys.exit(f"window {number}: {name} of the original is not ours")
-    same = np.mean([window.answer == tuple(ours) for window, ours in zip(windows, positions.tolist(), strict=True)])
+    contexts = len(set(setting.questions.context_of))
     rust = len(setting.rust_per_question()["input_ids"])
     print(
-        f"features: {len(setting.questions)} questions about {len(set(setting.questions.context_of))} contexts; "
-        f"{len(windows)} windows, all equal to the original's, {rust} by rust_per_question; "
-        f"answer positions equal to the original's: {same:.1%}"
+        f"features: {len(setting.questions)} questions about {contexts} contexts; {len(features)} windows, "
+        f"{rust} by rust_per_question"
     )
+    others = {"original": setting.original()}
+    if setting.transformers2:
+        others["transformers_2"] = setting.transformers_2()[1]
+    for name, windows in others.items():
+        same_answer = []
+        for question, of_question in enumerate(windows):
+            first, end = features.first_window[question : question + 2]
+            if not of_question and name == "transformers_2":
+                continue  # where it does not find the answer, it makes none
+            if len(of_question) != end - first:
+                sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
+            for number, window in enumerate(of_question, start=first):
+                row = features.padded(np.array([number]), setting.tokenizer.pad_token_id, len(window.input_ids))
+                for column, array in row.items():
+                    if array[0].tolist() != list(getattr(window, column)):
+                        sys.exit(f"window {number}: {column} of {name} is not ours")
+                answer = [window.start_position, window.end_position]
+                same_answer.append(answer == positions[number].tolist())
+        print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.1%} of the answers are")
 
 
 class Decoding:
@@ -225,6 +254,8 @@ class Decoding:
             (part, np.ascontiguousarray(logits[part, :, : int(features.lengths[part].max())])) for part in parts
         ]
         self.windows = setting.original()
+        if setting.transformers2:
+            self.examples, self.old_windows = setting.transformers_2()
         ends = np.cumsum([0, *map(len, self.windows)])
         self.logits = [logits[first:last] for first, last in pairwise(ends)]
         contexts = features.contexts
@@ -244,6 +275,11 @@ class Decoding:
             answers.append(decode(windows, logits.tolist(), text_of, N_BEST, MAX_ANSWER_LENGTH))
         return answers
 
+    def transformers_2(self) -> dict[str, str]:
+        return self.setting.transformers2.decode(
+            self.examples, self.old_windows, self.logits, N_BEST, MAX_ANSWER_LENGTH
+        )
+
     def ours(self) -> list[Decoded]:
         decoder = Decoder(self.features, MAX_ANSWER_LENGTH, N_BEST, with_null=False)
         for windows, logits in self.batches:
@@ -257,11 +293,16 @@ def measure_decoding(setting: Setting, repeats: int) -> tuple[list[dict], dict[s
     same = np.mean([(python[0][0] if python else "") == ours.answer_if_any for python, ours in pairs])
     better = sum(python[0][1] > ours.best[0].score + 1e-3 for python, ours in pairs if python and ours.best)
     if same < 0.99 or better:
-        sys.exit(f"only {same:.1%} of the best answers agree, and {better} of the original's score higher than ours")
-    print(f"decoding: {len(decoding.features)} windows; best answers equal to the original's: {same:.2%}")
-    seconds = interleaved({"python": timed(decoding.python), "ours": timed(decoding.ours)}, repeats)
-    ratios = {"decoding_vs_python": median_ratio(seconds["python"], seconds["ours"])}
-    return rates("decoding", seconds, len(setting.questions)), ratios
+        sys.exit(f"only {same:.1%} of the best answers agree, and {better} of python's score higher than ours")
+    print(f"decoding: {len(decoding.features)} windows; {same:.2%} of python's best answers are ours")
+    names = ["python", "ours"]
+    if setting.transformers2:
+        names.append("transformers_2")
+        theirs = decoding.transformers_2().values()
+        same = np.mean([text == ours.answer_if_any for text, (_, ours) in zip(theirs, pairs, strict=True)])
+        print(f"transformers_2: {same:.2%} of the best answers are ours, put together from tokens")
+    seconds = interleaved({name: timed(getattr(decoding, name)) for name in names}, repeats)
+    return rates("decoding", seconds, len(setting.questions)), ratios_of("decoding", seconds)
 
 
 def loss_of(model, batch: dict[str, Any]) -> tuple[torch.Tensor, int]:
@@ -296,6 +337,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_file", default="sample_data/korquad/KorQuAD_v1.0_train.json", help="SQuAD format")
     parser.add_argument("--tokenizer", default="sample_data/tiny-electra", help="folder with a WordPiece tokenizer")
+    parser.add_argument("--transformers2", type=Path, help="folder with transformers 2.11.0; default: without its arms")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--questions", type=int, default=4000, help="how many, the first ones of the file")
     parser.add_argument("--max_seq_length", type=int, default=512)
@@ -316,7 +358,9 @@ def main() -> None:
     questions = questions.where(usable & (np.cumsum(usable) <= arguments.questions))
     del questions.contexts[max(questions.context_of) + 1 :]  # where() keeps them all
     lengths = Lengths(arguments.max_seq_length, arguments.doc_stride, arguments.max_query_length)
-    setting = Setting(questions, build_tokenizer(None, Path(arguments.tokenizer)), lengths)
+    tokenizer = build_tokenizer(None, Path(arguments.tokenizer))
+    old = Transformers2(arguments.transformers2, tokenizer.get_vocab(), lengths) if arguments.transformers2 else None
+    setting = Setting(questions, tokenizer, lengths, old)
 
     device, rows, ratios = device_name(torch.device("cpu")), [], {}
     if "features" in arguments.parts:

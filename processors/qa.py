@@ -215,13 +215,13 @@ class _OffsetReport:
             return end - len(there.lstrip()), start + len(there.rstrip())
         answer = answer.strip()
         found = _nearest(context, answer, start, *_words_at(context, start, end))
-        said = f"{id!r} says {start}, where {_shown(there)} stands"
+        said = f"{id!r} says {start}, where {shown(there)} stands"
         if found >= 0:
-            self.moved.append(f"{said}; {_shown(answer)} is at {found}")
+            self.moved.append(f"{said}; {shown(answer)} is at {found}")
             return found, found + len(answer)
         elsewhere = _nearest(context, answer, start, 0, len(context))
         where = f"is at {elsewhere}" if elsewhere >= 0 else "is not in the context"
-        self.lost.append(f"{said}; {_shown(answer)} {where}")
+        self.lost.append(f"{said}; {shown(answer)} {where}")
         return UNANSWERABLE
 
     def finish(self, place: str, counts: Counter[str]) -> None:
@@ -257,7 +257,8 @@ def _nearest(text: str, part: str, at: int, start: int, end: int) -> int:
     return min((place for place in (before, after) if place >= 0), key=lambda place: abs(place - at), default=-1)
 
 
-def _shown(text: str, most: int = 30) -> str:
+def shown(text: str, most: int = 30) -> str:
+    """The text in quotes, its end left out where it is long."""
     return repr(text if len(text) <= most else text[:most] + "...")
 
 

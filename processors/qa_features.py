@@ -26,7 +26,7 @@ from processors.features import (
     in_processes,
     tokenizer_fingerprint,
 )
-from processors.qa import UNANSWERABLE, Questions
+from processors.qa import UNANSWERABLE, Questions, shown
 from processors.qa_score import normalize
 from processors.task import SHOWN_ROWS, DataError
 
@@ -266,7 +266,7 @@ class GoldSpans:
             answer = questions.answers[question][0]
             held = features.text(question, a, b) if a <= b else ""
             if normalize(held) != normalize(answer):
-                inexact.append(f"{questions.ids[question]!r}: {held!r} for {answer!r}")
+                inexact.append(f"{questions.ids[question]!r}: {shown(held)} for {shown(answer)}")
             if a <= b:
                 first[question], last[question] = a, b
         return cls(first, last, inexact)

@@ -345,7 +345,8 @@ def test_the_mean_over_seeds_is_reported(user, types):
     assert summary["metrics"]["f1"]["mean"] == pytest.approx((a + b) / 2)
     assert set(summary["metrics"]) == {"f1", "precision", "recall"}
     assert f"{(a + b) / 2:.4f} ± " in finished.out
-    assert "naver-ner" in user.types("ckpt/seeds", script="scripts/results_table.py").out
+    table = user.types("ckpt/seeds", script="scripts/results_table.py").out
+    assert "Naver NER (F1)" in table and f"{50 * (a + b):.2f}" in table
 
 
 @pytest.mark.slow
