@@ -40,17 +40,29 @@ class Answer:
 class Decoded:
     """What a question is answered with.
 
-    best: the answers by score, different texts, "" among them where questions may be unanswerable. null_odds: score of
-    "no answer" minus that of the best answer; None where every question has one.
+    texts: the answers by score, all different, "" among them where questions may be unanswerable. figures: of each, its
+    score and its start logit. null_odds: score of "no answer" minus that of the best answer; None where every question
+    has one.
     """
 
-    best: list[Answer]
+    texts: list[str]
+    figures: list[tuple[float, float]]
     null_odds: float | None
+
+    @property
+    def best(self) -> list[Answer]:
+        """The n best answers."""
+        weights = [math.exp(score - self.figures[0][0]) for score, _ in self.figures]
+        total = sum(weights)
+        return [
+            Answer(text, score, start_logit, score - start_logit, weight / total)
+            for text, (score, start_logit), weight in zip(self.texts, self.figures, weights, strict=True)
+        ]
 
     @property
     def answer_if_any(self) -> str:
         """The best answer that is one."""
-        return next((answer.text for answer in self.best if answer.text), "")
+        return next((text for text in self.texts if text), "")
 
     def answer(self, threshold: float) -> str:
         """The answer, "" where the odds of there being none are above the threshold."""
@@ -122,7 +134,9 @@ class Decoder:
         if self.with_null:
             self._lower_null(questions, logits[:, :, 0])
         spans = self._best_of_windows(windows, logits)
-        waiting = np.arange(len(windows))
+        alone = np.flatnonzero(self.features.windows_of_question[questions] == 1)
+        self.best.put(questions[alone], spans.take(alone))
+        waiting = np.flatnonzero(self.features.windows_of_question[questions] > 1)
         while len(waiting):  # one window of each question after the other
             _, first = np.unique(questions[waiting], return_index=True)
             now = waiting[first]
@@ -178,27 +192,29 @@ class Decoder:
             yield self._answers_of(question)
 
     def _answers_of(self, question: int) -> Decoded:
-        best = self.best
-        found: dict[str, tuple[float, float, float]] = {}  # text -> score, start logit, end logit
-        for i in np.flatnonzero(best.scores[question] > -np.inf):
-            text = self.features.text(question, int(best.starts[question, i]), int(best.ends[question, i]))
-            score, start = float(best.scores[question, i]), float(best.start_logits[question, i])
-            if text:
-                found.setdefault(text, (score, start, score - start))
-        null_odds = None
-        if self.with_null:
-            start, end = map(float, self.null[question])
-            null_odds = start + end - max((score for score, *_ in found.values()), default=-math.inf)
-            found[""] = (start + end, start, end)
+        features, best = self.features, self.best
+        context = int(features.context_of[question])
+        text = features.questions.contexts[context]
+        n = int((best.scores[question] > -np.inf).sum())
+        spans = zip(
+            features.contexts.row("starts", context)[best.starts[question, :n]].tolist(),
+            features.contexts.row("ends", context)[best.ends[question, :n]].tolist(),
+            best.scores[question, :n].tolist(),
+            best.start_logits[question, :n].tolist(),
+            strict=True,
+        )
+        found: dict[str, tuple[float, float]] = {}  # text -> score, start logit
+        for start, end, score, start_logit in spans:
+            found.setdefault(text[start:end].strip(), (score, start_logit))
+        found.pop("", None)  # tokens that stand for no character
+        if not self.with_null:
+            return Decoded(list(found), list(found.values()), None)
+        start_logit, end_logit = map(float, self.null[question])
+        null = start_logit + end_logit
+        odds = null - max((score for score, _ in found.values()), default=-math.inf)
+        found[""] = null, start_logit
         ranked = sorted(found.items(), key=lambda item: -item[1][0])  # stable: among equals "" comes last
-        if not ranked:
-            return Decoded([], null_odds)
-        weights = np.exp(np.array([figures[0] for _, figures in ranked]) - ranked[0][1][0])
-        probabilities = weights / weights.sum()
-        best_answers = [
-            Answer(text, *figures, float(p)) for (text, figures), p in zip(ranked, probabilities, strict=True)
-        ]
-        return Decoded(best_answers, null_odds)
+        return Decoded([text for text, _ in ranked], [figures for _, figures in ranked], odds)
 
 
 @dataclass
@@ -237,4 +253,14 @@ class _Spans:
 
 def _largest(values: np.ndarray, n: int) -> np.ndarray:
     """`[rows, n]` indices of the n largest of each row, largest first; of equals the first ones first."""
-    return np.argsort(-values, axis=1, kind="stable")[:, :n]
+    if values.shape[1] > n:
+        # Sorting all of them would take several times as long as finding the n-th.
+        threshold = np.partition(values, -n, axis=1)[:, -n, None]
+        larger, equal = values > threshold, values == threshold
+        missing = n - larger.sum(axis=1, keepdims=True)
+        chosen = larger | (equal & (equal.cumsum(axis=1) <= missing))
+        columns = np.nonzero(chosen)[1].reshape(len(values), n)
+    else:
+        columns = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    order = np.argsort(-np.take_along_axis(values, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)

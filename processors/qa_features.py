@@ -150,6 +150,7 @@ class QuestionFeatures:
 
     question: `[W]`, which question a window is of; the windows of a question follow one another.
     start, length: `[W]`, the window's tokens in its context, [start, start + length).
+    windows_of_question: `[Q]`, how many each question has; first_window: `[Q + 1]`, where they begin.
     lengths: `[W]`, tokens of the whole row, special ones included.
     query_lengths: `[Q]`, tokens of each question, cut to `max_query_length`; cut_questions: how many were longer.
     unknown_share: [UNK] tokens of all tokens of contexts and questions.
@@ -165,6 +166,7 @@ class QuestionFeatures:
         tokens = contexts.lengths("input_ids").astype(np.int64)[self.context_of]
         room = lengths.max_seq_length - special.count - self.query_lengths
         windows = 1 + np.maximum(0, -(-(tokens - room) // lengths.doc_stride))
+        self.windows_of_question = windows
         self.first_window = np.concatenate([[0], np.cumsum(windows)])
         self.question = np.repeat(np.arange(len(questions)), windows)
         number = np.arange(len(self.question)) - self.first_window[self.question]
@@ -224,11 +226,13 @@ class QuestionFeatures:
         owns, so that no span is counted twice.
         """
         length = self.length[windows]
+        if (self.windows_of_question[self.question[windows]] == 1).all():
+            return np.zeros_like(length), length
         columns = np.arange(length.max(initial=0))
         tokens, inside = self.start[windows][:, None] + columns, columns < length[:, None]
 
         def context_in(step: int) -> np.ndarray:
-            """`[B, L]` a hundred times each token's context in the window `step` further on; -1 where it is not in it."""
+            """`[B, L]` a hundred times each token's context in the window `step` further on; -1 where it is not in."""
             others = np.clip(windows + step, 0, len(self) - 1)
             is_there = (others == windows + step) & (self.question[others] == self.question[windows])
             start, length = self.start[others][:, None], self.length[others][:, None]

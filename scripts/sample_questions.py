@@ -1,6 +1,6 @@
 """Synthetic paragraphs with questions, in the formats of KorQuAD 1.0 and SQuAD 2.0. Used by `make_sample_data.py`.
 
-A paragraph states about ten facts of one person, film or town; `sample_facts.py` has the facts. In the awkward
+A paragraph states eight or nine facts of one person, film or town; `sample_facts.py` has the facts. In the awkward
 passages of this file ⟦n|...⟧ stands around the answer to question n, so that its place needs no counting.
 """
 
@@ -134,7 +134,7 @@ def gold_answers(answer: tuple[str, int], rng: random.Random, dev: bool) -> list
     text, start = answer
     found = [{"text": text, "answer_start": start}]
     if dev and rng.random() < 1 / 3:
-        shorter = re.match(r"\d+|", text)[0] or text
+        shorter = re.match(r"\d+[만억]?|", text)[0] or text
         found.append({"text": shorter, "answer_start": start})
     return found
 

@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 from conftest import BRIEFLY, REPOSITORY, User, snapshot
 
+from processors import TASKS, TASKS_OF_SCRIPT
+
 # The score of somebody who has not read the texts. The samples can be learned far beyond it.
 CHANCE = {
     "nsmc": 0.5, "kornli": 1 / 3, "korsts": 0.0, "paws": 0.5, "question-pair": 0.5, "hate-speech": 1 / 3,
@@ -49,7 +51,8 @@ def checkpoints(folder: Path) -> list[int]:
 
 
 def test_every_task_has_a_sample_configuration_here():
-    assert set(CHANCE) == {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
+    assert set(CHANCE) == {task.name for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
+    assert set(TASKS) == {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
 
 
 @pytest.fixture(scope="session")
