@@ -386,10 +386,10 @@ def test_answers_of_a_tokenizer(tmp_path: Path):
 
 
 def test_memory_does_not_grow_with_the_windows():
-    """What stays of 1,572 windows is what stays of one: 20 spans."""
+    """What stays of 1,573 windows is what stays of one: 20 spans."""
     logits = np.random.default_rng(0).normal(size=(32, 2, 512)).astype(np.float32)
     kept, sizes = [], []
-    for tokens, windows in ((10, 1), (200_000, 1_572)):
+    for tokens, windows in ((10, 1), (200_000, 1_573)):
         features = cut([tokens], [(0, 60)], Lengths(512, 127, 64))
         assert len(features) == windows
         decoder = Decoder(features, 30, 20, True)
@@ -425,11 +425,9 @@ def test_a_context_of_a_million_tokens():
 
 
 def predictions(threshold: float, with_null: bool = True) -> Predictions:
-    """Of three questions about a word; "none" scores 2.5, and the word half as much more, 0.75 less, and 9 less."""
-    decoded = [
-        one_window("서울'", [2, start], [0.5, 2], with_null=with_null, max_answer_length=1)
-        for start in (1, -0.25, -8.5)
-    ]
+    """Of three questions about a word. "None" scores 2.5, the word 3, 1.75 and -6.5."""
+    starts, settings = (1, -0.25, -8.5), {"with_null": with_null, "max_answer_length": 1}
+    decoded = [one_window("서울'", [2, start], [0.5, 2], **settings) for start in starts]
     return Predictions(["가-0", "가-1", "가-2"], decoded, threshold)
 
 
