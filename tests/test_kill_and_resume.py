@@ -22,7 +22,7 @@ COMMAND = [
 
 # A fork server that has imported everything, and computed nothing: each run starts in no time, in a clean process.
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["run_seq_cls", "training.loop", "training.script", "models.unpadding", "models.pooling"])
+server.set_forkserver_preload(["run_seq_cls", "training.loop", "models.collator", "models.pooling"])
 
 
 def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int, counted: str | None) -> None:
@@ -32,6 +32,7 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     os.dup2(2, 1)
     import run_seq_cls
     from training import loop
+    from training.fine_tuning import run_recipe
 
     counts = {"micro-batch": 0, "file": 0}
 
@@ -47,7 +48,7 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     original = loop._MicroBatches.__getitem__
     loop._MicroBatches.__getitem__ = lambda batches, place: (count("micro-batch"), original(batches, place))[1]
     sys.addaudithook(audit)
-    code = run_seq_cls.main([*COMMAND, *arguments])
+    code = run_recipe(str(ROOT / "run_seq_cls.py"), "", [*COMMAND, *arguments], run_seq_cls.RECIPE)
     if counted:
         Path(counted).write_text(json.dumps(counts))
     os._exit(code)

@@ -167,6 +167,7 @@ def test_a_repeated_answer_is_the_one_at_its_offset(file: Path):
         ("나는 서울에 산다", "서울", 4, 3, "울에"),
         ("나는 서울에 산다", "서울", 2, 3, " 서"),  # the space before it
         ("나는 물 한 잔", "물", 4, 3, " "),  # the space after it: of the word before, as in the original
+        ("나는 물  한 잔", "물", 5, 3, " "),
         ("나는\u202f서울에 산다", "서울", 5, 3, "에 "),
         ("수도는 서울특별시 이다", "서울특별시 이다", 5, 4, "울특별시 이다"),
         ("서울", "서울", 1, 0, "울"),

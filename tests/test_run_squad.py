@@ -181,7 +181,7 @@ def test_commands_that_cannot_be(is_refused):
 def test_learns_to_answer(user: User, types):
     types(*squad("qa-learned"), timeout=900)
     metrics = user.results("qa-learned")["metrics"]
-    assert metrics["em"] > 0.4 and metrics["f1"] > 0.5  # an answer at random: 0.02
+    assert metrics["em"] > 0.5 and metrics["f1"] > 0.6  # another fact of the right paragraph: about 0.12
     losses = [line["loss"] for line in user.log("qa-learned", "train")]
     assert losses[-1] < 0.3 * losses[0]
     assert not user.results("qa-learned")["at_chance"]
