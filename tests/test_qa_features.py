@@ -366,6 +366,17 @@ def test_each_token_is_owned_by_the_window_with_most_context(drawn: tuple[Questi
         assert (0 <= first).all() and (end <= features.length[windows]).all()
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_owned_tokens_of_long_windows(seed: int):
+    """A hundredth of its length is worth several tokens to a long window against a short last one."""
+    rng = np.random.default_rng(seed)
+    room, tokens = int(rng.integers(150, 450)), int(rng.integers(500, 2000))
+    features = cut([tokens], [(0, 8)], Lengths(room + 8 + BERT.count, int(rng.integers(30, room)), 8))
+    first, end = features.owned(np.arange(len(features)))
+    got = [list(range(*part)) for part in zip(features.start + first, features.start + end, strict=True)]
+    assert got == owned_as_in_bert(windows_of(features, 0), tokens)
+
+
 def test_owned_tokens_by_hand():
     # Windows [0, 13), [8, 21), [16, 29), [24, 30): token 10 has 2 neighbours in both of the first; the first has it.
     # Token 26 has 2 in the third (13 long) and 2 in the fourth (6 long): the longer has it; 27 has 1 and 2.
@@ -453,6 +464,15 @@ def test_answers_that_tokens_do_not_hold_exactly(bert, tmp_path: Path):
     assert gold.last.tolist() == [0, 3, 2, 5, 2, -1, 0]
     many = GoldSpans(gold.first, gold.last, [f"'{i}'" for i in range(6)])
     assert many.report() == "answers that tokens do not hold exactly: 6 ('0'; '1'; '2'; '3'; '4', ...)"
+
+
+def test_what_the_score_does_not_see_is_held_exactly(tmp_path: Path):
+    """Unknown characters are one token, and question marks nothing to the score."""
+    tokenizer = roberta()
+    assert tokenizer.tokenize("가??나") == ["▁", "가", "??", "나"]
+    questions = asked(["가??나"], (0, "?", 0, "가?"), (0, "?", 1, "?"), (0, "?", 2, "?나"))
+    gold = GoldSpans.of(build_question_features(questions, tokenizer, WIDE, tmp_path))
+    assert (gold.first.tolist(), gold.last.tolist(), gold.inexact) == ([0, 2, 2], [2, 2, 3], [])
 
 
 @settings(max_examples=60, deadline=None)
