@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import tokenizers
 
 from processors.task import DataError, Rows
 
@@ -279,9 +280,24 @@ class _RowEncoder:
 
 def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
     """Ids of each text, without special tokens, uncut."""
+    if tokenizer.is_fast:
+        return [encoding.ids for encoding in native_encodings(tokenizer, texts, with_spans=False)]
     return tokenizer(
         texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
     )["input_ids"]
+
+
+def native_encodings(tokenizer, texts: list[str], with_spans: bool) -> list[tokenizers.Encoding]:
+    """What a Rust tokenizer makes of each text, without special tokens, uncut. with_spans: with `offsets`.
+
+    Calling the tokenizer itself does the same, but puts what it finds into Python lists several times over, which takes
+    half as long as tokenizing; and it always keeps track of offsets, which takes a quarter.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    encode = backend.encode_batch if with_spans else backend.encode_batch_fast
+    return encode(texts, add_special_tokens=False)
 
 
 def in_processes(encode: Any, slices: Iterable[Any], threads: int) -> Iterator[pa.RecordBatch]:

@@ -24,6 +24,7 @@ from processors.features import (
     cached_table,
     empty_batch,
     in_processes,
+    native_encodings,
     tokenizer_fingerprint,
 )
 from processors.qa import UNANSWERABLE, Questions, shown
@@ -74,16 +75,10 @@ class _TextEncoder:
         return pa.RecordBatch.from_pydict(columns, schema=SPAN_SCHEMA if self.with_spans else TEXT_SCHEMA)
 
     def _of_native(self, texts: list[str]) -> tuple[list[list[int]], list]:
-        encoded = self.tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=self.with_spans,
-            verbose=False,
-        )
-        spans = encoded.get("offset_mapping", [])
-        return encoded["input_ids"], [_whole_characters(*pair) for pair in zip(texts, spans, strict=self.with_spans)]
+        encodings = native_encodings(self.tokenizer, texts, self.with_spans)
+        spans = [encoding.offsets for encoding in encodings] if self.with_spans else []
+        pairs = zip(texts, spans, strict=self.with_spans)
+        return [encoding.ids for encoding in encodings], [_whole_characters(*pair) for pair in pairs]
 
     def _of_python(self, texts: list[str]) -> tuple[list[list[int]], list]:
         if not hasattr(self.tokenizer, "tokenize_with_offsets"):
@@ -265,8 +260,8 @@ class GoldSpans:
             if span == UNANSWERABLE:
                 continue
             context = questions.context_of[question]
-            a = int(np.searchsorted(features.contexts.row("ends", context), span[0], side="right"))
-            b = int(np.searchsorted(features.contexts.row("starts", context), span[1], side="left")) - 1
+            a = int(features.contexts.row("ends", context).searchsorted(span[0], side="right"))
+            b = int(features.contexts.row("starts", context).searchsorted(span[1], side="left")) - 1
             answer = questions.answers[question][0]
             held = features.text(question, a, b) if a <= b else ""
             if normalize(held) != normalize(answer):

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 NSMC = SHARED / "data" / "nsmc"
+KORQUAD = SHARED / "data" / "korquad" / "KorQuAD_v1.0_train.json"
 VOCABULARY = SHARED / "tokenizers" / "koelectra-base" / "vocab.txt"
 KOELECTRA_SMALL = {
     "model_type": "electra",
@@ -73,3 +74,16 @@ def test_the_benchmark_runs_and_reports_what_it_should(folder):
     by_arm = {row["arm"]: row for row in report["rows"]}
     assert by_arm["original_fp32"]["padding_ratio"] > by_arm["longest_fp32"]["padding_ratio"] > 0
     assert by_arm["ours_fp32"]["padding_ratio"] == 0
+
+
+def test_the_benchmark_of_question_answering_runs(folder):
+    """A few questions. Our windows and answers are held against the original's in the benchmark itself."""
+    run(
+        folder, str(ROOT / "benchmarks" / "bench_qa.py"), "--data_file", str(KORQUAD), "--tokenizer", "small",
+        "--questions", "40", "--max_seq_length", "128", "--doc_stride", "32", "--max_query_length", "32",
+        "--steps", "1", "--repeats", "1", "--no_cuda", "--json", "bench_qa.json",
+    )  # fmt: skip
+    report = json.loads((folder / "bench_qa.json").read_text())
+    ratios = {"features_vs_original", "features_vs_rust_per_question", "decoding_vs_python", "training_vs_original"}
+    assert ratios <= {name for name, ratio in report["ratios"].items() if ratio > 0}
+    assert all(row["arm"].startswith(("features: ", "decoding: ", "training: ")) for row in report["rows"])

@@ -184,8 +184,8 @@ def test_evaluating_on_another_day_gives_the_same_score_and_labels(trained, user
 
 @pytest.mark.slow
 def test_a_run_that_finds_no_entity_is_flagged(user, types):
-    finished = types(*ner("chance", "--learning_rate", 0, "--max_steps", 1, "--eval_steps", 0))
-    results = user.results("chance")
+    finished = types(*ner("ner-chance", "--learning_rate", 0, "--max_steps", 1, "--eval_steps", 0))
+    results = user.results("ner-chance")
     # Random weights may hit an entity by accident: then F1 is not 0, but still far from anything learned.
     assert results["metrics"]["f1"] < 0.05
     assert results["at_chance"] is (results["metrics"]["f1"] == 0) is ("no better than chance" in finished.err)
@@ -338,14 +338,14 @@ def test_a_run_that_was_interrupted_and_resumed_is_the_run_that_was_not(user, ty
 @pytest.mark.slow
 def test_the_mean_over_seeds_is_reported(user, types):
     settings = ["--max_steps", 150, "--eval_steps", 0, "--save_steps", 0, "--logging_steps", 50]
-    finished = types(*ner("seeds", *settings, "--seeds", 1, 2))
-    summary = json.loads((user.run_dir("seeds") / "seeds.json").read_text(encoding="utf-8"))
-    a, b = (user.results(f"seeds/seed-{seed}")["metrics"]["f1"] for seed in (1, 2))
+    finished = types(*ner("ner-seeds", *settings, "--seeds", 1, 2))
+    summary = json.loads((user.run_dir("ner-seeds") / "seeds.json").read_text(encoding="utf-8"))
+    a, b = (user.results(f"ner-seeds/seed-{seed}")["metrics"]["f1"] for seed in (1, 2))
     assert a != b
     assert summary["metrics"]["f1"]["mean"] == pytest.approx((a + b) / 2)
     assert set(summary["metrics"]) == {"f1", "precision", "recall"}
     assert f"{(a + b) / 2:.4f} ± " in finished.out
-    table = user.types("ckpt/seeds", script="scripts/results_table.py").out
+    table = user.types("ckpt/ner-seeds", script="scripts/results_table.py").out
     assert "Naver NER (F1)" in table and f"{50 * (a + b):.2f}" in table
 
 
