@@ -58,8 +58,8 @@ class Tagger:
 
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
-        from_scratch = config.from_scratch and not is_trained
-        model = build_model(folder, "token", self.task.labels, from_scratch=from_scratch, fresh_head=not is_trained)
+        fresh = {"from_scratch": config.from_scratch and not is_trained, "fresh_head": not is_trained}
+        model = build_model(folder, "token", self.task.labels, attention=config.attention, **fresh)
         self.collator = Collator(model, config.no_unpad, config.max_seq_len)
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 

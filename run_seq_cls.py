@@ -48,7 +48,9 @@ class Classifier:
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
         from_scratch = config.from_scratch and not is_trained
-        model = build_model(folder, "sequence", self.task.labels, config.pooling, from_scratch, not is_trained)
+        model = build_model(
+            folder, "sequence", self.task.labels, config.pooling, from_scratch, not is_trained, config.attention
+        )
         self.collator = Collator(model, config.no_unpad, config.max_seq_len)
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 

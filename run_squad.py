@@ -9,175 +9,20 @@ python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --do_pr
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, ClassVar
 
-import numpy as np
-from pydantic import Field
-
-from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
+from learners.question_answering import QuestionAnsweringConfig, Reader, prediction_files
+from models import ModelError, find_model
 from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
-from processors.features import warn_of_unknown
-from processors.qa import UNANSWERABLE, Questions, read_unanswered
-from processors.qa_decoding import Decoder, Predictions
-from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
-from processors.qa_score import score, score_with_unanswerable
+from processors.qa import read_unanswered
 from processors.splits import read_splits
-from processors.task import DataError, Task
-from training.config import Every, FineTuningConfig, is_typed
-from training.fine_tuning import Recipe, Split, run_recipe
-from training.script import Scored
-
-# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
-
-# Without knowing the text, some answers are hit all the same.
-CHANCE = 0.01
-
-
-class SquadConfig(FineTuningConfig):
-    """Question answering"""
-
-    problem_of_model_type: ClassVar = staticmethod(unknown_model)
-    OF_EVALUATION: ClassVar = frozenset(
-        "predict_file evaluate_during_training null_score_diff_threshold max_answer_length n_best_size".split()
-    )
-
-    predict_file: str = Field("", description="file that is scored; default: the task's")
-    evaluate_during_training: bool = Field(True, description="score predict_file (dev_file, if given) while training")
-    max_seq_length: int = Field(
-        512, ge=1, description="tokens a row: question, a window of the context, special tokens"
-    )
-    doc_stride: int = Field(128, ge=1, description="tokens from the start of one window to that of the next")
-    max_query_length: int = Field(64, ge=1, description="tokens of a question; longer ones are cut")
-    max_answer_length: int = Field(30, ge=1, description="tokens of a predicted answer")
-    n_best_size: int = Field(20, ge=1, description="answers kept for each question")
-    version_2_with_negative: bool = Field(False, description="questions may be unanswerable")
-    null_score_diff_threshold: float = Field(
-        0.0, description='answer "" where its score exceeds the best answer\'s by more than this'
-    )
-
-    @property
-    def test_file(self) -> str:
-        return self.predict_file
-
-    @property
-    def evaluate_test_during_training(self) -> bool:
-        return False
-
-    @property
-    def evaluates_every(self) -> Every:
-        return super().evaluates_every if self.evaluate_during_training else 0
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("null_score_diff_threshold", given) and not self.version_2_with_negative:
-            yield "--null_score_diff_threshold has no effect without version_2_with_negative"
-
-
-class Reader:
-    """A model with its tokenizer: what turns questions into batches, batches into losses, and outputs into answers."""
-
-    def __init__(self, config: SquadConfig, runtime, folder: Path, is_trained: bool):
-        from models.collator import Collator
-
-        self.config, self.runtime = config, runtime
-        self.tokenizer = build_tokenizer(config.model_type, folder)
-        from_scratch = config.from_scratch and not is_trained
-        model = build_model(folder, "question answering", from_scratch=from_scratch, fresh_head=not is_trained)
-        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
-        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
-
-    def prepare(self, name: str, rows: Questions) -> Split:
-        """Tokenizes the questions of a split, and says, once, what there is to know about them."""
-        config, say = self.config, self.runtime.say_once
-        if rows.has_unanswerable and not config.version_2_with_negative:
-            first = rows.ids[rows.answers.index(())]
-            raise DataError(f"{name}: question {first!r} has no answer: --version_2_with_negative takes such data")
-        if name == "train":
-            rows = rows.where(
-                np.array([span != UNANSWERABLE or not a for span, a in zip(rows.spans, rows.answers, strict=True)])
-            )
-        lengths = Lengths(config.max_seq_length, config.doc_stride, config.max_query_length)
-        features = build_question_features(rows, self.tokenizer, lengths, Path(config.cache_dir), config.threads)
-        gold = GoldSpans.of(features) if name == "train" else None
-        notes = [f"{what}: {count}" for what, count in rows.counts.items()]
-        if features.cut_questions:
-            notes.append(f"questions cut to {config.max_query_length} tokens: {features.cut_questions}")
-        if gold is not None and gold.inexact:
-            notes.append(gold.report())
-        size = f"{len(rows)} questions about {len(set(rows.context_of))} contexts"
-        windows = f"{len(features)} windows of {features.lengths.mean():.1f} tokens"
-        say(f"{name}: {size}, {windows}" + "".join(f"; {note}" for note in notes))
-        warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.is_labelled, say)
-        answers = hashlib.sha256(repr((rows.context_of, rows.spans, rows.answers)).encode()).hexdigest()
-        content = f"{features.content} {answers}"
-        return Split(rows, features, lambda windows: self._collate(features, gold, windows), content)
-
-    def _collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
-        import torch
-
-        batch = self.collator.batch(features.padded(windows, self.tokenizer.pad_token_id))
-        if gold is not None:
-            batch["positions"] = torch.from_numpy(gold.positions(features, windows))
-        return batch
-
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
-        import torch
-        from torch.nn.functional import cross_entropy
-
-        outputs = model(**batch["inputs"])
-        padding = batch["inputs"]["attention_mask"] == 0
-        losses = [
-            cross_entropy(
-                logits.float().masked_fill(padding, torch.finfo(torch.float32).min),
-                batch["positions"][:, i],
-                reduction="sum",
-            )
-            for i, logits in enumerate((outputs.start_logits, outputs.end_logits))
-        ]
-        return (losses[0] + losses[1]) / 2, batch["rows"]
-
-    def outputs(self, split: Split) -> Predictions:
-        """The n best answers of every question."""
-        import torch
-
-        from training.loop import evaluate
-
-        def logits_of(model, batch: dict[str, Any]):
-            outputs = model(**batch["inputs"])
-            return torch.stack([outputs.start_logits, outputs.end_logits], dim=1)
-
-        config, features = self.config, split.features
-        decoder = Decoder(features, config.max_answer_length, config.n_best_size, config.version_2_with_negative)
-        batches = evaluate(self.model, logits_of, split.collate, features.lengths, config.eval_batch_size, self.runtime)
-        for windows, logits in batches:
-            decoder.add(windows, logits)
-        return Predictions(split.rows.ids, list(decoder.answers()), config.null_score_diff_threshold)
-
-    def score(self, split: Split) -> Scored:
-        """Exact match and F1 as KorQuAD 1.0's script has them; where questions may be unanswerable, as SQuAD 2.0's."""
-        outputs = self.outputs(split)
-        golds = dict(zip(split.rows.ids, split.rows.answers, strict=True))
-        if self.config.version_2_with_negative:
-            metrics = score_with_unanswerable(outputs.answers, golds, outputs.null_odds, outputs.answers_if_any)
-        else:
-            metrics = score(outputs.answers, golds)
-        unanswerable = sum(not answers for answers in golds.values()) / len(golds)
-        return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
-
-
-def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
-    """`predictions.json`, which the official script reads, `nbest_predictions.json`, and `null_odds.json`."""
-    return outputs.files()
-
+from processors.task import DataError
+from training.fine_tuning import Recipe, run_recipe
 
 RECIPE = Recipe(
     tasks={task.name: task for task in TASKS_OF_SCRIPT["run_squad.py"]},
     script_of_task=SCRIPT_OF_TASK,
-    config_class=SquadConfig,
+    config_class=QuestionAnsweringConfig,
     errors=(DataError, ModelError),
     find_model=find_model,
     learner=Reader,

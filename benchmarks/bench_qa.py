@@ -219,7 +219,9 @@ def check_windows(setting: Setting) -> None:
                         sys.exit(f"window {number}: {column} of {name} is not ours")
                 answer = [window.start_position, window.end_position]
                 same_answer.append(answer == positions[number].tolist())
-        print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.1%} of the answers are")
+        if np.mean(same_answer) < 0.99:
+            sys.exit(f"only {np.mean(same_answer):.1%} of the answers of {name} are where ours are")
+        print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.2%} of the answers are")
 
 
 class Decoding:
@@ -338,6 +340,11 @@ def main() -> None:
     parser.add_argument("--no_cuda", action="store_true")
     parser.add_argument("--json", help="file for the figures")
     arguments = parser.parse_args()
+
+    if min(arguments.questions, arguments.repeats, arguments.steps) < 1:
+        parser.error("questions, repeats and steps must be at least 1")
+    if not Path(arguments.data_file).is_file():
+        parser.error(f"{arguments.data_file}: no such file; scripts/make_sample_data.py makes the default one")
 
     quiet_libraries()
     torch.set_num_threads(1)

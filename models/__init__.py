@@ -29,6 +29,7 @@ class KnownModel:
     tokenizer: Literal["auto", "kobert", "hanbert"] = "auto"
 
 
+Attention = Literal["sparse", "full"]
 Head = Literal["sequence", "token", "question answering"]
 AUTO_CLASSES: dict[Head, str] = {
     "sequence": "AutoModelForSequenceClassification",
@@ -173,13 +174,14 @@ def build_model(
     pooling: str = "cls",
     from_scratch: bool = False,
     fresh_head: bool = True,
+    attention: Attention | None = None,
 ):
     """transformers' model of `folder` with that head, fresh unless the folder has one of that size.
 
     labels: one output each; none for a regression (one output) and for question answering (start and end). pooling: for
     sequences; cls is transformers' own head, mean and max replace it by `models/pooling.py`'s. from_scratch:
     architecture and tokenizer of the folder, with fresh weights. fresh_head: whether the head may be fresh; for
-    evaluation it must be the trained one.
+    evaluation it must be the trained one. attention: of BigBird, by default sparse; no other model has a choice.
     Raises ModelError where the folder has no weights, or weights of something else.
     """
     import torch
@@ -200,28 +202,42 @@ def build_model(
         )
         config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
         if config.model_type == "big_bird":
-            # transformers' sparse attention turns itself to full for good at the first short batch, and takes other
-            # blocks in evaluation than in training; full attention is at least the same throughout.
-            config.attention_type = "original_full"
+            config.attention_type = "original_full"  # what models/bigbird.py is put under
         trained_pooling = getattr(config, "pooling", "cls")
         if head == "sequence":
             config.pooling = pooling
         builder = getattr(transformers, AUTO_CLASSES[head]) if pooling == "cls" else PooledClassifier
         if from_scratch:
-            return PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
-        model, loading = builder.from_pretrained(
-            folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
-        )
+            model = PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
+        else:
+            model, loading = builder.from_pretrained(
+                folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
+            )
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         hint = ""
         if not from_scratch and not has_weights(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
         raise ModelError(f"no model in {folder}{hint}: {_one_line(error)}") from error
+    if from_scratch:
+        return _with_attention(model, folder, attention)
     mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
     _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
     if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
         raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
-    return model
+    return _with_attention(model, folder, attention)
+
+
+def _with_attention(model, folder: Path, attention: Attention | None):
+    """transformers' own sparse attention turns itself to full for good at the first short batch, and takes other blocks
+    in evaluation than in training.
+    """
+    if model.config.model_type != "big_bird":
+        if attention is not None:
+            raise ModelError(f"attention {attention}: only BigBird has that choice, and {folder} holds another model")
+        return model
+    from models.bigbird import put_attention
+
+    return put_attention(model, attention or "sparse")
 
 
 def _refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,17 @@ class Malformed(Exception):
     """What is wrong with a part of the file."""
 
 
-def read_squad(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Questions:
+def read_squad(
+    task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False, skip_flag: str = "--skip_bad_rows"
+) -> Questions:
     """The questions of a file in the format of SQuAD 1.1 or 2.0, with their answers.
 
     An answer that does not stand where `answer_start` says is looked for in the words there, as KoELECTRA did; where it
-    is not in them, the question is of no use in training. Both are counted, with the first ids.
+    is not in them, the question is of no use in training. Both are counted, with the first ids. skip_flag: what the
+    script calls `skip_bad_rows`, for error messages.
     Raises DataError naming file and question where the format is not kept.
     """
-    return _read(read_text(path, encoding), str(path), skip_bad_rows, is_labelled=True)
+    return _read(read_text(path, encoding), str(path), BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
 
 
 def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
@@ -92,18 +96,18 @@ def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Q
     """
     place = "standard input" if path is None else str(path)
     text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
-    return _read(text, place, skip_bad_rows=False, is_labelled=False)
+    return _read(text, place, BadRows(Path(place), skip=False, flag=""), is_labelled=False)
 
 
-def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Questions:
+def _read(text: str, place: str, bad: BadRows, is_labelled: bool) -> Questions:
     content = parse_json(text, place)
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
         raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected')
     questions = Questions(is_labelled=is_labelled)
-    bad = BadRows(Path(place), skip_bad_rows)
-    offsets = _OffsetReport()
+    offsets = OffsetReport()
     seen: set[str] = set()
+    unread = 0
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
@@ -115,12 +119,13 @@ def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Ques
                 context, qas = _paragraph(paragraph, questions.counts)
             except Malformed as error:
                 bad.messages.append(f"{place}: {where}: {error}")
+                unread += _questions_in(paragraph)
                 continue
             questions.contexts.append(context)
             for q, qa in enumerate(qas):
                 try:
-                    id = _id(qa, seen)
-                    text = _text(qa, "question", questions.counts)
+                    id = question_id(qa, seen)
+                    text = text_of(qa, "question", questions.counts)
                     answers, span = (
                         _answers(qa, id, context, offsets, questions.counts) if is_labelled else ((), UNANSWERABLE)
                     )
@@ -135,26 +140,39 @@ def _read(text: str, place: str, skip_bad_rows: bool, is_labelled: bool) -> Ques
                 questions.answers.append(answers)
                 questions.spans.append(span)
     bad.finish(questions.counts)
-    if not questions.ids:
-        why = "; ".join(f"{what}: {count}" for what, count in questions.counts.items())
-        raise DataError(f"{place}: no questions are left ({why})" if why else f"{place}: there are no questions in it")
+    if unread:
+        questions.counts["questions left out with a malformed context"] += unread
+    check_any_left(questions, place)
     offsets.finish(place, questions.counts)
     return questions
 
 
+def check_any_left(questions: Questions, place: str) -> None:
+    """Raises DataError where there are no questions, saying why."""
+    if not questions.ids:
+        why = "; ".join(f"{what}: {count}" for what, count in questions.counts.items())
+        raise DataError(f"{place}: no questions are left ({why})" if why else f"{place}: there are no questions in it")
+
+
+def _questions_in(paragraph: Any) -> int:
+    qas = paragraph.get("qas") if isinstance(paragraph, dict) else None
+    return len(qas) if isinstance(qas, list) else 0
+
+
 def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
-    context = _text(paragraph, "context", counts)
+    context = text_of(paragraph, "context", counts)
     qas = paragraph.get("qas")
     if not isinstance(qas, list):
         raise Malformed('no list "qas"')
     return context, qas
 
 
-def _id(qa: Any, seen: set[str]) -> str:
+def question_id(qa: Any, seen: Container[str]) -> str:
+    """The id of a question, as a text. Raises Malformed where there is none, or one that is in `seen`."""
     if not isinstance(qa, dict):
         raise Malformed("is no object")
     id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
-    if not isinstance(id, (str, int)) or isinstance(id, bool):
+    if not isinstance(id, (str, int)) or isinstance(id, bool) or id == "":
         raise Malformed('no "id"')
     if without_lone_surrogates(str(id), Counter()) != str(id):
         raise Malformed("half a surrogate pair is in its id, which no file of predictions can hold")
@@ -163,7 +181,8 @@ def _id(qa: Any, seen: set[str]) -> str:
     return str(id)
 
 
-def _text(part: Any, key: str, counts: Counter[str]) -> str:
+def text_of(part: Any, key: str, counts: Counter[str]) -> str:
+    """The text under `key`. Raises Malformed where there is none, or nothing but white space in it."""
     text = part.get(key) if isinstance(part, dict) else None
     if not isinstance(text, str):
         raise Malformed(f'no text "{key}"')
@@ -173,13 +192,18 @@ def _text(part: Any, key: str, counts: Counter[str]) -> str:
 
 
 def _answers(
-    qa: dict, id: str, context: str, offsets: _OffsetReport, counts: Counter[str]
+    qa: dict, id: str, context: str, offsets: OffsetReport, counts: Counter[str]
 ) -> tuple[tuple[str, ...], tuple[int, int]]:
     """The gold answers, and where the first of them stands."""
     answers = qa.get("answers", [])
     if not isinstance(answers, list):
         raise Malformed('"answers" is no list')
-    if qa.get("is_impossible") or not answers:
+    is_impossible = qa.get("is_impossible", not answers)
+    if not isinstance(is_impossible, bool):
+        raise Malformed(f'"is_impossible" is {is_impossible!r}, not true or false')
+    if not is_impossible and not answers:
+        raise Malformed("is_impossible is false, but there are no answers")
+    if is_impossible:
         if answers and any(isinstance(answer, dict) and answer.get("text") for answer in answers):
             raise Malformed("is_impossible is true, but there are answers")
         if "is_impossible" not in qa and "answers" not in qa:
@@ -198,7 +222,7 @@ def _answers(
     return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
 
 
-class _OffsetReport:
+class OffsetReport:
     """Finds answers in their contexts, and keeps account of those that are not where they are said to be."""
 
     def __init__(self):
@@ -214,7 +238,7 @@ class _OffsetReport:
         if there == answer or normalize(there) == normalize(answer) != "":
             return end - len(there.lstrip()), start + len(there.rstrip())
         answer = answer.strip()
-        found = _nearest(context, answer, start, *_words_at(context, start, end))
+        found = _nearest(context, answer, start, *words_at(context, start, end))
         said = f"{id!r} says {start}, where {shown(there)} stands"
         if found >= 0:
             self.moved.append(f"{said}; {shown(answer)} is at {found}")
@@ -229,16 +253,23 @@ class _OffsetReport:
             (self.moved, "answers found beside their answer_start and moved"),
             (self.lost, "answers not at their answer_start, of no use in training"),
         ):
-            if messages:
-                more = ", ..." if len(messages) > SHOWN_ROWS else ""
-                counts[f"{what} ({place}: {'; '.join(messages[:SHOWN_ROWS])}{more})"] += len(messages)
+            count_shown(counts, what, place, messages)
+
+
+def count_shown(counts: Counter[str], what: str, place: str, messages: Sequence[str]) -> None:
+    """Adds to `counts` how many messages about `what` there are, the first of them in words; nothing where none."""
+    if messages:
+        more = ", ..." if len(messages) > SHOWN_ROWS else ""
+        counts[f"{what} ({place}: {'; '.join(messages[:SHOWN_ROWS])}{more})"] += len(messages)
 
 
 WHITE_SPACE = " \t\r\n\u202f"  # what the original took for it
 
 
-def _words_at(text: str, start: int, end: int) -> tuple[int, int]:
-    """The words that hold [start, end), themselves as [start, end); white space belongs to the word before it."""
+def words_at(text: str, start: int, end: int) -> tuple[int, int]:
+    """The words that hold the characters [start, end), themselves as [start, end); white space belongs to the word
+    before it.
+    """
     while start > 0 and text[start] in WHITE_SPACE:
         start -= 1
     while start > 0 and text[start - 1] not in WHITE_SPACE:

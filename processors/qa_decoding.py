@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -211,7 +212,8 @@ class Decoder:
             return Decoded(list(found), list(found.values()), None)
         start_logit, end_logit = map(float, self.null[question])
         null = start_logit + end_logit
-        odds = null - max((score for score, _ in found.values()), default=-math.inf)
+        # Of a context without tokens the odds are endless, which JSON cannot say.
+        odds = min(null - max((score for score, _ in found.values()), default=-math.inf), sys.float_info.max)
         found[""] = null, start_logit
         ranked = sorted(found.items(), key=lambda item: -item[1][0])  # stable: among equals "" comes last
         return Decoded([text for text, _ in ranked], [figures for _, figures in ranked], odds)

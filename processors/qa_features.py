@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 
 from processors.features import (
-    ROWS_IN_BATCH,
     MappedTable,
     SpecialTokens,
     cached_table,
@@ -27,11 +26,11 @@ from processors.features import (
     native_encodings,
     tokenizer_fingerprint,
 )
-from processors.qa import UNANSWERABLE, Questions, shown
+from processors.qa import UNANSWERABLE, Questions, shown, words_at
 from processors.qa_score import normalize
 from processors.task import SHOWN_ROWS, DataError
 
-CONTEXTS_IN_BATCH = 128  # several thousand tokens each
+CHARACTERS_IN_BATCH = 100_000  # what the tokenizer makes of them takes a thousand times as many bytes
 TEXT_SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "unknown_tokens": pa.int32()})
 # starts, ends: the characters of the text that a token stands for, end excluded
 SPAN_SCHEMA = pa.schema(
@@ -45,14 +44,24 @@ def tokenized(texts: list[str], tokenizer, with_spans: bool, cache_dir: Path, th
     Raises DataError where spans are wanted of a tokenizer that cannot tell them.
     """
     schema = SPAN_SCHEMA if with_spans else TEXT_SCHEMA
-    size = CONTEXTS_IN_BATCH if with_spans else ROWS_IN_BATCH
 
     def batches() -> Iterator[pa.RecordBatch]:
-        slices = (texts[at : at + size] for at in range(0, len(texts), size))
-        return in_processes(_TextEncoder(tokenizer, with_spans), slices, threads)
+        return in_processes(_TextEncoder(tokenizer, with_spans), _slices(texts), threads)
 
     content = ["spans" if with_spans else "texts", tokenizer_fingerprint(tokenizer), texts]
     return cached_table(cache_dir, content, schema, batches, len(texts))
+
+
+def _slices(texts: list[str]) -> Iterator[list[str]]:
+    """Texts that follow one another, of so many characters together; a longer one by itself."""
+    first, characters = 0, 0
+    for number, text in enumerate(texts):
+        if number > first and characters + len(text) > CHARACTERS_IN_BATCH:
+            yield texts[first:number]
+            first, characters = number, 0
+        characters += len(text)
+    if first < len(texts):
+        yield texts[first:]
 
 
 @dataclass(frozen=True)
@@ -168,7 +177,6 @@ class QuestionFeatures:
         self.start = number * lengths.doc_stride
         self.length = np.minimum(room[self.question], tokens[self.question] - self.start)
         self.lengths = special.count + self.query_lengths[self.question] + self.length
-        self.stride = lengths.doc_stride
         unknown = sum(int(table.numbers["unknown_tokens"].sum()) for table in (contexts, queries))
         all_tokens = sum(int(table.lengths("input_ids").sum()) for table in (contexts, queries))
         self.unknown_share = unknown / max(1, all_tokens)
@@ -213,6 +221,15 @@ class QuestionFeatures:
         end = int(self.contexts.row("ends", context)[last])
         return self.questions.contexts[context][start:end].strip()  # some tokens carry the space before their word
 
+    def tokens_of(self, question: int, start: int, end: int) -> tuple[int, int, str]:
+        """The first and the last token that share a character with [start, end) of the context, and what the two and
+        those between stand for; where there are none, the last comes before the first.
+        """
+        context = int(self.context_of[question])
+        first = int(self.contexts.row("ends", context).searchsorted(start, side="right"))
+        last = int(self.contexts.row("starts", context).searchsorted(end, side="left")) - 1
+        return first, last, self.text(question, first, last) if first <= last else ""
+
     def owned(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`[B]` first and end of the tokens that have most context in a window, counted from the window's first.
 
@@ -244,7 +261,8 @@ class GoldSpans:
     """Where answers are, in tokens.
 
     first, last: `[Q]` tokens of the context, both included; -1 where there is no answer or it could not be found.
-    inexact: the questions whose tokens hold more or less than the answer, with what they hold.
+    inexact: the questions for which no tokens hold the answer and nothing else, with what is taken for it: as in
+    KoELECTRA, the tokens of all the words that the answer is in.
     """
 
     first: np.ndarray
@@ -253,18 +271,17 @@ class GoldSpans:
 
     @classmethod
     def of(cls, features: QuestionFeatures) -> GoldSpans:
-        """The tokens that hold each question's first answer: all that share a character with it."""
+        """The tokens that hold each question's first answer."""
         questions, inexact = features.questions, []
         first, last = (np.full(len(questions), -1, dtype=np.int64) for _ in range(2))
         for question, span in enumerate(questions.spans):
             if span == UNANSWERABLE:
                 continue
-            context = questions.context_of[question]
-            a = int(features.contexts.row("ends", context).searchsorted(span[0], side="right"))
-            b = int(features.contexts.row("starts", context).searchsorted(span[1], side="left")) - 1
             answer = questions.answers[question][0]
-            held = features.text(question, a, b) if a <= b else ""
+            a, b, held = features.tokens_of(question, *span)
             if normalize(held) != normalize(answer):
+                words = words_at(questions.contexts[questions.context_of[question]], *span)
+                a, b, held = features.tokens_of(question, *words)
                 inexact.append(f"{questions.ids[question]!r}: {shown(held)} for {shown(answer)}")
             if a <= b:
                 first[question], last[question] = a, b

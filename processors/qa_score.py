@@ -1,9 +1,10 @@
-"""Scores of extracted answers: KorQuAD 1.0's official ones, and SQuAD 2.0's for questions that may have no answer.
+"""Scores of extracted answers: KorQuAD's official ones, and SQuAD 2.0's for questions that may have no answer.
 
 Pure functions of texts, in fractions 0..1 (the official scripts print per cent). KorQuAD 1.0: `evaluate-v1.0.py` of
 https://korquad.github.io, that is SQuAD 1.1's script with F1 over characters instead of words. Unanswerable questions:
 SQuAD 2.0's `evaluate-v2.0.py`, with the same characters. `normalize` can be replaced everywhere by another function of
-a text, KorQuAD 2.0's say; nothing but white space must become the empty string there.
+a text; nothing but white space must become the empty string there. KorQuAD 2.0, whose answers are HTML, has its own:
+`normalize_korquad_2`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from html.parser import HTMLParser
 
 import numpy as np
 
@@ -20,6 +22,10 @@ import numpy as np
 # does. Not among them, and so part of an answer: “ ” 「 」 『 』 （ ） · … and all other punctuation beyond ASCII.
 SYMBOLS = re.compile("['\"《》<>〈〉()‘’]")
 PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
+
+# A predicted span may end inside a tag. The parser of the official script (lxml) drops what is there of it; that of
+# Python takes it for text, depending on its version.
+UNFINISHED_TAG = re.compile(r"<[!/a-zA-Z][^<>]*\Z")
 
 # Sums of scores that differ by less are equal: F1s are rounded, and so are their sums.
 EQUAL = 1e-9
@@ -34,6 +40,38 @@ def normalize(text: str) -> str:
     composed: a syllable and its conjoining jamo (NFD) are different answers.
     """
     return " ".join(PUNCTUATION.sub("", SYMBOLS.sub(" ", text).lower()).split())
+
+
+class _TextOfHTML(HTMLParser):
+    """Collects the texts between tags, entities resolved; comments and declarations are none."""
+
+    # Python reads on to </script> (newer ones to </title> too), and loses the text if there is none.
+    CDATA_CONTENT_ELEMENTS = RCDATA_CONTENT_ELEMENTS = ()
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.texts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        return self.parse_bogus_comment(i)  # as HTML has it; the inherited one raises where it does not know the name
+
+
+def text_of_html(html: str) -> str:
+    """The text without tags. One that is not finished is dropped at the end, and elsewhere taken as HTML has it."""
+    if "<" not in html and "&" not in html:
+        return html
+    parser = _TextOfHTML()
+    parser.feed(UNFINISHED_TAG.sub("", html))
+    parser.close()
+    return "".join(parser.texts)
+
+
+def normalize_korquad_2(text: str) -> str:
+    """`text` as KorQuAD 2.0 compares it: its HTML stripped, then as KorQuAD 1.0, then without any white space."""
+    return normalize(text_of_html(text)).replace(" ", "")
 
 
 def exact_match(prediction: str, gold: str, normalize: Callable[[str], str] = normalize) -> float:
@@ -144,6 +182,51 @@ def score_with_unanswerable(
     if null_odds is not None and answers_if_any is not None:
         scores |= best_thresholds(answers_if_any, null_odds, golds, normalize)
     return scores
+
+
+def score_korquad_2(
+    predictions: Mapping[str, str],
+    golds: Mapping[str, Sequence[str]],
+    null_odds: Mapping[str, float] | None = None,
+    answers_if_any: Mapping[str, str] | None = None,
+) -> dict[str, float]:
+    """`score_with_unanswerable` with KorQuAD 2.0's normalisation, and beside it `published_style`.
+
+    What KoBigBird scores its long documents with. `predictions` are those at the no-answer threshold that is reported
+    (0, unless told otherwise). Unlike in KorQuAD 2.0's script, where every question has an answer, F1 is 1 for an empty
+    answer to a question that has none. Raises as `score_with_unanswerable`.
+    """
+    scores = score_with_unanswerable(predictions, golds, null_odds, answers_if_any, normalize_korquad_2)
+    return scores | published_style(predictions, golds, normalize_korquad_2)
+
+
+def published_style(
+    predictions: Mapping[str, str],
+    golds: Mapping[str, Sequence[str]],
+    normalize: Callable[[str], str] = normalize,
+) -> dict[str, float]:
+    """`{"published_style_em", "published_style_f1"}`: `best_exact` and `best_f1` as KoBigBird published them.
+
+    It searches the best no-answer threshold, but over probabilities that are all 0, so that the questions stay in their
+    order, here that of `golds`: the score is the best one of answering the first k questions and leaving the others
+    without an answer, where every unanswerable question counts 1, and 0 if among the first k and answered. Without
+    unanswerable questions that is the plain mean. It is never below that, and says less: compare it with published
+    numbers only. A question without a prediction counts as one that is not answered.
+    Raises ValueError if there is no question, TypeError where the gold answers are one string.
+    """
+    _check(golds)
+    gains = []  # EM and F1 that answering a question wins over not answering it
+    for id, answers in golds.items():
+        prediction = predictions.get(id, "")
+        if answers:
+            kept = [answer for answer in answers if normalize(answer)] or [""]
+            gains.append(best(prediction, kept, normalize) if id in predictions else (0.0, 0.0))
+        else:
+            gains.append((-1.0, -1.0) if prediction else (0.0, 0.0))
+    unanswered = sum(not answers for answers in golds.values())
+    best_gains = np.maximum(np.cumsum(gains, axis=0).max(axis=0), 0.0)  # no question at all may be answered
+    em, f1 = ((unanswered + best_gains) / len(golds)).tolist()
+    return {"published_style_em": em, "published_style_f1": f1}
 
 
 def best_thresholds(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+GZIP = b"\x1f\x8b"  # how such a file begins, whatever its name
+BROKEN_ARCHIVE = (EOFError, zlib.error, gzip.BadGzipFile)
 # How many malformed rows an error names one by one.
 SHOWN_ROWS = 5
 
@@ -111,21 +115,43 @@ class Record:
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The whole file as text, without a byte order mark.
+    """The whole file as text, without a byte order mark; decompressed, if it is a gzip file.
 
-    Raises DataError where there is no such file, where it is empty, and where its bytes are not of that encoding.
+    Raises DataError where there is no such file, where it is empty or a broken archive, and where its bytes are not of
+    that encoding.
     """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, a file is expected")
-    if not path.exists():
-        folder = path.parent
-        beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {_names_in(folder)}"
-        raise DataError(f"{path}: no such file; {beside}")
+    check_is_file(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if data.startswith(GZIP):
+        try:
+            data = gzip.decompress(data)
+        except BROKEN_ARCHIVE as error:
+            raise DataError(f"{path}: {broken_archive(error)}") from None
     return decode(data, str(path), encoding)
+
+
+def check_is_file(path: Path) -> None:
+    """Raises DataError where `path` is a folder, or where there is nothing, saying what there is beside it."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, a file is expected")
+    if not path.exists():
+        folder = path.parent
+        beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {names_in(folder)}"
+        raise DataError(f"{path}: no such file; {beside}")
+
+
+def as_stored(path: Path) -> Path:
+    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
+    compressed = path.with_name(f"{path.name}.gz")
+    return compressed if not path.exists() and compressed.is_file() else path
+
+
+def broken_archive(error: Exception) -> str:
+    """What to say of a gzip file that cannot be read to its end."""
+    return f"the gzip archive is broken or was not downloaded whole ({error}): download it again"
 
 
 def decode(data: bytes, place: str, encoding: str) -> str:
@@ -189,29 +215,37 @@ def read_json(path: Path, encoding: str = "utf-8") -> Any:
     return parse_json(read_text(path, encoding), str(path))
 
 
-def parse_json(text: str, place: str) -> Any:
-    """JSON from `place`. Raises DataError with the line where it breaks off."""
+def parse_json(text: str, place: str, first_line: int | None = None) -> Any:
+    """JSON from `place`, all of it or from `first_line` on. Raises DataError with the line where it breaks off."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"{place}:{error.lineno}: not valid JSON: {error.msg} (column {error.colno})") from None
+        line = (first_line or 1) + error.lineno - 1
+        raise DataError(f"{place}:{line}: not valid JSON: {error.msg} (column {error.colno})") from None
     except (ValueError, RecursionError):  # what Python itself bounds
-        raise DataError(f"{place}: a number has thousands of digits, or brackets are nested too deep") from None
+        where = f"{place}:{first_line}" if first_line else place
+        raise DataError(f"{where}: a number has thousands of digits, or brackets are nested too deep") from None
 
 
 def without_lone_surrogates(text: str, counts: Counter[str]) -> str:
     r"""JSON can spell half a surrogate pair (`"\ud83d"`), which no encoding and no tokenizer takes: U+FFFD instead."""
-    if not any("\ud800" <= character <= "\udfff" for character in text):
+    try:
+        text.encode()  # far faster than looking at each character, and documents are long
         return text
+    except UnicodeEncodeError:
+        pass
     counts["texts with a lone surrogate, replaced by U+FFFD"] += 1
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class BadRows:
-    """Collects malformed rows, so that all of them are reported and not only the first."""
+    """Collects malformed rows, so that all of them are reported and not only the first.
 
-    def __init__(self, path: Path, skip: bool):
-        self.path, self.skip = path, skip
+    skip: whether they are left out. flag: what the script calls that, for the message; "" where it has no such setting.
+    """
+
+    def __init__(self, path: Path, skip: bool, flag: str = "--skip_bad_rows"):
+        self.path, self.skip, self.flag = path, skip, flag
         self.messages: list[str] = []
 
     def add(self, line: int, what: str) -> None:
@@ -225,9 +259,8 @@ class BadRows:
             counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
             return
         more = len(self.messages) - SHOWN_ROWS
-        rest = (
-            [f"... and {more} more malformed rows in {self.path} (--skip_bad_rows leaves them out)"] if more > 0 else []
-        )
+        hint = f" ({self.flag} leaves them out)" if self.flag else ""
+        rest = [f"... and {more} more malformed rows in {self.path}{hint}"] if more > 0 else []
         raise DataError("\n".join(self.messages[:SHOWN_ROWS] + rest))
 
 
@@ -250,7 +283,8 @@ def _decodes(data: bytes, encoding: str) -> bool:
     return True
 
 
-def _names_in(folder: Path, most: int = 6) -> str:
+def names_in(folder: Path, most: int = 6) -> str:
+    """The first names in a folder, for an error message."""
     names = sorted(path.name for path in folder.iterdir())
     return (", ".join(names[:most]) + (", ..." if len(names) > most else "")) or "nothing"
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import TASKS
-from processors.qa import UNANSWERABLE, Questions, _OffsetReport, read_squad, read_unanswered
+from processors.qa import UNANSWERABLE, Questions, OffsetReport, read_squad, read_unanswered
 from processors.task import DataError
 
 KORQUAD = Path(__file__).parents[2] / "shared" / "data" / "korquad"
@@ -104,7 +104,6 @@ def test_the_span_is_that_of_the_first_answer(file: Path):
     [
         qa("q", is_impossible=True),
         qa("q"),
-        qa("q", is_impossible=False),
         without(qa("q", is_impossible=True), "answers"),
         qa("q", is_impossible=True, plausible_answers=[answer("가", 0)]),
         qa("q", answer("", -1), is_impossible=True),  # a line of some converters
@@ -116,9 +115,25 @@ def test_unanswerable_questions(part: dict, file: Path):
     assert questions.has_unanswerable and questions.is_labelled and questions.counts == {}
 
 
-def test_answers_to_what_is_said_to_have_none(file: Path):
-    content = squad(paragraph("가 나", qa("q", answer("나", 2), is_impossible=True)))
-    assert problem(file, content) == "korquad.json: question 'q': is_impossible is true, but there are answers"
+@pytest.mark.parametrize(
+    "part, message",
+    [
+        (qa("q", answer("나", 2), is_impossible=True), "is_impossible is true, but there are answers"),
+        (qa("q", is_impossible=False), "is_impossible is false, but there are no answers"),
+        (qa("q", answer("나", 2), is_impossible="false"), "\"is_impossible\" is 'false', not true or false"),
+    ],
+)
+def test_answers_to_what_is_said_to_have_none(part: dict, message: str, file: Path):
+    assert problem(file, squad(paragraph("가 나", part))) == f"korquad.json: question 'q': {message}"
+
+
+def test_questions_of_a_context_that_is_left_out_are_counted(file: Path):
+    content = squad(
+        paragraph(" ", qa("q", answer("나", 2)), qa("r", answer("나", 2))), paragraph("나", qa("s", answer("나", 0)))
+    )
+    questions = read(file, content, skip_bad_rows=True)
+    assert questions.ids == ["s"]
+    assert questions.counts["questions left out with a malformed context"] == 2
 
 
 def test_klue_says_guid_and_other_files_have_numbers_for_ids(file: Path):
@@ -263,7 +278,7 @@ def test_answers_are_found_where_the_original_finds_them(words: list[str], cut: 
     text = context[cut[0] % len(context) :][: cut[1]]
     if not text.strip():
         return
-    report = _OffsetReport()
+    report = OffsetReport()
     a, b = report.locate("q", context, text, start)
     assert ((a, b) == UNANSWERABLE) == (text.strip() not in original(context, text, start))
     if (a, b) == UNANSWERABLE:
@@ -355,7 +370,8 @@ def test_malformed_paragraphs(part: object, what: str, file: Path):
     assert problem(file, content) == f"korquad.json: data[1].paragraphs[0]: {what}"
     questions = read(file, content, skip_bad_rows=True)
     assert (questions.contexts, questions.ids, questions.context_of) == (["가 다", "라"], ["q", "s"], [0, 1])
-    assert list(questions.counts.values()) == [1]
+    with_a_question = isinstance(part, dict) and bool(part.get("qas"))
+    assert list(questions.counts.values()) == [1] + [1] * with_a_question
 
 
 @pytest.mark.parametrize("article", [{}, {"paragraphs": {}}, [], None, "글"])
@@ -378,7 +394,10 @@ def test_all_that_is_malformed_is_reported_at_once(file: Path):
     ]
     assert lines[5:] == ["... and 2 more malformed rows in korquad.json (--skip_bad_rows leaves them out)"]
     questions = read(file, content, skip_bad_rows=True)
-    assert counts(questions, file) == {f"malformed rows left out, first {lines[0]}": 7}
+    assert counts(questions, file) == {
+        f"malformed rows left out, first {lines[0]}": 7,
+        "questions left out with a malformed context": 1,
+    }
     assert questions.ids == ["r"]
 
 

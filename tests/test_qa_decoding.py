@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -117,7 +118,8 @@ def decoded_plainly(case: Case) -> Iterator[tuple[list[Answer], float | None]]:
         null_odds = None
         if case.with_null:
             null = min(nulls)
-            null_odds = null[0] - max([score for score, _, _ in found.values()], default=-math.inf)
+            best = max([score for score, _, _ in found.values()], default=-math.inf)
+            null_odds = min(null[0] - best, sys.float_info.max)
             found[""] = null
         ranked = sorted(found.items(), key=lambda item: (-item[1][0], item[0] == ""))
         whole = math.fsum(math.exp(figures[0] - ranked[0][1][0]) for _, figures in ranked)
@@ -347,7 +349,7 @@ def test_contexts_without_tokens():
         assert something.answer_if_any == "가가"
         nothing, something, again = Case(features, logits, 30, 20, True).decoded(*windows)
         assert nothing == again
-        assert (nothing.best, nothing.null_odds) == ([Answer("", 2.0, 1.0, 1.0, 1.0)], math.inf)
+        assert (nothing.best, nothing.null_odds) == ([Answer("", 2.0, 1.0, 1.0, 1.0)], sys.float_info.max)
         assert [one.answer(math.inf) for one in (nothing, something)] == ["", "가가"]
         assert something.null_odds == 2.0 and something.answer(0.0) == ""
 

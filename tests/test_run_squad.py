@@ -126,8 +126,8 @@ def test_unanswerable_questions(user: User, types, is_refused):
     predictions = load(user.run_dir("qa-v2") / "predictions.json")
     assert all((predictions[id] == "") == (value > 0) for id, value in odds.items())
     # The threshold that is called best gives the score that is called best.
-    threshold = f"--null_score_diff_threshold={metrics['best_f1_threshold']}"
-    types(*squad("qa-v2", "--do_eval", *V2, threshold))
+    threshold = ["--null_score_diff_threshold", f"{metrics['best_f1_threshold']:e}"]
+    types(*squad("qa-v2", "--do_eval", *V2, *threshold))
     assert user.results("qa-v2")["metrics"]["f1"] == pytest.approx(metrics["best_f1"])
 
 
@@ -162,6 +162,21 @@ def test_answers_that_are_not_where_they_should_be(user: User, types):
     finished = types(*squad("qa-lost", *BRIEFLY, "--train_file", path))
     first = next(iter(questions_of(Path(path))))
     assert "of no use in training" in finished.err and repr(first) in finished.err and path in finished.err
+
+
+def test_training_questions_that_are_all_lost(user: User, is_refused):
+    def change(paragraph: dict) -> None:
+        for qa in paragraph["qas"]:
+            qa["answers"][0]["text"] = "아무 데도 없는 답"
+
+    content = load(user.folder / "sample_data/korquad/KorQuAD_v1.0_train.json")
+    content["data"] = [{"paragraphs": content["data"][0]["paragraphs"][:1]}]
+    change(content["data"][0]["paragraphs"][0])
+    path = user.folder / "all-lost.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    message = is_refused(*squad("qa-all-lost", *BRIEFLY, "--train_file", path.absolute()))
+    assert message == "train: no answer stands where its answer_start says: there is nothing to learn from"
+    assert snapshot(user.run_dir("qa-all-lost")) == {}
 
 
 def test_commands_that_cannot_be(is_refused):

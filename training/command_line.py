@@ -22,6 +22,8 @@ from pydantic import ValidationError
 from training.config import FineTuningConfig, Section, UsageError, is_typed
 
 Config = typing.TypeVar("Config", bound=FineTuningConfig)
+# What argparse takes for a value and not for a flag; its own pattern does not know -1e-05.
+NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 
 
 def resolve(
@@ -228,6 +230,7 @@ def _read_flags(
         usage="%(prog)s --task TASK --config_file FILE [--KEY VALUE ...]",
     )
     parser._optionals.title = "This command"
+    parser._negative_number_matcher = NEGATIVE_NUMBER
     parser.add_argument(
         "--config_file",
         nargs="*",

@@ -45,6 +45,11 @@ class DataConfig(Section):
     do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
     verbose_logging: bool = Field(False, description="accepted for old files, without effect")
 
+    @property
+    def skips_bad_rows(self) -> bool:
+        """`skip_bad_rows`, by whatever name a script has it."""
+        return self.skip_bad_rows
+
 
 class ModelConfig(Section):
     """Model"""
@@ -56,6 +61,7 @@ class ModelConfig(Section):
     model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
     from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
     no_unpad: bool = Field(False, description="run the encoder on padded rows")
+    attention: Literal["sparse", "full"] | None = Field(None, description="of BigBird; default: sparse")
 
     @property
     def model_name(self) -> str:

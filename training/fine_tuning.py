@@ -65,9 +65,10 @@ class Learner(Protocol):
 class Recipe:
     """What a script brings.
 
-    tasks: those that it runs, by name (`processors.task.Task`). script_of_task: the script of every task there is, for
-    who asks the wrong one. config_class: its settings. errors: what the person at
-    the keyboard can mend.
+    tasks: those that it runs, by name (`processors.task.Task`).
+    script_of_task: the script of every task there is, for who asks the wrong one.
+    config_class: its settings.
+    errors: what the person at the keyboard can mend.
     find_model: model_type and model_name_or_path -> the folder of a model.
     learner: settings, runtime, folder of a model, whether it is a trained checkpoint -> Learner.
     read_splits: as `processors.splits.read_splits`. read_inputs: task, file (None: standard input), encoding -> rows to
@@ -230,7 +231,7 @@ def read(recipe: Recipe, config: FineTuningConfig) -> dict[str, Any]:
     task = recipe.tasks[config.task]
     files = config.files(task.folder)
     return recipe.read_splits(
-        task, names, files, config.encoding, config.skip_bad_rows, config.seed, recipe.test_file_key
+        task, names, files, config.encoding, config.skips_bad_rows, config.seed, recipe.test_file_key
     )
 
 
