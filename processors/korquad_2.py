@@ -17,8 +17,8 @@ import numpy as np
 from processors.qa import (
     UNANSWERABLE,
     Malformed,
-    Questions,
     OffsetReport,
+    Questions,
     check_any_left,
     count_shown,
     question_id,

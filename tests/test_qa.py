@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import TASKS
-from processors.qa import UNANSWERABLE, Questions, OffsetReport, read_squad, read_unanswered
+from processors.qa import UNANSWERABLE, OffsetReport, Questions, read_squad, read_unanswered
 from processors.task import DataError
 
 KORQUAD = Path(__file__).parents[2] / "shared" / "data" / "korquad"
