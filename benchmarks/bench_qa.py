@@ -205,23 +205,34 @@ def check_windows(setting: Setting) -> None:
     if setting.transformers2:
         others["transformers_2"] = setting.transformers_2()[1]
     for name, windows in others.items():
-        same_answer = []
-        for question, of_question in enumerate(windows):
-            first, end = features.first_window[question : question + 2]
-            if not of_question and name == "transformers_2":
-                continue  # where it does not find the answer, it makes none
-            if len(of_question) != end - first:
-                sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
-            for number, window in enumerate(of_question, start=first):
-                row = features.padded(np.array([number]), setting.tokenizer.pad_token_id, len(window.input_ids))
-                for column, array in row.items():
-                    if array[0].tolist() != list(getattr(window, column)):
-                        sys.exit(f"window {number}: {column} of {name} is not ours")
-                answer = [window.start_position, window.end_position]
-                same_answer.append(answer == positions[number].tolist())
-        if np.mean(same_answer) < 0.99:
-            sys.exit(f"only {np.mean(same_answer):.1%} of the answers of {name} are where ours are")
-        print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.2%} of the answers are")
+        check_answers(name, check_rows(name, windows, features, positions, setting.tokenizer.pad_token_id))
+
+
+def check_rows(
+    name: str, windows: list[list], features: QuestionFeatures, positions: np.ndarray, pad_id: int
+) -> list[bool]:
+    """Whether the answer of each window is where ours is. Exits where a row is not ours, token by token."""
+    same_answer = []
+    for question, of_question in enumerate(windows):
+        first, end = features.first_window[question : question + 2]
+        if not of_question and name == "transformers_2":
+            continue  # where it does not find the answer, it makes none
+        if len(of_question) != end - first:
+            sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
+        for number, window in enumerate(of_question, start=first):
+            row = features.padded(np.array([number]), pad_id, len(window.input_ids))
+            for column, array in row.items():
+                if array[0].tolist() != list(getattr(window, column)):
+                    sys.exit(f"window {number}: {column} of {name} is not ours")
+            same_answer.append([window.start_position, window.end_position] == positions[number].tolist())
+    return same_answer
+
+
+def check_answers(name: str, same_answer: list[bool]) -> None:
+    """Exits where the answers are elsewhere."""
+    if np.mean(same_answer) < 0.99:
+        sys.exit(f"only {np.mean(same_answer):.1%} of the answers of {name} are where ours are")
+    print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.2%} of the answers are")
 
 
 class Decoding:

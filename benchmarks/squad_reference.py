@@ -174,7 +174,8 @@ class Featurizer:
     doc_stride: int
     max_query_length: int
 
-    def windows(self, question: str, context: str, answer: str, answer_start: int) -> list[Window]:
+    def windows(self, question: str, context: str, answer: str | None, answer_start: int) -> list[Window]:
+        """answer: None where there is none."""
         words, word_at = words_of(context)
         tokens: list[str] = []
         word_of: list[int] = []
@@ -184,11 +185,13 @@ class Featurizer:
             for token in self.tokenizer(word):
                 tokens.append(token)
                 word_of.append(number)
-        first_word = word_at[answer_start]
-        last_word = word_at[min(answer_start + len(answer), len(word_at)) - 1]
-        first = first_token[first_word]
-        last = first_token[last_word + 1] - 1 if last_word + 1 < len(words) else len(tokens) - 1
-        first, last = self._narrowed(tokens, first, last, answer)
+        first = last = -1
+        if answer is not None:
+            first_word = word_at[answer_start]
+            last_word = word_at[min(answer_start + len(answer), len(word_at)) - 1]
+            first = first_token[first_word]
+            last = first_token[last_word + 1] - 1 if last_word + 1 < len(words) else len(tokens) - 1
+            first, last = self._narrowed(tokens, first, last, answer)
 
         query = self.tokenizer.ids(self.tokenizer(question))[: self.max_query_length]
         windows: list[Window] = []

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from models import build_model, build_tokenizer, unknown_model
+from processors import TASKS
 from processors.features import warn_of_unknown
 from processors.qa import UNANSWERABLE, Questions
 from processors.qa_decoding import Decoder, Predictions
@@ -72,7 +73,7 @@ class Reader:
     def __init__(self, config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool):
         from models.collator import Collator
 
-        self.config, self.runtime = config, runtime
+        self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
         from_scratch = config.from_scratch and not is_trained
         model = build_model(
@@ -158,13 +159,14 @@ class Reader:
         return Predictions(split.rows.ids, list(decoder.answers()), config.null_score_diff_threshold)
 
     def score(self, split: Split) -> Scored:
-        """Exact match and F1 as KorQuAD 1.0's script has them; where questions may be unanswerable, as SQuAD 2.0's."""
+        """Exact match and F1 as the task's script has them."""
         outputs = self.outputs(split)
         golds = dict(zip(split.rows.ids, split.rows.answers, strict=True))
         if self.config.version_2_with_negative:
-            metrics = score_with_unanswerable(outputs.answers, golds, outputs.null_odds, outputs.answers_if_any)
+            score_them = self.task.score or score_with_unanswerable
+            metrics = score_them(outputs.answers, golds, outputs.null_odds, outputs.answers_if_any)
         else:
-            metrics = score(outputs.answers, golds)
+            metrics = (self.task.score or score)(outputs.answers, golds)
         unanswerable = sum(not answers for answers in golds.values()) / len(golds)
         return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
 

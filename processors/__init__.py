@@ -1,5 +1,9 @@
-"""`TASKS`: every task there is, by the name that `--task` takes, and which script runs which."""
+"""`TASKS`: every task there is, by the name that `--task` takes, and which scripts run which.
 
+`SCRIPT_OF_TASK` has the first of a task's scripts.
+"""
+
+from processors.long_qa import LONG_QA_TASKS
 from processors.ner import NER_TASKS
 from processors.qa import QA_TASKS
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
@@ -9,6 +13,7 @@ TASKS_OF_SCRIPT: dict[str, tuple[Task, ...]] = {
     "run_seq_cls.py": SEQUENCE_CLASSIFICATION_TASKS,
     "run_ner.py": NER_TASKS,
     "run_squad.py": QA_TASKS,
+    "run_long_qa.py": LONG_QA_TASKS + QA_TASKS,
 }
 TASKS: dict[str, Task] = {}
 SCRIPT_OF_TASK: dict[str, str] = {}

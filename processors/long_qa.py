@@ -6,6 +6,7 @@ import functools
 
 from processors.korquad_2 import read_korquad_2
 from processors.qa import read_squad
+from processors.qa_score import score_korquad_2
 from processors.task import Task
 from processors.tydiqa import read_tydiqa
 
@@ -31,6 +32,7 @@ LONG_QA_TASKS = (
         read=functools.partial(read_tydiqa, skip_flag=SKIP_FLAG),
         metrics=("em", "f1"),
         main_metric="f1",
+        score=score_korquad_2,
         source="https://github.com/google-research-datasets/tydiqa",
         licence="Apache 2.0",
         defaults=AS_KOBIGBIRD | {"max_answer_length": 32, "version_2_with_negative": True},
@@ -44,6 +46,7 @@ LONG_QA_TASKS = (
         read=functools.partial(read_korquad_2, skip_flag=SKIP_FLAG),
         metrics=("em", "f1"),
         main_metric="f1",
+        score=score_korquad_2,
         source="https://korquad.github.io/",
         licence="CC BY-ND 2.0 KR",
         # An answer may be a whole table: as long as a window, so a model of shorter ones needs no smaller number.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from processors.task import DataError, Rows, Task, as_stored
+from processors.task import DataError, Rows, Task
 
 
 def read_splits(
@@ -21,7 +21,6 @@ def read_splits(
     test_file_key: str = "test_file",
 ) -> dict[str, Any]:
     """The rows of the splits `names` (train, dev, test). files: the files of each split; a split of several is joined.
-    A file that is there in its compressed form only, `<name>.gz`, is read from that.
 
     Where the task has no test file and none is given, train and test are the stratified parts of the training file.
     Raises DataError where a split has no file.
@@ -31,7 +30,7 @@ def read_splits(
         if not files.get(split):
             key = test_file_key if split == "test" else f"{split}_file"
             raise DataError(f"{task.name}: no file is given for the {split} split: set {key}")
-        parts = [task.read(task, as_stored(path), encoding, skip_bad_rows) for path in files[split]]
+        parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
         return functools.reduce(operator.add, parts)
 
     if files.get("test") or not task.held_out_share:

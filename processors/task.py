@@ -44,6 +44,11 @@ class Task:
     labels: label as written in the file, by label id; empty for a regression.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
     metrics: names in `training/metrics.py`.
+
+    Of question answering:
+
+    score: predictions, gold answers by question id, odds of there being no answer and answers if there is one (both
+    None where every question has an answer) -> metrics. None: KorQuAD 1.0's, or SQuAD 2.0's (`processors/qa_score.py`).
     """
 
     name: str
@@ -65,6 +70,7 @@ class Task:
     held_out_share: float | None = None
     greater_is_better: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    score: Callable[..., dict[str, float]] | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -141,12 +147,6 @@ def check_is_file(path: Path) -> None:
         folder = path.parent
         beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {names_in(folder)}"
         raise DataError(f"{path}: no such file; {beside}")
-
-
-def as_stored(path: Path) -> Path:
-    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
-    compressed = path.with_name(f"{path.name}.gz")
-    return compressed if not path.exists() and compressed.is_file() else path
 
 
 def broken_archive(error: Exception) -> str:

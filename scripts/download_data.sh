@@ -16,7 +16,9 @@
 # not fetched again. Exit code: 0 all there, 1 something is missing, 2 wrong arguments.
 
 set -euo pipefail
-export LC_ALL=C # bytes, not characters: tr on macOS refuses Korean text cut off in the middle of a letter
+# shellcheck source=scripts/download.sh
+source "$(dirname "${BASH_SOURCE[0]}")/download.sh"
+tasks="" failed_archive=""
 
 GITHUB=https://raw.githubusercontent.com
 KORNLU=$GITHUB/kakaobrain/kor-nlu-datasets/master
@@ -62,24 +64,6 @@ modu-sentiment|modu_sentiment/EXSA2002108040.json|https://corpus.korean.go.kr, t
 END
 }
 
-die() { # MESSAGE: wrong arguments or a machine that cannot do it
-  echo "download_data.sh: $1" >&2
-  exit 2
-}
-
-sha256() { # FILE
-  if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
-}
-
-page_problem() { # FILE: says so if it is empty or a web page
-  local start
-  [[ -s $1 ]] || { echo "it is empty"; return; }
-  start=$(head -c 512 "$1" | tr -d '\000' | tr '[:upper:]' '[:lower:]')
-  case $start in
-    *'<!doctype html'* | *'<html'* | *'<head'* | '<?xml'*) echo "it is a web page, not data" ;;
-  esac
-}
-
 file_problem() { # COLUMNS LEAST FILE: says what is wrong with a file, nothing if it is good
   local reason
   reason=$(page_problem "$3")
@@ -90,16 +74,6 @@ file_problem() { # COLUMNS LEAST FILE: says what is wrong with a file, nothing i
   else
     table_problem "$@"
   fi
-}
-
-squad_problem() { # LEAST FILE
-  local questions
-  if [[ $(head -c 1 "$2") != "{" || $(tail -c 3 "$2" | tr -d ' \r\n' | tail -c 1) != "}" ]]; then
-    echo "it is no whole JSON object"
-    return
-  fi
-  questions=$( (grep -o '"question" *:' "$2" || true) | wc -l | tr -d ' ')
-  if ((questions < $1)); then echo "it has $questions questions, fewer than $1"; fi
 }
 
 table_problem() { # COLUMNS LEAST FILE: of a tab-separated file
@@ -124,72 +98,17 @@ table_problem() { # COLUMNS LEAST FILE: of a tab-separated file
   fi
 }
 
-archive_problem() { # FILE
-  local reason
-  reason=$(page_problem "$1")
-  if [[ -n $reason ]]; then
-    echo "$reason"
-  elif ! gzip -t "$1" 2>/dev/null; then
-    echo "it is no whole gzip archive"
-  fi
-}
-
-fetch() { # ADDRESS PART: continues PART until it is whole; sets `resumed` if it did not start from nothing
-  local address=$1 part=$2 try status answer
-  [[ -z $mirror ]] || address=${mirror%/}/${address#https://}
-  for ((try = 1; try <= retries; try++)); do
-    ((try == 1)) || sleep "$retry_delay"
-    [[ ! -s $part ]] || resumed=yes
-    status=0
-    answer=$(curl --fail --location "$progress" --show-error --connect-timeout 20 --speed-limit 100 --speed-time 60 \
-      --continue-at - --output "$part" --write-out '%{http_code}' "$address") || status=$?
-    case $status:$answer in
-      0:*) return 0 ;;
-      # The server has less than PART, or cannot continue: PART is of no use.
-      22:416 | 33:* | 36:*) rm -f "$part" ;;
-      22:408 | 22:429 | 22:5*) ;; # may pass
-      22:* | 1:* | 3:* | 23:*) break ;; # not there, no such kind of address, disk full: trying again changes nothing
-    esac
-  done
-  [[ -s $part ]] || rm -f "$part"
-  return 1
-}
-
-download() { # ADDRESS PART SHA256 CHECK...: fetches PART and looks at it with CHECK... PART
-  local address=$1 part=$2 digest=$3 reason attempt
-  shift 3
-  for attempt in first last; do
-    resumed=
-    fetch "$address" "$part" || return 1
-    reason=$("$@" "$part")
-    if [[ -z $reason && $attempt == first && -n $resumed && $digest != - && $(sha256 "$part") != "$digest" ]]; then
-      reason="its two parts do not fit together"
-    fi
-    [[ -n $reason ]] || return 0
-    rm -f "$part"
-    # The first part may be of an older version of the file, or of an error page.
-    [[ $attempt == first && -n $resumed ]] || break
-    echo "resumed $address, but $reason; once more from the start" >&2
-  done
-  echo "refused $address: $reason" >&2
-  return 1
-}
-
 unpack() { # ARCHIVE_ADDRESS MEMBER FOLDER PART: fetches the archive once for all its members
-  local address=$1 member=$2 folder=$3 part=$4 archive
-  archive=$folder/$(basename "$address")
-  if [[ ! -f $archive ]]; then
-    [[ $failed_archive != "$address" ]] || return 1
-    echo "fetch   $address"
-    if ! download "$address" "$archive.part" - archive_problem; then
-      failed_archive=$address
-      return 1
-    fi
-    mv "$archive.part" "$archive" || return 1
+  local address=$1 member=$2 folder=$3 part=$4 file
+  file=$folder/$(basename "$address")
+  [[ $failed_archive != "$address" ]] || return 1
+  if ! archive "$address" "$file" gzip_problem; then
+    failed_archive=$address
+    return 1
   fi
-  if ! tar -xzOf "$archive" "$member" >"$part" 2>/dev/null; then
+  if ! tar -xzOf "$file" "$member" >"$part" 2>/dev/null; then
     rm -f "$part"
-    echo "refused $archive: it has no $member" >&2
+    echo "refused $file: it has no $member" >&2
     return 1
   fi
 }
@@ -240,10 +159,6 @@ list() {
   done < <(by_hand)
 }
 
-state() { # FILE
-  if [[ -e $1 ]]; then echo "there"; elif [[ -s $1.part ]]; then echo "in part"; else echo "missing"; fi
-}
-
 main() {
   local task file address columns least digest missing=""
   while IFS='|' read -r -u 3 task file address columns least digest; do
@@ -259,39 +174,15 @@ main() {
       [[ -z $tasks ]] || missing+="  $data_dir/$file"$'\n'
     fi
   done < <(by_hand)
-  if [[ -n $missing ]]; then
-    printf 'missing:\n%sThe same command again goes on from here.\n' "$missing" >&2
-    exit 1
-  fi
+  end "$missing"
 }
 
-data_dir=data mirror=${DATA_MIRROR:-} retries=4 retry_delay=3 tasks="" action=main failed_archive="" resumed=""
-while (($#)); do
-  if [[ $1 == --*=* ]]; then set -- "${1%%=*}" "${1#*=}" "${@:2}"; fi
-  case $1 in
-    --data_dir | --mirror | --retries | --retry_delay)
-      (($# > 1)) && [[ -n $2 ]] || die "$1 needs a value"
-      printf -v "${1#--}" '%s' "$2"
-      shift
-      ;;
-    --list) action=list ;;
-    -h | --help)
-      sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
-      exit 0
-      ;;
-    -*) die "unknown flag $1 (--help lists them)" ;;
-    *)
-      known=$({ files; by_hand; } | cut -d '|' -f 1 | uniq | tr '\n' ' ')
-      [[ " $known" == *" $1 "* ]] || die "unknown task $1 (there is: ${known% })"
-      tasks+="${tasks:+ }$1"
-      ;;
-  esac
-  shift
-done
-[[ $retries =~ ^[1-9][0-9]*$ ]] || die "--retries must be a whole number from 1, not $retries"
-[[ $retry_delay =~ ^[0-9]+$ ]] || die "--retry_delay must be a whole number of seconds, not $retry_delay"
-for program in curl gzip tar awk; do
-  command -v "$program" >/dev/null || die "$program is needed and not installed"
-done
-if [[ -t 2 ]]; then progress=--progress-bar; else progress=--silent; fi
-"$action"
+argument() { # WORD: a task
+  local known
+  [[ $1 != -* ]] || die "unknown flag $1 (--help lists them)"
+  known=$({ files; by_hand; } | cut -d '|' -f 1 | uniq | tr '\n' ' ')
+  [[ " $known" == *" $1 "* ]] || die "unknown task $1 (there is: ${known% })"
+  tasks+="${tasks:+ }$1"
+}
+
+run "$@"

@@ -30,6 +30,7 @@ from sample_classification import (
     make_paws,
     make_question_pair,
 )
+from sample_documents import make_korquad_2, make_tydiqa
 from sample_entities import PREDICT_SENTENCES, make_naver_ner
 from sample_formats import Sample, json_file
 from sample_questions import PREDICT_QUESTIONS, make_korquad
@@ -50,6 +51,8 @@ TASKS: dict[str, Callable[[int, int | None], Sample]] = {
     "modu-sentiment": make_modu_sentiment,
     "naver-ner": make_naver_ner,
     "korquad": make_korquad,
+    "tydiqa": make_tydiqa,
+    "korquad-2": make_korquad_2,
 }
 
 
@@ -123,7 +126,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--rows",
         type=int,
-        help=f"rows of each training file (korquad: questions), at least {MIN_ROWS} (default: 100 to 2,000)",
+        help=f"rows of each training file (korquad, korquad-2: questions), at least {MIN_ROWS} (default: 100 to 2,000)",
     )
     names = ", ".join(TASKS)
     add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=f"any of {names} (default: all)")

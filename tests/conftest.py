@@ -9,10 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from download_server import Server, serving
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # A run that learns nothing, but has everything a run has: three checkpoints, losses, evaluations, results.
@@ -114,3 +116,9 @@ def copied_run(user: User, brief_run: str, request: pytest.FixtureRequest) -> st
     name = re.sub(r"\W+", "-", request.node.name)
     shutil.copytree(user.run_dir(brief_run), user.run_dir(name))
     return name
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server for the download scripts to fetch from."""
+    yield from serving()

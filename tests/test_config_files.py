@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import run_long_qa
 import run_ner
 import run_seq_cls
 import run_squad
@@ -15,10 +16,13 @@ from training.command_line import resolve
 from training.config import FineTuningConfig, is_typed
 
 ROOT = Path(__file__).parents[1]
-RECIPES = {task: script.RECIPE for script in (run_seq_cls, run_ner, run_squad) for task in script.RECIPE.tasks}
+SCRIPTS = (run_seq_cls, run_ner, run_long_qa, run_squad)  # the last of a task's scripts is taken for it
+RECIPES = {task: script.RECIPE for script in SCRIPTS for task in script.RECIPE.tasks}
 TASK_SETTINGS = {name: recipe.tasks[name].settings(recipe.test_file_key) for name, recipe in RECIPES.items()}
 FILES = sorted(path for path in (ROOT / "config").rglob("*") if path.is_file())
 LONG_TASKS = ("fake-news", "modu-sentiment")
+LONG_QA_TASKS = ("tydiqa", "korquad-2", "klue-mrc", "korquad")
+SAMPLE_TASKS = sorted(set(TASK_SETTINGS) - {"klue-mrc"})  # its format is korquad's
 LONG_MODELS = ("kobigbird-bert-base", "klue-roberta-base")
 
 # What all of KoELECTRA's configurations share (facts.md), beside the columns of the table.
@@ -69,12 +73,10 @@ def test_how_many_there_are():
     assert len(PUBLISHED) == 80
     assert set(RECIPES) == set(TASKS)
     expected = {f"{row['task']}/{row['config_file']}" for row in PUBLISHED}
-    expected |= {
-        f"{task}/{model}.json" for task in LONG_TASKS for model in ("kobigbird-bert-base", "klue-roberta-base")
-    }
-    expected |= {f"{task}/sample.json" for task in TASK_SETTINGS}
+    expected |= {f"{task}/{model}.json" for task in LONG_TASKS + LONG_QA_TASKS for model in LONG_MODELS}
+    expected |= {f"{task}/sample.json" for task in SAMPLE_TASKS}
     assert {str(path.relative_to(ROOT / "config")) for path in FILES} == expected
-    assert len(FILES) == 94
+    assert len(FILES) == 104
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT / "config")) for path in FILES])
@@ -159,7 +161,24 @@ def test_long_documents(task: str, epochs: int, model: str, length: int, batch: 
     assert (config.dev_file, config.test_file) == ("", "")
 
 
-@pytest.mark.parametrize("task", TASK_SETTINGS)
+@pytest.mark.parametrize(
+    "task, epochs, answers, null",
+    [("tydiqa", 5, (32, 32), True), ("korquad-2", 5, (4096, 512), False), ("klue-mrc", 5, (30, 30), True)],
+)
+@pytest.mark.parametrize("model", LONG_MODELS)
+def test_questions_about_long_documents(task: str, epochs: int, answers: tuple[int, int], null: bool, model: str):
+    config = load(task, f"{model}.json")
+    is_long = model == "kobigbird-bert-base"
+    assert config.model_type == model
+    assert (config.max_seq_length, config.doc_stride) == ((4096, 3072) if is_long else (512, 384))
+    assert (config.train_batch_size, config.gradient_accumulation_steps) == ((2, 4) if is_long else (8, 1))
+    assert config.max_answer_length == answers[not is_long]
+    assert (config.num_train_epochs, config.learning_rate, config.version_2_with_negative) == (epochs, 3e-5, null)
+    assert (config.lr_scheduler, config.warmup_proportion) == ("constant", 0)
+    assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
+
+
+@pytest.mark.parametrize("task", SAMPLE_TASKS)
 def test_samples_need_no_network(task: str):
     config = load(task, "sample.json")
     assert config.data_dir == "sample_data"

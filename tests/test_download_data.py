@@ -1,6 +1,6 @@
 """python3 -m pytest tests/test_download_data.py
 
-The script fetches from a server on 127.0.0.1 that can break off, answer with a page, or know no ranges.
+The script fetches from the server of `download_server.py`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,11 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import subprocess
 import tarfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from download_server import PAGE, Server, call_script, contents
 
 REPOSITORY = Path(__file__).parents[1]
 SCRIPT = REPOSITORY / "scripts" / "download_data.sh"
@@ -23,68 +20,12 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 KORNLU = "/raw.githubusercontent.com/kakaobrain/kor-nlu-datasets/master"
 HATE = "/raw.githubusercontent.com/monologg/KoELECTRA/master/finetune/data/hate-speech"
 PAWS = "/storage.googleapis.com/paws/pawsx/x-final.tar.gz"
-PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in</body></html>" + b"\n" * 9000
 
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
 
 
-class Server(ThreadingHTTPServer):
-    """`bodies`: path -> bytes. `broken`: paths whose next answer stops half-way. `log`: (path, Range header)."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.bodies: dict[str, bytes] = {}
-        self.broken: list[str] = []
-        self.ranges = True
-        self.log: list[tuple[str, str | None]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.log.append((self.path, wanted))
-        body = self.server.bodies.get(self.path)
-        if body is None:
-            self.send_error(404)
-            return
-        start = 0
-        if wanted and self.server.ranges:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(body):
-                self.send_error(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        rest = body[start:]
-        self.send_header("Content-Length", str(len(rest)))
-        self.end_headers()
-        if self.path in self.server.broken:
-            self.server.broken.remove(self.path)
-            rest = rest[: len(rest) // 2]
-        self.wfile.write(rest)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with Server() as running:
-        Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        yield running
-        running.shutdown()
-
-
 def call(server: Server, data: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    mirror = f"http://127.0.0.1:{server.server_port}"
-    command = ["bash", str(SCRIPT), "--data_dir", str(data), "--mirror", mirror, "--retry_delay", "0", *arguments]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, stdin=subprocess.DEVNULL)
-    assert result.returncode == code, result.stdout + result.stderr
-    return result.stdout, result.stderr
+    return call_script(SCRIPT, server, data, *arguments, code=code)
 
 
 def table(header: str, rows: int, text: str = "한국어 문장") -> bytes:
@@ -98,10 +39,6 @@ def hate_speech(server: Server) -> dict[str, bytes]:
     bodies = {"train.tsv": table("title comment bias hate", 7896), "val.tsv": table("title comment bias hate", 471)}
     server.bodies = {f"{HATE}/{name}": body for name, body in bodies.items()}
     return bodies
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_good_files_arrive_once(server: Server, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from processors import TASKS
 from processors.long_qa import LONG_QA_TASKS
 from processors.qa import UNANSWERABLE
 from processors.splits import read_splits
-from processors.task import BadRows, DataError, as_stored, read_text
+from processors.task import BadRows, DataError, read_text
+from training.config import as_stored
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -52,15 +53,14 @@ def line(id: int, text: str) -> bytes:
 
 def test_a_compressed_file_is_taken_where_the_plain_one_is_missing(tmp_path: Path):
     train, dev = tmp_path / "tydiqa-v1.0-train.jsonl", tmp_path / "tydiqa-v1.0-dev.jsonl"
-    files = {"train": [train], "test": [dev]}
     (tmp_path / f"{train.name}.gz").write_bytes(gzip.compress(line(1, "가")))
     dev.write_bytes(line(2, "나"))
     (tmp_path / f"{dev.name}.gz").write_bytes(gzip.compress(line(3, "다")))  # not looked at
-    splits = read_splits(TYDIQA, ("train", "test"), files)
+    splits = read_splits(TYDIQA, ("train", "test"), {"train": [as_stored(train)], "test": [as_stored(dev)]})
     assert (splits["train"].ids, splits["test"].ids) == (["1"], ["2"])
     (tmp_path / f"{train.name}.gz").unlink()
     with pytest.raises(DataError, match=r"/tydiqa-v1\.0-train\.jsonl: no such file; the folder holds "):
-        read_splits(TYDIQA, ("train",), files)
+        read_splits(TYDIQA, ("train",), {"train": [as_stored(train)]})
 
 
 def test_as_stored(tmp_path: Path):
@@ -75,7 +75,7 @@ def test_as_stored(tmp_path: Path):
 def test_every_reader_of_texts_takes_gzip(tmp_path: Path):
     """As a compressed file may now come to any task."""
     (tmp_path / "ratings_test.txt.gz").write_bytes(gzip.compress("id\tdocument\tlabel\n1\t좋다\t1\n".encode()))
-    splits = read_splits(TASKS["nsmc"], ("test",), {"test": [tmp_path / "ratings_test.txt"]})
+    splits = read_splits(TASKS["nsmc"], ("test",), {"test": [as_stored(tmp_path / "ratings_test.txt")]})
     assert (splits["test"].first, splits["test"].labels) == (["좋다"], [1])
     broken = tmp_path / "broken.json.gz"
     broken.write_bytes(gzip.compress("가나다".encode() * 50)[:-4])

@@ -45,6 +45,9 @@ OTHER_FILES = {
     "tiny-electra/config.json", "tiny-electra/tokenizer.json", "tiny-electra/tokenizer_config.json",
     "tiny-electra/vocab.txt", "sentences.txt", "questions.json", "naver-ner/train.tsv", "naver-ner/test.tsv",
     *(f"korquad/KorQuAD_{name}_{part}.json" for name in ("v1.0", "v2.0_sample") for part in ("train", "dev")),
+    "tydiqa/tydiqa-v1.0-train.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl.gz",
+    "korquad_2/train/korquad2.1_train_00.json", "korquad_2/train/korquad2.1_train_01.json",
+    "korquad_2/dev/korquad2.1_dev_00.json",
 }  # fmt: skip
 ENTITY_TYPES = "PER FLD AFW ORG LOC CVL DAT TIM NUM EVT ANM PLT MAT TRM".split()
 LABELS = {

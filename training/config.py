@@ -251,9 +251,8 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
         """The files of each split, in `data_dir/folder`, or wherever an absolute path says."""
         training = self.train_file if isinstance(self.train_file, list) else [self.train_file]
         names = {"train": training, "dev": [self.dev_file], "test": [self.test_file]}
-        return {
-            split: [Path(self.data_dir) / folder / file for file in files if file] for split, files in names.items()
-        }
+        root = Path(self.data_dir) / folder
+        return {split: [as_stored(root / file) for file in files if file] for split, files in names.items()}
 
     @property
     def training_split(self) -> str:
@@ -268,3 +267,9 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
         if self.evaluates_every != 0:
             return self.training_split
         return "test" if self.eval_all_checkpoints else "last"
+
+
+def as_stored(path: Path) -> Path:
+    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
+    compressed = path.with_name(f"{path.name}.gz")
+    return compressed if not path.exists() and compressed.is_file() else path

@@ -195,5 +195,9 @@ def git_commit(folder: Path) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
+    """Hash of a file, or of the names and contents of a folder's files."""
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file())
+        return hashlib.sha256("".join(f"{file.name} {sha256_of(file)}\n" for file in files).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,74 @@
+"""Fine-tunes an encoder on questions about long documents, scores it, and answers new questions.
+
+python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json
+python3 run_long_qa.py --task tydiqa --config_file klue-roberta-base.json
+python3 run_long_qa.py --task korquad-2 --config_file kobigbird-bert-base.json --all_korquad_2_sample
+python3 run_long_qa.py --task korquad --config_file kobigbird-bert-base.json --attention full
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from pydantic import Field
+
+from learners.question_answering import QuestionAnsweringConfig, Reader, prediction_files
+from models import ModelError, find_model
+from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
+from processors.korquad_2 import first_of_each_context
+from processors.qa import Questions, read_unanswered
+from processors.splits import read_splits
+from processors.task import DataError
+from training.config import is_typed
+from training.fine_tuning import Recipe, Split, run_recipe
+
+PUBLISHED_BATCH = 64  # rows an optimizer step: KoBigBird's batches were a device's, on a TPU of 8 cores
+
+
+class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
+    """Long documents"""
+
+    all_korquad_2_sample: bool = Field(False, description="korquad-2: train on all questions of a document, not one")
+    skip_bad_documents: bool = Field(False, description="go on without documents that cannot be used; they are counted")
+
+    @property
+    def skips_bad_rows(self) -> bool:
+        return self.skip_bad_documents or self.skip_bad_rows
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if is_typed("all_korquad_2_sample", given) and self.task != "korquad-2":
+            yield f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
+
+
+class LongReader(Reader):
+    """As for short documents; of korquad-2's it trains on the first question of each, as published."""
+
+    def prepare(self, name: str, rows: Questions) -> Split:
+        config = self.config
+        if name == "train":
+            if config.task == "korquad-2" and not config.all_korquad_2_sample:
+                rows = first_of_each_context(rows)
+            step = config.train_batch_size * config.gradient_accumulation_steps
+            self.runtime.say_once(
+                f"batch: {step} rows a step ({config.train_batch_size} x {config.gradient_accumulation_steps} "
+                f"micro-batches); published: {PUBLISHED_BATCH}, on 8 devices"
+            )
+        return super().prepare(name, rows)
+
+
+RECIPE = Recipe(
+    tasks={task.name: task for task in TASKS_OF_SCRIPT["run_long_qa.py"]},
+    script_of_task=SCRIPT_OF_TASK,
+    config_class=LongQuestionAnsweringConfig,
+    errors=(DataError, ModelError),
+    find_model=find_model,
+    learner=LongReader,
+    read_splits=read_splits,
+    read_inputs=read_unanswered,
+    prediction_files=prediction_files,
+    test_file_key="predict_file",
+)
+
+if __name__ == "__main__":
+    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))
