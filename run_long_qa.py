@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -29,8 +30,12 @@ PUBLISHED_BATCH = 64  # rows an optimizer step: KoBigBird's batches were a devic
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
     """Long documents"""
 
+    OF_EVALUATION: ClassVar = QuestionAnsweringConfig.OF_EVALUATION | {"skip_bad_documents"}
+
     all_korquad_2_sample: bool = Field(False, description="korquad-2: train on all questions of a document, not one")
-    skip_bad_documents: bool = Field(False, description="go on without documents that cannot be used; they are counted")
+    skip_bad_documents: bool = Field(
+        False, description="the same as skip_bad_rows: go on without what cannot be used, and count it"
+    )
 
     @property
     def skips_bad_rows(self) -> bool:

@@ -10,14 +10,14 @@ features, from the file to windows of 4,096 tokens with the positions of their a
   tokenized by itself, once for every question (benchmarks/squad_reference.py)
 - ours: into an empty cache folder, its writing counted
 
-attention, a layer of BigBird-base forward and backward, batch of one row:
+attention of a layer of BigBird-base, forward and backward, from queries, keys and values on, batch of one row:
 - hf: transformers' block_sparse in training, which has no dropout of attention weights and makes `[B, heads, L, L]`
-- full: SDPA over all keys, which torch has no dropout for on a CPU but by making the weights, so here without
+- full: SDPA over all keys, without dropout
 - ours: without dropout, as hf; ours_dropout: with the published 0.1
-Each in fp32 (`_fp32`) and in bf16 (`_bf16`, autocast; hf's fails under autocast and gets bf16 weights).
+Each in fp32 and in bf16.
 
-step: forward, backward and AdamW of the whole model with its head for answers, batch of one row, dropout as published;
-hf and ours as above, full with `--attention full`.
+step: forward, backward and AdamW of the whole model with its head for answers, batch of one row, dropout as published.
+bf16 is autocast; hf's attention fails under it, and gets a model with bf16 weights. full is `--attention full`.
 
 peak_mib is memory above what was in use before, weights and their gradients included. Ratios are medians over
 interleaved repeats; `attention_memory_of_hf_L` is ours divided by transformers'.
@@ -48,7 +48,7 @@ from benchmarks.bench_qa import check_answers, check_rows
 from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, synchronize
 from benchmarks.squad_reference import Featurizer, Window, WordPiece
 from models import build_tokenizer
-from models.bigbird import BlockSparseAttention, put_attention
+from models.bigbird import BlockSparseAttention, block_sparse_attention, full_attention, put_attention
 from processors import TASKS
 from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from training.runtime import Runtime, quiet_libraries
@@ -126,29 +126,31 @@ def measure_features(file: Path, tokenizer, repeats: int) -> tuple[list[dict], d
 
 
 class Attention:
-    """A layer of BigBird-base, in one of the ways that there are, on `length` tokens."""
+    """Attention of BigBird-base's shape, from queries, keys and values on, in one of the ways that there are."""
 
     def __init__(self, way: str, precision: str, length: int, device: torch.device):
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-        config = BigBirdConfig(attention_probs_dropout_prob=0.1 if way == "ours_dropout" else 0.0)
-        layer = BigBirdBlockSparseAttention(config, seed=0)
-        self.more: tuple = ()
-        if way == "hf":
-            mask = torch.ones(1, length, device=device)
-            blocked, band, rows, keys = BigBirdModel.create_masks_for_block_sparse_attn(mask, config.block_size)
-            self.more = (band, rows, keys, blocked, blocked)
-            if precision == "bf16":
-                self.autocast = contextlib.nullcontext()
-                self.more = tuple(mask.bfloat16() for mask in self.more)
-        else:
-            layer = BlockSparseAttention(layer, config, 0, "full" if way == "full" else "sparse")
-        dtype = torch.bfloat16 if way == "hf" and precision == "bf16" else torch.float32
-        self.layer = layer.to(device, dtype).train()
-        self.hidden = torch.randn(1, length, config.hidden_size, device=device, dtype=dtype, requires_grad=True)
+        config = BigBirdConfig()
+        heads, block = config.num_attention_heads, config.block_size
+        self.way, self.dropout = way, 0.1 if way == "ours_dropout" else 0.0
+        shape = (1, heads, length, config.hidden_size // heads)
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self.parts = [torch.randn(shape, device=device, dtype=dtype, requires_grad=True) for _ in range(3)]
+        self.layer = BigBirdBlockSparseAttention(config, seed=0).train()
+        mask = torch.ones(1, length, device=device, dtype=dtype)
+        blocked, band, rows, keys = BigBirdModel.create_masks_for_block_sparse_attn(mask, block)
+        sizes = (heads, config.num_random_blocks, shape[-1], block, block, 1, length, length)
+        self.settings = (band, rows, keys, blocked, blocked, *sizes)
+        ours = BlockSparseAttention(self.layer, config, 0, "sparse")
+        self.mask, self.seen, self.block = mask.bool(), ours.seen(self.parts[0]), block
 
     def __call__(self) -> None:
-        with self.autocast:
-            mixed, _ = self.layer(self.hidden, *self.more)
+        if self.way == "hf":
+            plans = {"seed": 0, "plan_from_length": None, "plan_num_rand_blocks": None}
+            mixed, _ = self.layer.bigbird_block_sparse_attention(*self.parts, *self.settings, **plans)
+        elif self.way == "full":
+            mixed = full_attention(*self.parts, self.mask)
+        else:
+            mixed = block_sparse_attention(*self.parts, self.mask, self.seen, self.block, self.dropout)
         mixed.float().square().mean().backward()
 
 

@@ -117,6 +117,7 @@ def read_korquad_2(
     seen: set[str] = set()
     unclosed: list[str] = []
     unread = 0
+    count_shown(questions.counts, "archives that are not unpacked: not all may be there", str(path), _archives(path))
     for file in _files(path):
         try:
             documents = _documents(file, encoding)
@@ -172,6 +173,12 @@ def _files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path}: no *.json files in this folder; it holds {names_in(path)}")
     return files
+
+
+def _archives(path: Path) -> list[str]:
+    """What a download that is not finished leaves beside the files."""
+    names = [file.name for file in path.iterdir()] if path.is_dir() else []
+    return sorted(name for name in names if name.endswith((".zip", ".part")))
 
 
 def _documents(file: Path, encoding: str) -> list:

@@ -100,9 +100,11 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _is_in_another_language(line: bytes) -> bool:
     """Whether that is certain without parsing the line: 15 lines of 16 are, and parsing takes ten times as long.
 
-    A line that is broken somewhere may pass for one; nobody would have read it.
+    Two lines that were glued together are not passed over: the key is there twice.
     """
     at = line.find(LANGUAGE_KEY)
+    if line.find(LANGUAGE_KEY, at + 1) >= 0:
+        return False
     found = LANGUAGE.match(line, at) if at >= 0 and line.startswith(b"{") and line.rstrip().endswith(b"}") else None
     return found is not None and found[1].lower().strip() != b"korean"
 

@@ -202,7 +202,7 @@ def test_gradient_checkpointing_changes_no_gradient():
     _, ours = pair()
     batch = inputs(900, padding=20)
     hidden, gradients = outputs_and_gradients(ours, batch)
-    ours.gradient_checkpointing_enable()
+    ours.activation_checkpointing_enable()
     again, same = outputs_and_gradients(ours, batch)
     assert torch.equal(hidden, again)
     assert all(torch.equal(a, b) for a, b in zip(gradients, same, strict=True))

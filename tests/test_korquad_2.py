@@ -335,6 +335,15 @@ def test_a_folder_is_read_by_name(tmp_path: Path):
     assert read_korquad_2(KORQUAD_2, tmp_path / "b_01.json").ids == ["라", "마"]
 
 
+def test_a_download_that_is_not_finished_is_noticed(tmp_path: Path):
+    (tmp_path / "a.json").write_text(pages("가"), encoding="utf-8")
+    assert read_korquad_2(KORQUAD_2, tmp_path).counts == {}
+    (tmp_path / "b.zip.part").touch()
+    assert read_korquad_2(KORQUAD_2, tmp_path).counts == {
+        f"archives that are not unpacked: not all may be there ({tmp_path}: b.zip.part)": 1
+    }
+
+
 def test_folders_that_cannot_be_read(tmp_path: Path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "train_00.zip").touch()

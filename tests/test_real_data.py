@@ -1,5 +1,6 @@
 """On real Korean data, where it is there: KoELECTRA-Small's shape learns NSMC from scratch; the benchmark runs."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -87,3 +88,17 @@ def test_the_benchmark_of_question_answering_runs(folder):
     ratios = {"features_vs_original", "features_vs_rust_per_question", "decoding_vs_python", "training_vs_original"}
     assert ratios <= {name for name, ratio in report["ratios"].items() if ratio > 0}
     assert all(row["arm"].startswith(("features: ", "decoding: ", "training: ")) for row in report["rows"])
+
+
+def test_the_benchmark_of_long_documents_runs(folder):
+    """Our windows are held against the original's in the benchmark itself."""
+    with (SHARED / "data" / "tydiqa" / "tydiqa-v1.0-dev.jsonl").open(encoding="utf-8") as file:
+        (folder / "tydiqa.jsonl").write_text("".join(itertools.islice(file, 20)), encoding="utf-8")
+    run(
+        folder, str(ROOT / "benchmarks" / "bench_long.py"), "--data_file", "tydiqa.jsonl", "--tokenizer", "small",
+        "--lengths", "1024", "--repeats", "1", "--no_cuda", "--json", "bench_long.json",
+    )  # fmt: skip
+    report = json.loads((folder / "bench_long.json").read_text())
+    expected = {"features_vs_original", "attention_vs_hf_1024", "step_vs_hf_1024_fp32", "step_vs_hf_1024_default"}
+    assert expected <= {name for name, ratio in report["ratios"].items() if ratio > 0}
+    assert 0 < report["ratios"]["attention_memory_of_hf_1024"] < 1

@@ -358,6 +358,12 @@ def test_a_line_that_breaks_off_is_not_of_another_language(file: Path):
         assert read(file, lines(GOOD, line), "utf-8", True).counts[OTHER_LANGUAGE] == 0
 
 
+def test_two_lines_glued_together_are_not_passed_over(file: Path):
+    other = json.dumps(sample(2, annotation(), language="thai"))
+    for glued in (other + json.dumps(sample(3, annotation())), other[:200] + json.dumps(sample(3, annotation()))):
+        assert problem(file, lines(GOOD, glued)).startswith("dev.jsonl:2: not valid JSON: ")
+
+
 def test_a_malformed_question_does_not_take_its_id_from_another(file: Path):
     questions = read(file, lines(sample(1, annotation(0, 7)), sample(1, annotation(0, 6))), "utf-8", True)
     assert (questions.ids, questions.answers) == (["1"], [("서울",)])
