@@ -161,9 +161,18 @@ def block_sparse_attention(
     """
     first_and_last = torch.cat([query[:, :, :block_size], query[:, :, -block_size:]], dim=2)
     whole = full_attention(first_and_last, key, value, mask, dropout)
-    # A few heads at a time: the keys that blocks see are eight times as many as there are.
+    # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there are.
+    # On a CPU that takes no longer than fetching so much memory anew does.
     parts = [
-        _middle_blocks(*(part[:, heads] for part in (query, key, value)), mask, seen[heads], block_size, dropout)
+        checkpoint(
+            _middle_blocks,
+            *(part[:, heads] for part in (query, key, value)),
+            mask,
+            seen[heads],
+            block_size,
+            dropout,
+            use_reentrant=False,
+        )
         for heads in (slice(at, at + HEADS_AT_ONCE) for at in range(0, query.shape[1], HEADS_AT_ONCE))
     ]
     return torch.cat([whole[:, :, :block_size], torch.cat(parts, dim=1), whole[:, :, block_size:]], dim=2)
