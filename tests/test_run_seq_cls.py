@@ -52,7 +52,8 @@ def checkpoints(folder: Path) -> list[int]:
 
 def test_every_task_has_a_sample_configuration_here():
     assert set(CHANCE) == {task.name for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
-    assert set(TASKS) == {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
+    with_sample = {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
+    assert with_sample == set(TASKS) - {"klue-mrc"}  # its format is korquad's
 
 
 @pytest.fixture(scope="session")
