@@ -14,15 +14,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from learners.question_answering import QuestionAnsweringConfig, Reader, prediction_files
-from models import ModelError, find_model
-from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
+from learners.question_answering import QuestionAnsweringConfig, Reader, recipe_of
 from processors.korquad_2 import first_of_each_context
-from processors.qa import Questions, read_unanswered
-from processors.splits import read_splits
-from processors.task import DataError
+from processors.qa import Questions
 from training.config import is_typed
-from training.fine_tuning import Recipe, Split, run_recipe
+from training.fine_tuning import Split, run_recipe
 
 PUBLISHED_BATCH = 64  # rows an optimizer step: KoBigBird's batches were a device's, on a TPU of 8 cores
 
@@ -62,18 +58,7 @@ class LongReader(Reader):
         return super().prepare(name, rows)
 
 
-RECIPE = Recipe(
-    tasks={task.name: task for task in TASKS_OF_SCRIPT["run_long_qa.py"]},
-    script_of_task=SCRIPT_OF_TASK,
-    config_class=LongQuestionAnsweringConfig,
-    errors=(DataError, ModelError),
-    find_model=find_model,
-    learner=LongReader,
-    read_splits=read_splits,
-    read_inputs=read_unanswered,
-    prediction_files=prediction_files,
-    test_file_key="predict_file",
-)
+RECIPE = recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongReader)
 
 if __name__ == "__main__":
     sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))

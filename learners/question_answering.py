@@ -1,4 +1,4 @@
-"""What the scripts of extractive question answering share: settings, and the learner."""
+"""What the scripts of extractive question answering share: settings, the learner, and the rest of their recipe."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from models import build_model, build_tokenizer, unknown_model
-from processors import TASKS
+from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
+from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import warn_of_unknown
-from processors.qa import UNANSWERABLE, Questions
+from processors.qa import UNANSWERABLE, Questions, read_unanswered
 from processors.qa_decoding import Decoder, Predictions
 from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.qa_score import score, score_with_unanswerable
+from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import Every, FineTuningConfig, is_typed
-from training.fine_tuning import Split
+from training.fine_tuning import Recipe, Split
 from training.script import Scored
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -174,3 +175,18 @@ class Reader:
 def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
     """`predictions.json`, which the official script reads, `nbest_predictions.json`, and `null_odds.json`."""
     return outputs.files()
+
+
+def recipe_of(script: str, config_class: type[QuestionAnsweringConfig], learner: type[Reader]) -> Recipe:
+    return Recipe(
+        tasks={task.name: task for task in TASKS_OF_SCRIPT[script]},
+        script_of_task=SCRIPT_OF_TASK,
+        config_class=config_class,
+        errors=(DataError, ModelError),
+        find_model=find_model,
+        learner=learner,
+        read_splits=read_splits,
+        read_inputs=read_unanswered,
+        prediction_files=prediction_files,
+        test_file_key="predict_file",
+    )

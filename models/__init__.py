@@ -218,12 +218,11 @@ def build_model(
         if not from_scratch and not has_weights(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
         raise ModelError(f"no model in {folder}{hint}: {_one_line(error)}") from error
-    if from_scratch:
-        return _with_attention(model, folder, attention)
-    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
-    _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
-    if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
-        raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
+    if not from_scratch:
+        mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
+        _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
+        if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
+            raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
     return _with_attention(model, folder, attention)
 
 

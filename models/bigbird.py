@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AttentionMaskInterface, PreTrainedModel
 
 from models import Attention
+from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
 # Lengths for which BigBird was pretrained with blocks drawn for 4,096 tokens, of the first 1,024 only.
@@ -48,10 +49,6 @@ def put_attention(model: PreTrainedModel, attention: Attention) -> PreTrainedMod
     for number, layer in enumerate(encoder.encoder.layer):
         layer.attention.self = BlockSparseAttention(layer.attention.self, model.config, number, attention)
     return model
-
-
-def _mask_as_it_is(*args, attention_mask: torch.Tensor | None = None, **kwargs) -> torch.Tensor | None:
-    return attention_mask
 
 
 class BlockSparseAttention(nn.Module):
@@ -192,8 +189,8 @@ def _middle_blocks(
     blocks = length // block_size
     middle, slots = blocks - 2, seen.shape[-1]
     # One row of keys for every block of queries: `[B, heads * middle, slots * block_size, D]`
-    is_used = seen >= 0
-    of_head = (torch.arange(heads, device=seen.device)[:, None, None] * blocks + seen.clamp(min=0)).flatten()
+    is_used, seen = seen >= 0, seen.clamp(min=0)
+    of_head = (torch.arange(heads, device=seen.device)[:, None, None] * blocks + seen).flatten()
     key, value = (
         part.reshape(rows, heads * blocks, block_size * size)
         .index_select(1, of_head)
@@ -202,7 +199,7 @@ def _middle_blocks(
     )
     visible = is_used[None, ..., None].expand(rows, heads, middle, slots, block_size)
     if mask is not None:
-        visible = visible & mask.view(rows, blocks, block_size)[:, seen.clamp(min=0)]
+        visible = visible & mask.view(rows, blocks, block_size)[:, seen]
     visible = visible.reshape(rows, heads * middle, 1, slots * block_size)
     query = query[:, :, block_size:-block_size].reshape(rows, heads * middle, block_size, size)
     return _attend(query, key, value, visible, dropout).view(rows, heads, -1, size)
@@ -273,4 +270,4 @@ def _of_the_first(draws: np.random.RandomState, row: int, limit: int) -> np.ndar
     return np.array([block for block in shuffled if block not in refused])
 
 
-AttentionMaskInterface.register(ATTENTION_NAME, _mask_as_it_is)
+AttentionMaskInterface.register(ATTENTION_NAME, mask_as_it_is)

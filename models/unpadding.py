@@ -236,10 +236,10 @@ def _attention_jagged(
     return output.transpose(1, 2).values()
 
 
-def _mask_as_it_is(*args, attention_mask: Tensor | None = None, **kwargs) -> Tensor | None:
+def mask_as_it_is(*args, attention_mask: Tensor | None = None, **kwargs) -> Tensor | None:
     """The 2-D mask, not expanded: packed rows need none, and transformers' own expansion would make a GPU wait."""
     return attention_mask
 
 
 AttentionInterface.register(ATTENTION_NAME, unpadded_attention)
-AttentionMaskInterface.register(ATTENTION_NAME, _mask_as_it_is)
+AttentionMaskInterface.register(ATTENTION_NAME, mask_as_it_is)

@@ -16,15 +16,20 @@ import numpy as np
 
 from processors.qa import (
     UNANSWERABLE,
+    UNREAD,
     Malformed,
     OffsetReport,
     Questions,
+    answer_start,
     check_any_left,
     count_shown,
+    name_of,
     question_id,
+    questions_in,
     shown,
     text_of,
 )
+from processors.qa_score import UNFINISHED_TAG
 from processors.task import BadRows, DataError, Task, check_is_file, names_in, read_json
 
 # Tables and lists tell which cell or item a text is, and an answer may be one with its tags: these tags stay. All other
@@ -51,13 +56,11 @@ MARKUP = re.compile(
 # What is [편집] was <span>[</span><a>편집</a><span>]</span>. Of an attribute the first letter stays: <td r2">.
 EDIT_LINK_OR_ATTRIBUTE = re.compile(r'\[편집\]|(?<=\br)owspan="|(?<=\bc)olspan="')
 RUN = re.compile(r"(?<= ) +|(?<=\n)\n+")  # all of a run but its first
-UNFINISHED_TAG = re.compile(r"<[!/a-zA-Z][^<>]*\Z")
 CONTAINER_TAG = re.compile(rf"<(/?)({'|'.join(CONTAINERS)})(?=[\s/>])", re.IGNORECASE)
 
 VANISHED = "answers of which nothing is left without the tags, of no use in training"
 UNVERIFIED = "answers that are another text where they should be without the tags, of no use in training"
 NEVER_CLOSES = "documents whose HTML never closes, read as they are"
-UNREAD = "questions left out with a malformed context"
 NOT_FIRST = "questions that are not the first of their document, left out"
 
 
@@ -130,8 +133,7 @@ def read_korquad_2(
                 context, cleaned = _context(document, questions.counts)
             except Malformed as error:
                 bad.messages.append(f"{where}: {error}")
-                qas = document.get("qas") if isinstance(document, dict) else None
-                unread += len(qas) if isinstance(qas, list) else 0
+                unread += questions_in(document)
                 continue
             if what := _never_closed(context):
                 unclosed.append(f"{where}: {what}")
@@ -140,8 +142,7 @@ def read_korquad_2(
                 try:
                     _add(questions, qa, context, cleaned, answers, seen)
                 except Malformed as error:
-                    id = qa.get("id") if isinstance(qa, dict) and isinstance(qa.get("id"), str) else None
-                    bad.messages.append(f"{where}: {f'question {id!r}' if id else f'qas[{q}]'}: {error}")
+                    bad.messages.append(f"{where}: {name_of(qa, f'qas[{q}]')}: {error}")
             if len(questions) > before:
                 questions.contexts.append(cleaned.text)
     bad.finish(questions.counts)
@@ -227,18 +228,9 @@ def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answ
     if not isinstance(answer, dict):
         raise Malformed('no object "answer"')
     text = text_of(answer, "text", questions.counts)
-    start = answer.get("answer_start")
-    if not isinstance(start, int) or isinstance(start, bool):
-        raise Malformed('an answer without "answer_start", a whole number')
-    if not 0 <= start < len(context):
-        raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
-    text, span = answers.locate(id, context, cleaned, text, start)
+    text, span = answers.locate(id, context, cleaned, text, answer_start(answer, context))
     seen.add(id)
-    questions.ids.append(id)
-    questions.texts.append(question)
-    questions.context_of.append(len(questions.contexts))
-    questions.answers.append((text,))
-    questions.spans.append(span)
+    questions.add(id, question, len(questions.contexts), (text,), span)
 
 
 class _Answers:

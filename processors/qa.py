@@ -15,6 +15,7 @@ from processors.qa_score import normalize
 from processors.task import SHOWN_ROWS, BadRows, DataError, Task, decode, parse_json, read_text, without_lone_surrogates
 
 UNANSWERABLE = (-1, -1)
+UNREAD = "questions left out with a malformed context"
 
 
 @dataclass
@@ -55,6 +56,14 @@ class Questions:
             self.is_labelled,
             self.counts + other.counts,
         )
+
+    def add(self, id: str, text: str, context: int, answers: tuple[str, ...], span: tuple[int, int]) -> None:
+        """Adds a question about context number `context`."""
+        self.ids.append(id)
+        self.texts.append(text)
+        self.context_of.append(context)
+        self.answers.append(answers)
+        self.spans.append(span)
 
     @property
     def has_unanswerable(self) -> bool:
@@ -119,7 +128,7 @@ def _read(text: str, place: str, bad: BadRows, is_labelled: bool) -> Questions:
                 context, qas = _paragraph(paragraph, questions.counts)
             except Malformed as error:
                 bad.messages.append(f"{place}: {where}: {error}")
-                unread += _questions_in(paragraph)
+                unread += questions_in(paragraph)
                 continue
             questions.contexts.append(context)
             for q, qa in enumerate(qas):
@@ -130,18 +139,13 @@ def _read(text: str, place: str, bad: BadRows, is_labelled: bool) -> Questions:
                         _answers(qa, id, context, offsets, questions.counts) if is_labelled else ((), UNANSWERABLE)
                     )
                 except Malformed as error:
-                    name = qa.get("id") if isinstance(qa, dict) and isinstance(qa.get("id"), str) else None
-                    bad.messages.append(f"{place}: {f'question {name!r}' if name else f'{where}.qas[{q}]'}: {error}")
+                    bad.messages.append(f"{place}: {name_of(qa, f'{where}.qas[{q}]')}: {error}")
                     continue
                 seen.add(id)
-                questions.ids.append(id)
-                questions.texts.append(text)
-                questions.context_of.append(len(questions.contexts) - 1)
-                questions.answers.append(answers)
-                questions.spans.append(span)
+                questions.add(id, text, len(questions.contexts) - 1, answers, span)
     bad.finish(questions.counts)
     if unread:
-        questions.counts["questions left out with a malformed context"] += unread
+        questions.counts[UNREAD] += unread
     check_any_left(questions, place)
     offsets.finish(place, questions.counts)
     return questions
@@ -154,7 +158,8 @@ def check_any_left(questions: Questions, place: str) -> None:
         raise DataError(f"{place}: no questions are left ({why})" if why else f"{place}: there are no questions in it")
 
 
-def _questions_in(paragraph: Any) -> int:
+def questions_in(paragraph: Any) -> int:
+    """How many questions go with a context that cannot be used."""
     qas = paragraph.get("qas") if isinstance(paragraph, dict) else None
     return len(qas) if isinstance(qas, list) else 0
 
@@ -165,6 +170,12 @@ def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
     if not isinstance(qas, list):
         raise Malformed('no list "qas"')
     return context, qas
+
+
+def name_of(qa: Any, place: str) -> str:
+    """What to call a question in an error message: by its id, or by its place where it has none."""
+    id = qa.get("id") if isinstance(qa, dict) else None
+    return f"question {id!r}" if isinstance(id, str) and id else place
 
 
 def question_id(qa: Any, seen: Container[str]) -> str:
@@ -211,15 +222,22 @@ def _answers(
         return (), UNANSWERABLE
     texts = []
     for answer in answers:
-        text, start = (answer.get("text"), answer.get("answer_start")) if isinstance(answer, dict) else (None, None)
+        text = answer.get("text") if isinstance(answer, dict) else None
         if not isinstance(text, str) or not text.strip():
             raise Malformed('an answer without "text"')
-        if not isinstance(start, int) or isinstance(start, bool):
-            raise Malformed('an answer without "answer_start", a whole number')
-        if not 0 <= start < len(context):
-            raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
+        answer_start(answer, context)
         texts.append(without_lone_surrogates(text, counts))
     return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
+
+
+def answer_start(answer: dict, context: str) -> int:
+    """Where an answer is said to begin. Raises Malformed where that is not said, or not in the context."""
+    start = answer.get("answer_start")
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise Malformed('an answer without "answer_start", a whole number')
+    if not 0 <= start < len(context):
+        raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
+    return start
 
 
 class OffsetReport:

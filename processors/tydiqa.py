@@ -147,11 +147,8 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
     if text not in contexts:
         contexts[text] = len(questions.contexts)
         questions.contexts.append(text)
-    questions.ids.append(id)
-    questions.texts.append(question)
-    questions.context_of.append(contexts[text])
-    questions.answers.append(tuple(dict.fromkeys(text[start:end] for start, end in spans)))
-    questions.spans.append(spans[0] if spans else UNANSWERABLE)
+    answers = tuple(dict.fromkeys(text[start:end] for start, end in spans))
+    questions.add(id, question, contexts[text], answers, spans[0] if spans else UNANSWERABLE)
 
 
 def _name(sample: dict) -> str:
