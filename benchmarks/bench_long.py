@@ -33,10 +33,8 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -45,9 +43,8 @@ import torch
 from transformers import BigBirdConfig, BigBirdForQuestionAnswering, BigBirdModel
 from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
 
-from benchmarks.bench_qa import check_answers, check_rows
-from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, synchronize
-from benchmarks.squad_reference import Featurizer, Window, WordPiece
+from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, timed
+from benchmarks.squad_reference import Featurizer, Window, WordPiece, check_answers, check_rows
 from models import build_tokenizer
 from models.bigbird import BlockSparseAttention, block_sparse_attention, full_attention, put_attention
 from processors import TASKS
@@ -103,22 +100,11 @@ def measure_features(file: Path, tokenizer, repeats: int) -> tuple[list[dict], d
     characters = statistics.mean(len(features.questions.contexts[i]) for i in features.questions.context_of)
     print(f"features: {len(features.questions)} questions about documents of {characters:,.0f} characters")
 
-    def timed(work: Callable[[], Any]) -> Callable[[], float]:
-        def arm() -> float:
-            started = time.perf_counter()
-            work()
-            return time.perf_counter() - started
-
-        return arm
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     arms = {
         "original": timed(lambda: original_features(file, featurizer)),
         "ours": timed(lambda: our_features(file, tokenizer)),
     }
     seconds = interleaved(arms, repeats)
-    torch.set_num_threads(threads)
     rows = [
         {"arm": f"features: {arm}", "questions_per_second": len(features.questions) / statistics.median(taken)}
         for arm, taken in seconds.items()
@@ -193,18 +179,7 @@ def measure_ways(
             for way in ways:
                 torch.manual_seed(0)
                 works[f"{way}_{precision}_{length}"] = kind(way, precision, length, device)
-
-            def timed(work: Callable[[], None]) -> Callable[[], float]:
-                def arm() -> float:
-                    synchronize(device)
-                    started = time.perf_counter()
-                    work()
-                    synchronize(device)
-                    return time.perf_counter() - started
-
-                return arm
-
-            seconds |= interleaved({name: timed(work) for name, work in works.items()}, repeats)
+            seconds |= interleaved({name: timed(work, device) for name, work in works.items()}, repeats)
             for name, work in works.items():
                 with PeakMemory(device) as peak:
                     work()
@@ -239,7 +214,7 @@ def main() -> None:
     rows: list[dict] = []
     ratios: dict[str, float] = {}
     if "features" in arguments.parts:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core
         tokenizer = build_tokenizer(None, Path(arguments.tokenizer))
         more, ratios = measure_features(Path(arguments.data_file), tokenizer, arguments.repeats)
         rows += more

@@ -30,13 +30,10 @@ training: the arms are explained in benchmarks/measure.py.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -54,8 +51,9 @@ from transformers import ElectraForQuestionAnswering
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure import Training, device_name, interleaved, measure_training, median_ratio, report
-from benchmarks.squad_reference import Featurizer, Transformers2, Window, WordPiece, decode
+from benchmarks.measure import Training, device_name, interleaved, measure_training, median_ratio, report, timed
+from benchmarks.squad_reference import Featurizer, Window, WordPiece, check_answers, check_rows, decode
+from benchmarks.transformers_2 import Transformers2
 from models import build_tokenizer
 from processors import TASKS
 from processors.qa import UNANSWERABLE, Questions
@@ -156,19 +154,6 @@ class Setting:
             )
 
 
-def timed(work: Callable[[], Any]) -> Callable[[], float]:
-    def arm() -> float:
-        gc.collect()
-        gc.freeze()  # what other arms and the setting keep in memory is not this one's to search for garbage
-        started = time.perf_counter()
-        work()
-        seconds = time.perf_counter() - started
-        gc.unfreeze()
-        return seconds
-
-    return arm
-
-
 def rates(part: str, seconds: dict[str, list[float]], questions: int) -> list[dict[str, Any]]:
     return [
         {"arm": f"{part}: {arm}", "questions_per_second": questions / statistics.median(taken)}
@@ -206,33 +191,6 @@ def check_windows(setting: Setting) -> None:
         others["transformers_2"] = setting.transformers_2()[1]
     for name, windows in others.items():
         check_answers(name, check_rows(name, windows, features, positions, setting.tokenizer.pad_token_id))
-
-
-def check_rows(
-    name: str, windows: list[list], features: QuestionFeatures, positions: np.ndarray, pad_id: int
-) -> list[bool]:
-    """Whether the answer of each window is where ours is. Exits where a row is not ours, token by token."""
-    same_answer = []
-    for question, of_question in enumerate(windows):
-        first, end = features.first_window[question : question + 2]
-        if not of_question and name == "transformers_2":
-            continue  # where it does not find the answer, it makes none
-        if len(of_question) != end - first:
-            sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
-        for number, window in enumerate(of_question, start=first):
-            row = features.padded(np.array([number]), pad_id, len(window.input_ids))
-            for column, array in row.items():
-                if array[0].tolist() != list(getattr(window, column)):
-                    sys.exit(f"window {number}: {column} of {name} is not ours")
-            same_answer.append([window.start_position, window.end_position] == positions[number].tolist())
-    return same_answer
-
-
-def check_answers(name: str, same_answer: list[bool]) -> None:
-    """Exits where the answers are elsewhere."""
-    if np.mean(same_answer) < 0.99:
-        sys.exit(f"only {np.mean(same_answer):.1%} of the answers of {name} are where ours are")
-    print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.2%} of the answers are")
 
 
 class Decoding:

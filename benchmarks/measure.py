@@ -15,6 +15,7 @@ over interleaved repeats.
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import itertools
 import json
@@ -46,6 +47,7 @@ ARMS = {  # padding, precision
     "ours_fp32": ("none", "fp32"),
     "ours_bf16": ("none", "bf16"),
 }
+CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -62,6 +64,23 @@ def interleaved(arms: dict[str, Callable[[], float]], repeats: int) -> dict[str,
             seconds[name].append(arm())
         print(f"repeat {repeat + 1} of {repeats} done", file=sys.stderr, flush=True)
     return seconds
+
+
+def timed(work: Callable[[], Any], device: torch.device = CPU) -> Callable[[], float]:
+    """An arm: the seconds that `work` takes on the device."""
+
+    def arm() -> float:
+        gc.collect()
+        gc.freeze()  # what other arms and the setting keep in memory is not this one's to search for garbage
+        synchronize(device)
+        started = time.perf_counter()
+        work()
+        synchronize(device)
+        seconds = time.perf_counter() - started
+        gc.unfreeze()
+        return seconds
+
+    return arm
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
@@ -147,24 +166,17 @@ def measure_training(training: Training, folder: Path, repeats: int) -> tuple[st
     device = runs["ours_fp32"][0].runtime.device
     operations = useful_operations(*runs["ours_fp32"])
 
-    def timed(run: Run, batches: list):
-        def arm() -> float:
-            synchronize(device)
-            started = time.perf_counter()
-            for step in batches:
-                run.step(step)
-            synchronize(device)
-            return time.perf_counter() - started
-
-        return arm
+    def steps(run: Run, batches: list) -> None:
+        for step in batches:
+            run.step(step)
 
     products = {f"matmul_{name}": matrix_product_seconds(device, dtype) for name, dtype in DTYPES.items()}
-    seconds = interleaved({arm: timed(*runs[arm]) for arm in runs} | products, repeats)
+    arms = {arm: timed(functools.partial(steps, *runs[arm]), device) for arm in runs}
+    seconds = interleaved(arms | products, repeats)
     peak = {}
     for arm, (run, batches) in runs.items():
         with PeakMemory(device) as memory:
-            for step in batches:
-                run.step(step)
+            steps(run, batches)
         peak[arm] = memory.bytes
 
     rate = {name: 2 * 1536**3 / statistics.median(seconds[f"matmul_{name}"]) for name in DTYPES}

@@ -1,30 +1,25 @@
-"""How KoELECTRA made question-answering features and answers: a plain reference, and its very code, to measure against.
+"""How KoELECTRA made question-answering features and answers: a plain reference to measure against.
 
 `WordPiece`, `Featurizer` and `decode` are written anew after the SQuAD example of transformers 2, with the same work in
 the same order: a tokenizer in Python, a loop over characters to find words, every word of the context tokenized by
 itself, once for every question, lists and dictionaries for every window, all pairs of the n best starts and ends looked
 at one by one, and every answer's text put together from tokens and found again in the context. Features come out twice
 as fast as from that code, which looks up its special tokens anew for every word and goes through three methods for
-every id; answers come out as fast.
-
-`Transformers2` runs the original, if it is there.
+every id; answers come out as fast. (`benchmarks/transformers_2.py` runs that code.)
 """
 
 from __future__ import annotations
 
-import importlib
 import math
 import string
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import numpy as np
+
+from processors.qa_features import QuestionFeatures
 
 SPECIAL_TOKENS = ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]")
 WHITE_SPACE = " \t\r\n\u202f"
@@ -329,77 +324,28 @@ def _with_probabilities(scores: list[float]) -> list[tuple[float, float]]:
     return [(score, weight / total) for score, weight in zip(scores, weights, strict=True)]
 
 
-class Transformers2:
-    """The code that KoELECTRA ran: `pip install --no-deps --target FOLDER transformers==2.11.0`.
-
-    folder: FOLDER. id_of: the vocabulary of a WordPiece tokenizer that keeps case. lengths: of
-    `processors.qa_features.Lengths`.
-    """
-
-    def __init__(self, folder: Path, id_of: dict[str, int], lengths: Any):
-        self.lengths = lengths
-        bert, self.squad, self.metrics = _transformers_2(folder)
-        with tempfile.TemporaryDirectory() as temporary:
-            vocabulary = Path(temporary) / "vocab.txt"
-            vocabulary.write_text("".join(f"{token}\n" for token in sorted(id_of, key=id_of.__getitem__)), "utf-8")
-            self.tokenizer = bert.BertTokenizer(str(vocabulary), do_lower_case=False)
-        self.tokenizer.model_max_length = lengths.max_seq_length
-        self.squad.squad_convert_example_to_features_init(self.tokenizer)
-
-    def examples(self, questions: Any) -> list:
-        """Of `processors.qa.Questions`, each with an answer."""
-        rows = zip(
-            questions.ids, questions.texts, questions.context_of, questions.answers, questions.spans, strict=True
-        )
-        return [
-            self.squad.SquadExample(id, text, questions.contexts[context], answers[0], start, "")
-            for id, text, context, answers, (start, _) in rows
-        ]
-
-    def windows(self, examples: list) -> list[list]:
-        size, step, query = self.lengths.max_seq_length, self.lengths.doc_stride, self.lengths.max_query_length
-        return [self.squad.squad_convert_example_to_features(one, size, step, query, True) for one in examples]
-
-    def decode(
-        self, examples: list, windows: list[list], logits: Sequence[np.ndarray], n_best: int, max_answer_length: int
-    ) -> dict[str, str]:
-        """Question id -> best answer. logits: of each question, `[its windows, 2, max_seq_length]`.
-
-        A question whose answer it did not find has no windows here, and is answered with "empty".
-        """
-        features, results = [], []
-        for number, (of_question, values) in enumerate(zip(windows, logits, strict=True)):
-            for window, (start, end) in zip(of_question, values[: len(of_question)].tolist(), strict=True):
-                window.example_index, window.unique_id = number, len(features)
-                features.append(window)
-                results.append(self.squad.SquadResult(len(results), start, end))
-        return self.metrics.compute_predictions_logits(
-            examples, features, results, n_best, max_answer_length, False, None, None, None, False, False, 0.0,
-            self.tokenizer,
-        )  # fmt: skip
+def check_rows(
+    name: str, windows: list[list], features: QuestionFeatures, positions: np.ndarray, pad_id: int
+) -> list[bool]:
+    """Whether the answer of each window is where ours is. Exits where a row is not ours, token by token."""
+    same_answer = []
+    for question, of_question in enumerate(windows):
+        first, end = features.first_window[question : question + 2]
+        if not of_question and name == "transformers_2":
+            continue  # where it does not find the answer, it makes none
+        if len(of_question) != end - first:
+            sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
+        for number, window in enumerate(of_question, start=first):
+            row = features.padded(np.array([number]), pad_id, len(window.input_ids))
+            for column, array in row.items():
+                if array[0].tolist() != list(getattr(window, column)):
+                    sys.exit(f"window {number}: {column} of {name} is not ours")
+            same_answer.append([window.start_position, window.end_position] == positions[number].tolist())
+    return same_answer
 
 
-def _transformers_2(folder: Path) -> list[ModuleType]:
-    """Three of its modules, loaded beside today's transformers and without the models, which no longer load."""
-    if not (folder / "transformers" / "tokenization_bert.py").is_file():
-        sys.exit(f"{folder} does not hold transformers 2: pip install --no-deps --target {folder} transformers==2.11.0")
-    todays = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "transformers"}
-    try:
-        for name in todays:
-            del sys.modules[name]
-        for name in ("transformers", "transformers.data", "transformers.data.processors", "transformers.data.metrics"):
-            package = sys.modules[name] = ModuleType(name)
-            package.__path__ = [str(folder.joinpath(*name.split(".")))]
-        file_utils = sys.modules["transformers.file_utils"] = ModuleType("transformers.file_utils")
-        file_utils.is_torch_available = file_utils.is_tf_available = lambda: False
-        file_utils.cached_path = file_utils.hf_bucket_url = file_utils.is_remote_url = None
-        file_utils.torch_required = lambda function: function
-        names = ("tokenization_bert", "data.processors.squad", "data.metrics.squad_metrics")
-        modules = [importlib.import_module(f"transformers.{name}") for name in names]
-    finally:
-        for name in [name for name in sys.modules if name.split(".")[0] == "transformers"]:
-            del sys.modules[name]
-        sys.modules.update(todays)
-    # It compares a list with a number and looks where that is true: nowhere, which today's NumPy refuses to say.
-    modules[1].np = SimpleNamespace(**vars(np) | {"where": lambda found: np.where(np.atleast_1d(found))})
-    return modules
+def check_answers(name: str, same_answer: list[bool]) -> None:
+    """Exits where the answers are elsewhere."""
+    if np.mean(same_answer) < 0.99:
+        sys.exit(f"only {np.mean(same_answer):.1%} of the answers of {name} are where ours are")
+    print(f"{name}: {len(same_answer)} windows, all equal to ours; {np.mean(same_answer):.2%} of the answers are")
