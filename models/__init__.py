@@ -188,6 +188,7 @@ def build_model(
     import transformers
 
     from models.pooling import PooledClassifier
+    from models.quick_modules import quicken
 
     names = ("start", "end") if head == "question answering" else labels or ("score",)
     problem = {} if head != "sequence" else {"problem_type": "single_label_classification" if labels else "regression"}
@@ -223,7 +224,7 @@ def build_model(
         _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
         if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
             raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
-    return _with_attention(model, folder, attention)
+    return _with_attention(quicken(model), folder, attention)
 
 
 def _with_attention(model, folder: Path, attention: Attention | None):

@@ -16,11 +16,12 @@ import functools
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 from torch.utils.checkpoint import checkpoint
 from transformers import AttentionMaskInterface, PreTrainedModel
 
 from models import Attention
+from models.attention import attend, needs_weights
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
@@ -101,45 +102,13 @@ def full_attention(
 ) -> torch.Tensor:
     """Attention to all keys. query, key, value: `[B, heads, L, D]`; mask: bool `[B, L]`, False at keys not seen."""
     visible = None if mask is None else mask[:, None, None]
-    if not _needs_weights(query, dropout) or query.shape[2] <= QUERIES_AT_ONCE:
-        return _attend(query, key, value, visible, dropout)
+    if not needs_weights(query, dropout) or query.shape[2] <= QUERIES_AT_ONCE:
+        return attend(query, key, value, visible, dropout)
     parts = [
-        checkpoint(_attend, part, key, value, visible, dropout, use_reentrant=False)
+        checkpoint(attend, part, key, value, visible, dropout, use_reentrant=False)
         for part in query.split(QUERIES_AT_ONCE, dim=2)
     ]
     return torch.cat(parts, dim=2)
-
-
-def _needs_weights(query: torch.Tensor, dropout: float) -> bool:
-    """Whether torch has no kernel for this that goes without the attention weights: with dropout only GPUs have."""
-    return dropout > 0 and query.device.type != "cuda"
-
-
-def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor | None, dropout: float
-) -> torch.Tensor:
-    """`[B, heads, Q, D]`. visible: bool `[B, heads or 1, 1, K]`."""
-    if not _needs_weights(query, dropout):
-        return scaled_dot_product_attention(query, key, value, visible, dropout)
-    # torch's own way for this copies the keys twice and the weights three times. The products are in the inputs' dtype
-    # already, and autocast would make the weights fp32.
-    with torch.autocast(query.device.type, enabled=False):
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        if visible is not None:
-            scores.masked_fill_(~visible, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(dim=-1)
-        # What is kept is scaled where it is smallest: in the values.
-        return weights.masked_fill(_dropped(weights, dropout), 0) @ (value / (1 - dropout))
-
-
-def _dropped(weights: torch.Tensor, dropout: float) -> torch.Tensor:
-    """Which weights to drop, bool of the same shape; each with that probability, to 1 in 65,536."""
-    if weights.device.type != "cpu":
-        return torch.rand(weights.shape, device=weights.device) < dropout
-    # Four draws of 16 bits for one of 64, which takes an eighth of the time of torch's dropout on a CPU.
-    draws = torch.empty(-(-weights.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    sixteen = draws.view(torch.int16)[: weights.numel()].view(weights.shape)
-    return sixteen < round(dropout * 2**16) - 2**15
 
 
 def block_sparse_attention(
@@ -202,7 +171,7 @@ def _middle_blocks(
         visible = visible & mask.view(rows, blocks, block_size)[:, seen]
     visible = visible.reshape(rows, heads * middle, 1, slots * block_size)
     query = query[:, :, block_size:-block_size].reshape(rows, heads * middle, block_size, size)
-    return _attend(query, key, value, visible, dropout).view(rows, heads, -1, size)
+    return attend(query, key, value, visible, dropout).view(rows, heads, -1, size)
 
 
 @functools.lru_cache(maxsize=256)

@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from models.attention import attend
+
 ATTENTION_NAME = "unpadded"
 # Where each architecture keeps its stack of layers, by transformers' `config.model_type`.
 ENCODER_STACKS = {
@@ -190,8 +192,7 @@ def unpadded_attention(
     """
     if packing is None:
         mask = None if attention_mask is None else attention_mask[:, None, None, :].bool()
-        output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
-        return output.transpose(1, 2), None
+        return attend(query, key, value, mask, dropout, scaling).transpose(1, 2), None
     packed = (query[0], key[0], value[0])  # [heads, T, D] each
     attention = _attention_by_groups if query.device.type == "cpu" else _attention_jagged
     return attention(*packed, packing, scaling, dropout).unsqueeze(0), None
@@ -200,7 +201,7 @@ def unpadded_attention(
 def _attention_by_groups(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, dropout: float
 ) -> Tensor:
-    """`[heads, T, D]` to `[T, heads, D]`, one SDPA call for each group of rows."""
+    """`[heads, T, D]` to `[T, heads, D]`, one call for each group of rows."""
     heads, _, width = query.shape
     outputs = []
     for group in packing.groups:
@@ -211,9 +212,8 @@ def _attention_by_groups(
                 tokens = tokens.index_select(1, group.gather)
             return tokens.reshape(heads, group.rows, group.length, width)
 
-        output = F.scaled_dot_product_attention(
-            block(query), block(key), block(value), attn_mask=group.mask, dropout_p=dropout, scale=scaling
-        ).reshape(heads, group.rows * group.length, width)
+        output = attend(block(query), block(key), block(value), group.mask, dropout, scaling)
+        output = output.reshape(heads, group.rows * group.length, width)
         outputs.append(output if group.scatter is None else output.index_select(1, group.scatter))
     return torch.cat(outputs, dim=1).transpose(0, 1)
 

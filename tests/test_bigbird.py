@@ -231,12 +231,12 @@ def test_models_are_built_with_it(head: str, labels: tuple, pooling: str, tmp_pa
     batch = inputs(1000, padding=50)
     with torch.no_grad():
         expected = put_attention(theirs, "sparse").eval()(**batch).last_hidden_state
-        assert torch.equal(model.base_model(**batch).last_hidden_state, expected)
+        torch.testing.assert_close(model.base_model(**batch).last_hidden_state, expected, atol=1e-5, rtol=1e-5)
         model.save_pretrained(tmp_path / "trained")
         again = build_model(tmp_path / "trained", head, labels, pooling, fresh_head=False).eval()
         assert all(torch.equal(a, b) for a, b in zip(model(**batch).values(), again(**batch).values(), strict=True))
         full = build_model(tmp_path / "trained", head, labels, pooling, fresh_head=False, attention="full").eval()
-        assert not torch.equal(full.base_model(**batch).last_hidden_state, expected)
+        assert not torch.allclose(full.base_model(**batch).last_hidden_state, expected, atol=1e-2)
     assert again.config.attention_type == "block_sparse"
 
 
