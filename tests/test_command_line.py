@@ -393,7 +393,7 @@ def test_help_shows_every_key_with_its_default(command: Command, capsys):
     text = capsys.readouterr().out
     headings = [line.rstrip(":") for line in text.split("\n") if re.fullmatch(r"[A-Z][\w ]+:", line)]
     assert headings == [
-        *("This command", "Data", "Model", "Training", "Evaluation and prediction", "Output", "Machine"),
+        *("This command", "Data", "Model", "Runs", "Training", "Output", "Machine", "Evaluation and prediction"),
         *("Test split", "Sequence classification"),
     ]
     shown = dict(re.findall(r"--(\w+) (.*?)(?= --\w+ |$)", " ".join(text.split("This command:")[1].split())))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training.loop import (
     Interrupted,
     Job,
     Plan,
+    batches_from,
     evaluate,
     fit,
     in_order_of_rows,
@@ -84,7 +86,7 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
     return Job(
         model=model,
         plan=plan,
-        collate=collate,
+        collate=lambda row_ids, draws: collate(row_ids),
         loss_of=loss_of,
         config=config,
         runtime=Runtime(no_cuda=True, precision="fp32"),
@@ -273,11 +275,11 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     job = make_job(tmp_path / "run", max_steps=4, save_steps=2)
     taken, original = [], job.collate
 
-    def break_the_weights(rows):
+    def break_the_weights(rows, draws):
         taken.append(rows)
         if len(taken) == 4:
             job.model.outer.weight.register_hook(lambda gradient: gradient * float("nan"))
-        return original(rows)
+        return original(rows, draws)
 
     object.__setattr__(job, "collate", break_the_weights)
     with pytest.raises(UsageError, match=r"weights that are not finite at step 4.*checkpoint-2"):
@@ -391,11 +393,11 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     cut = evaluated_job(tmp_path / "cut", **settings)
     taken, original = [], cut.collate
 
-    def interrupting_collate(rows):
+    def interrupting_collate(rows, draws):
         taken.append(rows)
         if len(taken) == 2 * stop_after:  # between two micro-batches of a step, or after its last
             os.kill(os.getpid(), signal.SIGINT)
-        return original(rows)
+        return original(rows, draws)
 
     object.__setattr__(cut, "collate", interrupting_collate)
     with pytest.raises(Interrupted, match="checkpoint-"):
@@ -407,6 +409,21 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
     assert resumed.log.evaluations() == whole.log.evaluations()
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_every_micro_batch_has_draws_of_its_own_and_the_same_again_when_resumed():
+    plan = Plan(rows=ROWS, batch_size=4, accumulation=2, epochs=2, seed=3)
+    runtime = Runtime(no_cuda=True, precision="fp32")
+
+    def drawn(plan: Plan, first: int) -> list[float]:
+        return [
+            draw for step in batches_from(plan, lambda rows, draws: draws.random(), first, runtime) for draw in step
+        ]
+
+    whole = drawn(plan, 0)
+    assert len(set(whole)) == len(whole) == 14
+    assert drawn(plan, 5) == whole[-3 * 2 + 1 :]  # the last step of an epoch has one micro-batch
+    assert not set(drawn(replace(plan, seed=4), 0)) & set(whole)
 
 
 def test_interrupted_while_it_evaluates_it_evaluates_when_resumed(tmp_path):

@@ -301,9 +301,9 @@ def _convert(word: str, kinds: tuple) -> Any:
 
 def _sections(config_class: type[Section]) -> list[type[Section]]:
     """The classes that declare fields, in the order they were listed, the script's own last."""
-    shared = FineTuningConfig.__bases__
-    own = [c for c in reversed(config_class.__mro__) if issubclass(c, Section) and c not in (*shared, FineTuningConfig)]
-    return [c for c in (*shared, *own) if _fields_of(c)]
+    sections = [c for c in config_class.__mro__ if issubclass(c, Section) and _fields_of(c)]
+    shared = [c for c in sections if c.__bases__ == (Section,)]
+    return shared + [c for c in reversed(sections) if c not in shared]
 
 
 def _fields_of(section: type[Section]) -> list[str]:

@@ -78,7 +78,6 @@ class ModelConfig(Section):
 class TrainingConfig(Section):
     """Training"""
 
-    do_train: bool = Field(True, description="train")
     num_train_epochs: float = Field(10, gt=0, description="passes over the training rows")
     max_steps: int = Field(-1, description="optimizer steps, instead of num_train_epochs; -1: by epochs")
     train_batch_size: int = Field(32, ge=1, description="rows a device and micro-batch")
@@ -91,22 +90,12 @@ class TrainingConfig(Section):
     max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0: not clipped")
     early_stopping_patience: int = Field(0, ge=0, description="stop after so many evaluations without gain; 0: never")
     seed: int = Field(42, ge=0, le=LARGEST_SEED, description="of weights, order, dropout and splits")
-    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
 
     @field_validator("max_steps")
     @classmethod
     def _steps_are_steps(cls, value: int) -> int:
         if value == 0 or value < -1:
             raise ValueError("must be a number of steps above 0, or -1 to count by epochs")
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_are_seeds(cls, value: list[int] | None) -> list[int] | None:
-        if value is not None and not (value and all(0 <= seed <= LARGEST_SEED for seed in value)):
-            raise ValueError(f"must be one or more whole numbers from 0 to {LARGEST_SEED}")
-        if value is not None and len(set(value)) < len(value):
-            raise ValueError("must not name a seed twice")
         return value
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
@@ -116,14 +105,6 @@ class TrainingConfig(Section):
             else:
                 place = given["max_steps"]
                 yield f"--num_train_epochs has no effect beside max_steps ({place}): --max_steps -1 counts by epochs"
-        if is_typed("seed", given) and self.seeds is not None:
-            yield "--seed and seeds both say which seed: give one"
-        if not self.do_train:
-            idle = [key for key in TrainingConfig.model_fields if key not in ("do_train", "seed", "seeds")]
-            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
-            yield from (
-                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
-            )
 
 
 class EvaluationConfig(Section):
@@ -205,7 +186,41 @@ class RuntimeConfig(Section):
     )
 
 
-class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig, OutputConfig, RuntimeConfig):
+class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
+    """What `training/loop.py` goes by."""
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.early_stopping_patience and self.evaluates_every == 0:
+            yield "early_stopping_patience needs evaluations during training: set eval_steps"
+
+
+class StagesConfig(Section):
+    """Runs"""
+
+    do_train: bool = Field(True, description="train")
+    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_seeds(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and not (value and all(0 <= seed <= LARGEST_SEED for seed in value)):
+            raise ValueError(f"must be one or more whole numbers from 0 to {LARGEST_SEED}")
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("must not name a seed twice")
+        return value
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if is_typed("seed", given) and self.seeds is not None:
+            yield "--seed and seeds both say which seed: give one"
+        if not self.do_train:
+            idle = [key for key in TrainingConfig.model_fields if key != "seed"]
+            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
+            yield from (
+                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
+            )
+
+
+class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, EvaluationConfig):
     """What every fine-tuning script takes. A script adds its own settings, and says which file is the test split's:
     `test_file` and `evaluate_test_during_training`, as fields (`TestSplitConfig`) or as properties.
     """
@@ -228,8 +243,6 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
                 f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which select_by "
                 f"{self.select_by} may not be: leave one of them out"
             )
-        if self.early_stopping_patience and self.evaluates_every == 0:
-            yield "early_stopping_patience needs evaluations during training: set eval_steps"
 
     @property
     def run_dir(self) -> Path:
@@ -238,8 +251,7 @@ class FineTuningConfig(DataConfig, ModelConfig, TrainingConfig, EvaluationConfig
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
-        free = {"do_train", "seeds", "early_stopping_patience"}
-        keys = {"task"} | set(ModelConfig.model_fields) | (set(TrainingConfig.model_fields) - free)
+        keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields) - {"early_stopping_patience"}
         return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
 
     @classmethod

@@ -160,7 +160,7 @@ def train(
     job = Job(
         model=learner.model,
         plan=plan,
-        collate=splits["train"].collate,
+        collate=lambda row_ids, draws: splits["train"].collate(row_ids),
         loss_of=learner.loss_of,
         config=config,
         runtime=runtime,

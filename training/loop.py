@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
-from training.config import Every, FineTuningConfig, UsageError
+from training.config import Every, LoopConfig, UsageError
 from training.progress import Progress
 from training.results import CONFIG_FILE, TRAINING_FILE, MetricsLog, write_json
 from training.runtime import Runtime
@@ -32,6 +32,8 @@ from training.runtime import Runtime
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
 Batch = dict[str, Any]
 Collate = Callable[[np.ndarray], Batch]
+# With what a batch draws from: the same for the same micro-batch, so that a resumed run draws the same.
+TrainingCollate = Callable[[np.ndarray, np.random.Generator], Batch]
 LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
 
 
@@ -90,15 +92,16 @@ def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
 class _MicroBatches(Dataset):
     """Collated micro-batches by (step, number)."""
 
-    def __init__(self, plan: Plan, collate: Collate):
+    def __init__(self, plan: Plan, collate: TrainingCollate):
         self.plan, self.collate = plan, collate
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
         step, number = place
-        return self.collate(self.plan.micro_batches(step)[number])
+        draws = np.random.default_rng([self.plan.seed, step, number])
+        return self.collate(self.plan.micro_batches(step)[number], draws)
 
 
-def batches_from(plan: Plan, collate: Collate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
+def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
     """The micro-batches of each optimizer step from `first` on, not yet on the device."""
     steps = range(first, plan.steps)
     loader = DataLoader(
@@ -159,9 +162,9 @@ class Job:
 
     model: nn.Module
     plan: Plan
-    collate: Collate
+    collate: TrainingCollate
     loss_of: LossOf
-    config: FineTuningConfig
+    config: LoopConfig
     runtime: Runtime
     checkpoints: CheckpointFolder
     log: MetricsLog
@@ -422,7 +425,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
-def learning_rate_schedule(optimizer: torch.optim.Optimizer, config: FineTuningConfig, steps: int):
+def learning_rate_schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, steps: int):
     """Warm-up over `warmup_proportion` of the steps, then linearly to zero, or constant."""
     from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
