@@ -4,10 +4,12 @@ python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json
 python3 run_long_qa.py --task tydiqa --config_file klue-roberta-base.json
 python3 run_long_qa.py --task korquad-2 --config_file kobigbird-bert-base.json --all_korquad_2_sample
 python3 run_long_qa.py --task korquad --config_file kobigbird-bert-base.json --attention full
+python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do_predict --input_file questions.jsonl
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -19,8 +21,6 @@ from processors.korquad_2 import first_of_each_context
 from processors.qa import Questions
 from training.config import is_typed
 from training.fine_tuning import Split, run_recipe
-
-PUBLISHED_BATCH = 64  # rows an optimizer step: KoBigBird's batches were a device's, on a TPU of 8 cores
 
 
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
@@ -46,19 +46,15 @@ class LongReader(Reader):
     """As for short documents; of korquad-2's it trains on the first question of each, as published."""
 
     def prepare(self, name: str, rows: Questions) -> Split:
-        config = self.config
-        if name == "train":
-            if config.task == "korquad-2" and not config.all_korquad_2_sample:
-                rows = first_of_each_context(rows)
-            step = config.train_batch_size * config.gradient_accumulation_steps
-            self.runtime.say_once(
-                f"batch: {step} rows a step ({config.train_batch_size} x {config.gradient_accumulation_steps} "
-                f"micro-batches); published: {PUBLISHED_BATCH}, on 8 devices"
-            )
+        if name == "train" and self.config.task == "korquad-2" and not self.config.all_korquad_2_sample:
+            rows = first_of_each_context(rows)
         return super().prepare(name, rows)
 
 
-RECIPE = recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongReader)
+RECIPE = dataclasses.replace(
+    recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongReader),
+    published_batch="published: 64, on 8 devices",  # KoBigBird's batches were a device's, on a TPU of 8 cores
+)
 
 if __name__ == "__main__":
     sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))

@@ -172,6 +172,11 @@ class Reader:
         return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
 
 
+def read_inputs(task: Task, path: Path | None, encoding: str) -> Questions:
+    """Questions to be answered, in the format of the task's own files."""
+    return (task.read_unanswered or read_unanswered)(task, path, encoding)
+
+
 def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
     """`predictions.json`, which the official script reads, `nbest_predictions.json`, and `null_odds.json`."""
     return outputs.files()
@@ -186,7 +191,7 @@ def recipe_of(script: str, config_class: type[QuestionAnsweringConfig], learner:
         find_model=find_model,
         learner=learner,
         read_splits=read_splits,
-        read_inputs=read_unanswered,
+        read_inputs=read_inputs,
         prediction_files=prediction_files,
         test_file_key="predict_file",
     )

@@ -30,7 +30,7 @@ from processors.qa import (
     text_of,
 )
 from processors.qa_score import UNFINISHED_TAG
-from processors.task import BadRows, DataError, Task, check_is_file, names_in, read_json
+from processors.task import BadRows, DataError, Task, check_is_file, names_in, place_of, read_json
 
 # Tables and lists tell which cell or item a text is, and an answer may be one with its tags: these tags stay. All other
 # tags of HTML and MathML go; a name that is in neither list is no tag but text (<서울>, <Help!>).
@@ -48,7 +48,7 @@ LAYOUT_TAGS = """
 CONTAINERS = ("table", "ul", "ol", "dl")  # of the kept ones those that HTML always closes
 
 MARKUP = re.compile(
-    r"<!--.*?(?:-->|\Z)|<![a-z][^<>]*>"
+    r"<!--(?:-?>|.*?(?:-->|\Z))|<![a-z][^<>]*>"
     r"|<title\b[^<>]*>[^<]*</title\s*>"
     rf"|</?(?:{'|'.join(LAYOUT_TAGS)})(?=[\s/>])[^<>]*>",
     re.DOTALL | re.IGNORECASE,
@@ -61,6 +61,7 @@ CONTAINER_TAG = re.compile(rf"<(/?)({'|'.join(CONTAINERS)})(?=[\s/>])", re.IGNOR
 VANISHED = "answers of which nothing is left without the tags, of no use in training"
 UNVERIFIED = "answers that are another text where they should be without the tags, of no use in training"
 NEVER_CLOSES = "documents whose HTML never closes, read as they are"
+BROKEN_FILES = "files left out whole: how many questions they had cannot be known"
 NOT_FIRST = "questions that are not the first of their document, left out"
 
 
@@ -114,21 +115,34 @@ def read_korquad_2(
     skip_flag: what the script calls `skip_bad_rows`, for error messages; broken files are left out by it as a whole.
     Raises DataError naming file, document and question where the format is not kept.
     """
-    questions = Questions()
-    bad = BadRows(path, skip_bad_rows, skip_flag)
+    return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
+
+
+def read_unanswered_korquad_2(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
+    """Questions to be answered, in the same format and cleaned alike; answers that there may be are not looked at.
+
+    path: the folder or file, or None for standard input. Raises DataError as `read_korquad_2` does.
+    """
+    return _read(path, encoding, BadRows(Path(place_of(path)), skip=False, flag=""), is_labelled=False)
+
+
+def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
+    place, questions = place_of(path), Questions(is_labelled=is_labelled)
     answers = _Answers()
     seen: set[str] = set()
     unclosed: list[str] = []
     unread = 0
-    count_shown(questions.counts, "archives that are not unpacked: not all may be there", str(path), _archives(path))
+    parts, archives = (_names(path, ending) for ending in (".part", ".zip"))
+    bad.lost += [f"{place}/{name}: not downloaded whole: download_qa_dataset.sh goes on with it" for name in parts]
+    count_shown(questions.counts, "archives that are not unpacked: not all may be there", place, archives)
     for file in _files(path):
         try:
             documents = _documents(file, encoding)
         except DataError as error:  # it names the file
-            bad.messages.append(str(error))
+            bad.lost.append(str(error))
             continue
         for number, document in enumerate(documents):
-            where = f"{file}: data[{number}]{_title(document)}"
+            where = f"{place_of(file)}: data[{number}]{_title(document)}"
             try:
                 context, cleaned = _context(document, questions.counts)
             except Malformed as error:
@@ -145,11 +159,11 @@ def read_korquad_2(
                     bad.messages.append(f"{where}: {name_of(qa, f'qas[{q}]')}: {error}")
             if len(questions) > before:
                 questions.contexts.append(cleaned.text)
-    bad.finish(questions.counts)
+    bad.finish(questions.counts, BROKEN_FILES)
     if unread:
         questions.counts[UNREAD] += unread
-    check_any_left(questions, str(path))
-    answers.finish(str(path), questions.counts)
+    check_any_left(questions, place)
+    answers.finish(place, questions.counts)
     if unclosed:
         questions.counts[f"{NEVER_CLOSES} (first {unclosed[0]})"] += len(unclosed)
     return questions
@@ -165,10 +179,9 @@ def first_of_each_context(questions: Questions) -> Questions:
     return first
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        check_is_file(path)
-        return [path]
+def _files(path: Path | None) -> list[Path | None]:
+    if path is None or not path.is_dir():
+        return [path and check_is_file(path)]
     # macOS puts ._<name> beside files that it packs.
     files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
     if not files:
@@ -176,17 +189,21 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _archives(path: Path) -> list[str]:
-    """What a download that is not finished leaves beside the files."""
-    names = [file.name for file in path.iterdir()] if path.is_dir() else []
-    return sorted(name for name in names if name.endswith((".zip", ".part")))
+def _names(path: Path | None, ending: str) -> list[str]:
+    """Of files in the folder, if it is one."""
+    return sorted(file.name for file in path.glob(f"*{ending}")) if path and path.is_dir() else []
 
 
-def _documents(file: Path, encoding: str) -> list:
+def _documents(file: Path | None, encoding: str) -> list:
     content = read_json(file, encoding)
     documents = content.get("data") if isinstance(content, dict) else None
     if not isinstance(documents, list):
-        raise DataError(f'{file}: not in the KorQuAD 2.1 format: an object with a list "data" is expected')
+        raise DataError(f'{place_of(file)}: not in the KorQuAD 2.1 format: an object with a list "data" is expected')
+    if any(isinstance(document, dict) and "paragraphs" in document for document in documents):
+        raise DataError(
+            f'{place_of(file)}: in the SQuAD format, with "paragraphs"; in the KorQuAD 2.1 format each entry of "data" '
+            'has a "context" and "qas"'
+        )
     return documents
 
 
@@ -200,10 +217,12 @@ def _context(document: Any, counts: Counter[str]) -> tuple[str, CleanedText]:
     context = text_of(document, "context", counts)
     if not isinstance(document.get("qas"), list):
         raise Malformed('no list "qas"')
-    for opening, closing in (("<!--", "-->"), ("<", ">")):
-        at = context.rfind(opening)
-        if at > context.rfind(closing) and (opening == "<!--" or UNFINISHED_TAG.match(context, at)):
-            raise Malformed(f"the context breaks off inside the tag or comment {shown(context[at:])} at character {at}")
+    tag, comment = UNFINISHED_TAG.search(context), context.rfind("<!--")
+    at = tag.start() if tag else -1
+    if comment >= 0 and context.find("-->", comment + 2) < 0:  # <!--> is a whole one
+        at = comment
+    if at >= 0:
+        raise Malformed(f"the context breaks off inside the tag or comment {shown(context[at:])} at character {at}")
     cleaned = cleaned_html(context)
     if not cleaned.text.strip():
         raise Malformed("nothing is left of the context without its tags")
@@ -224,13 +243,16 @@ def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answ
     """Adds a question about the context that is next. Raises Malformed, and adds nothing, where it cannot be used."""
     id = question_id(qa, seen)
     question = text_of(qa, "question", questions.counts)
-    answer = qa.get("answer")
-    if not isinstance(answer, dict):
-        raise Malformed('no object "answer"')
-    text = text_of(answer, "text", questions.counts)
-    text, span = answers.locate(id, context, cleaned, text, answer_start(answer, context))
+    golds, span = (), UNANSWERABLE
+    if questions.is_labelled:
+        answer = qa.get("answer")
+        if not isinstance(answer, dict):
+            raise Malformed('no object "answer"')
+        text = text_of(answer, "text", questions.counts)
+        text, span = answers.locate(id, context, cleaned, text, answer_start(answer, context))
+        golds = (text,)
     seen.add(id)
-    questions.add(id, question, len(questions.contexts), (text,), span)
+    questions.add(id, question, len(questions.contexts), golds, span)
 
 
 class _Answers:

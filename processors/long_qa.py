@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 
-from processors.korquad_2 import read_korquad_2
+from processors.korquad_2 import read_korquad_2, read_unanswered_korquad_2
 from processors.qa import read_squad
 from processors.qa_score import score_korquad_2
 from processors.task import Task
-from processors.tydiqa import read_tydiqa
+from processors.tydiqa import read_tydiqa, read_unanswered_tydiqa
 
 # What the script calls `skip_bad_rows`: error messages name it.
 SKIP_FLAG = "--skip_bad_documents"
@@ -30,6 +30,7 @@ LONG_QA_TASKS = (
         dev_file=None,
         test_file="tydiqa-v1.0-dev.jsonl",
         read=functools.partial(read_tydiqa, skip_flag=SKIP_FLAG),
+        read_unanswered=read_unanswered_tydiqa,
         metrics=("em", "f1"),
         main_metric="f1",
         score=score_korquad_2,
@@ -44,6 +45,7 @@ LONG_QA_TASKS = (
         dev_file=None,
         test_file="dev",
         read=functools.partial(read_korquad_2, skip_flag=SKIP_FLAG),
+        read_unanswered=read_unanswered_korquad_2,
         metrics=("em", "f1"),
         main_metric="f1",
         score=score_korquad_2,

@@ -6,7 +6,6 @@ tokenized by itself, as KoELECTRA did, so that words and tokens line up with eve
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from processors.features import (
     token_ids,
     tokenizer_fingerprint,
 )
-from processors.task import BadRows, DataError, Task, decode, read_text
+from processors.task import BadRows, DataError, Task, place_of, read_text
 
 # Stands in predictions for the label of a word that lay beyond `max_seq_len`.
 NOT_PREDICTED = "?"
@@ -140,8 +139,7 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> S
 
     path: the file, or None for standard input. Raises DataError naming a line with a tab: it seems to have labels.
     """
-    place = "standard input" if path is None else str(path)
-    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
+    place, text = place_of(path), read_text(path, encoding)
     lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if "\t" in line:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from processors.qa_score import normalize
-from processors.task import SHOWN_ROWS, BadRows, DataError, Task, decode, parse_json, read_text, without_lone_surrogates
+from processors.task import SHOWN_ROWS, BadRows, DataError, Task, place_of, read_json, without_lone_surrogates
 
 UNANSWERABLE = (-1, -1)
 UNREAD = "questions left out with a malformed context"
@@ -95,7 +94,7 @@ def read_squad(
     script calls `skip_bad_rows`, for error messages.
     Raises DataError naming file and question where the format is not kept.
     """
-    return _read(read_text(path, encoding), str(path), BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
+    return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
 
 
 def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
@@ -103,13 +102,11 @@ def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Q
 
     path: the file, or None for standard input. Raises DataError as `read_squad` does.
     """
-    place = "standard input" if path is None else str(path)
-    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
-    return _read(text, place, BadRows(Path(place), skip=False, flag=""), is_labelled=False)
+    return _read(path, encoding, BadRows(Path(place_of(path)), skip=False, flag=""), is_labelled=False)
 
 
-def _read(text: str, place: str, bad: BadRows, is_labelled: bool) -> Questions:
-    content = parse_json(text, place)
+def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
+    place, content = place_of(path), read_json(path, encoding)
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
         raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected')

@@ -6,7 +6,6 @@ The readers follow KoELECTRA's `finetune` and KoBigBird's `finetune`; where they
 from __future__ import annotations
 
 import math
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from processors.task import (
     Rows,
     Task,
     comma_separated,
-    decode,
+    place_of,
     read_json,
     read_text,
     tab_separated,
@@ -121,8 +120,7 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> R
     path: the file, or None for standard input.
     Raises DataError naming the line that has no tab where one is needed, or one where none is.
     """
-    place = "standard input" if path is None else str(path)
-    text = decode(sys.stdin.buffer.read(), place, encoding) if path is None else read_text(path, encoding)
+    place, text = place_of(path), read_text(path, encoding)
     sides = [line.rstrip("\r").split("\t") for line in text.removesuffix("\n").split("\n")]
     wanted = 2 if task.is_pair else 1
     for number, values in enumerate(sides, 1):

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -49,6 +50,8 @@ class Task:
 
     score: predictions, gold answers by question id, odds of there being no answer and answers if there is one (both
     None where every question has an answer) -> metrics. None: KorQuAD 1.0's, or SQuAD 2.0's (`processors/qa_score.py`).
+    read_unanswered: reads questions to be answered: (task, path or None for standard input, encoding). None: those of a
+    SQuAD file.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Task:
     greater_is_better: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     score: Callable[..., dict[str, float]] | None = None
+    read_unanswered: Callable[..., Any] | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -120,33 +124,39 @@ class Record:
     values: list[str]
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """The whole file as text, without a byte order mark; decompressed, if it is a gzip file.
+def read_text(path: Path | None, encoding: str = "utf-8") -> str:
+    """All of a file, or of standard input (None), as text, without a byte order mark; decompressed, if it is gzip.
 
     Raises DataError where there is no such file, where it is empty or a broken archive, and where its bytes are not of
     that encoding.
     """
-    check_is_file(path)
+    place = place_of(path)
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if path is None else check_is_file(path).read_bytes()
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        raise DataError(f"{place} cannot be read: {error.strerror}") from None
     if data.startswith(GZIP):
         try:
             data = gzip.decompress(data)
         except BROKEN_ARCHIVE as error:
-            raise DataError(f"{path}: {broken_archive(error)}") from None
-    return decode(data, str(path), encoding)
+            raise DataError(f"{place}: {broken_archive(error)}") from None
+    return decode(data, place, encoding)
 
 
-def check_is_file(path: Path) -> None:
-    """Raises DataError where `path` is a folder, or where there is nothing, saying what there is beside it."""
+def place_of(path: Path | None) -> str:
+    """What to call a file, or standard input (None), in messages."""
+    return "standard input" if path is None else str(path)
+
+
+def check_is_file(path: Path) -> Path:
+    """The path. Raises DataError where it is a folder, or where there is nothing, saying what there is beside it."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder, a file is expected")
     if not path.exists():
         folder = path.parent
         beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {names_in(folder)}"
         raise DataError(f"{path}: no such file; {beside}")
+    return path
 
 
 def broken_archive(error: Exception) -> str:
@@ -156,23 +166,32 @@ def broken_archive(error: Exception) -> str:
 
 def decode(data: bytes, place: str, encoding: str) -> str:
     """Bytes to text. Raises DataError where they are of another encoding (named if recognised), or empty."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{place}: is UTF-16; save it as UTF-8")
+    refuse_utf_16(data, place)
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        where = f"{place}:{line}: not {encoding.upper()} at byte {error.start}"
-        other = "cp949" if encoding == "utf-8" else "utf-8"
-        hint = (
-            f"; the whole file reads as {other.upper()}: --encoding {other}, or convert it with iconv"
-            if _decodes(data, other)
-            else ""
-        )
-        raise DataError(f"{where}{hint}") from None
+        hint = hint_of_encoding(data, encoding)
+        raise DataError(f"{place}:{line}: not {encoding.upper()} at byte {error.start}{hint}") from None
     if not text.strip():
         raise DataError(f"{place}: there is nothing in it")
     return text
+
+
+def refuse_utf_16(start: bytes, place: str) -> None:
+    """Raises DataError where a file that begins with these bytes is UTF-16."""
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{place}: is UTF-16; save it as UTF-8")
+
+
+def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -> str:
+    """What to add to an error where `what`, these bytes, is not of this encoding, but of the other one."""
+    other = "cp949" if encoding == "utf-8" else "utf-8"
+    try:
+        data.decode(other)
+    except UnicodeDecodeError:
+        return ""
+    return f"; {what} reads as {other.upper()}: --encoding {other}, or convert it with iconv"
 
 
 def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterator[Record]:
@@ -210,9 +229,9 @@ def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Reco
     return next(rows).values, rows
 
 
-def read_json(path: Path, encoding: str = "utf-8") -> Any:
-    """A JSON file. Raises DataError with the line where it breaks off."""
-    return parse_json(read_text(path, encoding), str(path))
+def read_json(path: Path | None, encoding: str = "utf-8") -> Any:
+    """A JSON file, or standard input (None). Raises DataError with the line where it breaks off."""
+    return parse_json(read_text(path, encoding), place_of(path))
 
 
 def parse_json(text: str, place: str, first_line: int | None = None) -> Any:
@@ -242,26 +261,32 @@ class BadRows:
     """Collects malformed rows, so that all of them are reported and not only the first.
 
     skip: whether they are left out. flag: what the script calls that, for the message; "" where it has no such setting.
+    lost: messages of files that are lost, whole or from some line on: nobody knows how many rows they had.
     """
 
     def __init__(self, path: Path, skip: bool, flag: str = "--skip_bad_rows"):
         self.path, self.skip, self.flag = path, skip, flag
         self.messages: list[str] = []
+        self.lost: list[str] = []
 
     def add(self, line: int, what: str) -> None:
         self.messages.append(f"{self.path}:{line}: {what}")
 
-    def finish(self, counts: Counter[str]) -> None:
-        """Counts the rows where they may be skipped; raises DataError where not."""
-        if not self.messages:
+    def finish(self, counts: Counter[str], lost: str = "") -> None:
+        """Counts the rows where they may be skipped; raises DataError where not. lost: what to count such files as."""
+        messages = self.lost + self.messages  # what a file breaks off by may be what is behind the others
+        if not messages:
             return
         if self.skip:
-            counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
+            if self.lost:
+                counts[f"{lost} (first {self.lost[0]})"] += len(self.lost)
+            if self.messages:
+                counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
             return
-        more = len(self.messages) - SHOWN_ROWS
+        more = len(messages) - SHOWN_ROWS
         hint = f" ({self.flag} leaves them out)" if self.flag else ""
         rest = [f"... and {more} more malformed rows in {self.path}{hint}"] if more > 0 else []
-        raise DataError("\n".join(self.messages[:SHOWN_ROWS] + rest))
+        raise DataError("\n".join(messages[:SHOWN_ROWS] + rest))
 
 
 def _check_header(path: Path, found: list[str], expected: tuple[str, ...]) -> None:
@@ -273,14 +298,6 @@ def _check_header(path: Path, found: list[str], expected: tuple[str, ...]) -> No
     if not set(found) & set(expected):
         raise DataError(f"{path}:1: the header line is missing: {wanted}, found {_shorten(' '.join(found))}")
     raise DataError(f"{path}:1: the header is {_shorten(' '.join(found))}; {wanted}")
-
-
-def _decodes(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def names_in(folder: Path, most: int = 6) -> str:

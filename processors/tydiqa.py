@@ -7,7 +7,9 @@ https://github.com/google-research-datasets/tydiqa
 from __future__ import annotations
 
 import gzip
+import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +18,19 @@ from typing import Any
 import numpy as np
 
 from processors.qa import UNANSWERABLE, Malformed, Questions, check_any_left, question_id, shown, text_of
-from processors.task import BROKEN_ARCHIVE, GZIP, BadRows, DataError, Task, broken_archive, check_is_file, parse_json
+from processors.task import (
+    BROKEN_ARCHIVE,
+    GZIP,
+    BadRows,
+    DataError,
+    Task,
+    broken_archive,
+    check_is_file,
+    hint_of_encoding,
+    parse_json,
+    place_of,
+    refuse_utf_16,
+)
 
 # Inside a JSON text a quotation mark is always escaped, so this can only be a key (or a text of that word).
 LANGUAGE_KEY = b'"language"'
@@ -25,6 +39,7 @@ LANGUAGE = re.compile(LANGUAGE_KEY + rb'\s*:\s*"([^"\\]*)"')
 OTHER_LANGUAGE = "questions in other languages, left out"
 YES_NO = "questions that somebody answered with yes or no, left out"
 BLANK = "blank lines"
+BROKEN_OFF = "files that break off: all from that line on is lost, and how many questions that is cannot be known"
 
 
 def read_tydiqa(
@@ -38,9 +53,20 @@ def read_tydiqa(
     skip_flag: what the script calls `skip_bad_rows`, for error messages.
     Raises DataError naming file, line and question where the format is not kept.
     """
-    check_is_file(path)
-    questions = Questions()
-    bad = BadRows(path, skip_bad_rows, skip_flag)
+    return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
+
+
+def read_unanswered_tydiqa(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
+    """Korean questions to be answered, in the same format; annotations that there may be are not looked at.
+
+    path: the file, or None for standard input. Raises DataError as `read_tydiqa` does.
+    """
+    return _read(path, encoding, BadRows(Path(place_of(path)), skip=False, flag=""), is_labelled=False)
+
+
+def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
+    place = place_of(path)
+    questions = Questions(is_labelled=is_labelled)
     contexts: dict[str, int] = {}
     line_of: dict[str, int] = {}
     line = 0
@@ -53,20 +79,29 @@ def read_tydiqa(
                 questions.counts[OTHER_LANGUAGE] += 1
                 continue
             try:
-                _add(questions, _sample(data, path, line, encoding), contexts, line_of, line)
+                text = data.rstrip().decode(encoding)  # an error at the end is on this line, not on the next
+                _add(questions, parse_json(text, place, line), contexts, line_of, line)
+            except UnicodeDecodeError as error:
+                hint = hint_of_encoding(data, encoding, "the line")
+                what = f"not {encoding.upper()} at byte {error.start} of the line{hint}"
+                if hint and not questions.ids and not bad.skip:  # of every line the same would be said
+                    raise DataError(f"{place}:{line}: {what}") from None
+                bad.add(line, what)
             except Malformed as error:
                 bad.add(line, str(error))
             except DataError as error:  # it names file and line
                 bad.messages.append(str(error))
     except BROKEN_ARCHIVE as error:
-        # Ahead of the others: it may be what is behind them.
-        bad.messages.insert(0, f"{path}:{line + 1}: {broken_archive(error)}")
+        bad.lost.append(f"{place}:{line + 1}: {broken_archive(error)}")
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    if line == 0 and not bad.messages:
-        raise DataError(f"{path}: there is nothing in it")
-    bad.finish(questions.counts)
-    check_any_left(questions, str(path))
+        raise DataError(f"{place} cannot be read: {error.strerror}") from None
+    if line == 0 and not bad.lost:
+        raise DataError(f"{place}: there is nothing in it")
+    if bad.messages and not (bad.skip or bad.lost or questions.ids or questions.counts):
+        keys = '"example_id", "language", "question_text" and "document_plaintext"'
+        raise DataError(f"{place}: no line is a question of TyDi QA v1.0, an object with {keys}\n{bad.messages[0]}")
+    bad.finish(questions.counts, BROKEN_OFF)
+    check_any_left(questions, place)
     return questions
 
 
@@ -89,12 +124,15 @@ def character_offsets(text: str, byte_offsets: Sequence[int]) -> np.ndarray:
     return characters[np.asarray(byte_offsets, dtype=np.int64)]
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path | None) -> Iterator[bytes]:
     """The lines without a byte order mark. Raises one of BROKEN_ARCHIVE where a gzip file breaks off."""
-    with path.open("rb") as file:
+    with check_is_file(path).open("rb") if path else io.BufferedReader(sys.stdin.buffer) as file:
         lines = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(GZIP) else file
         for number, line in enumerate(lines):
-            yield line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
+            if number == 0:
+                refuse_utf_16(line, place_of(path))
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            yield line
 
 
 def _is_in_another_language(line: bytes) -> bool:
@@ -107,14 +145,6 @@ def _is_in_another_language(line: bytes) -> bool:
         return False
     found = LANGUAGE.match(line, at) if at >= 0 and line.startswith(b"{") and line.rstrip().endswith(b"}") else None
     return found is not None and found[1].lower().strip() != b"korean"
-
-
-def _sample(line: bytes, path: Path, number: int, encoding: str) -> Any:
-    try:
-        text = line.rstrip().decode(encoding)  # an error at the end is on this line, not on the next
-    except UnicodeDecodeError as error:
-        raise Malformed(f"not {encoding.upper()} at byte {error.start} of the line") from None
-    return parse_json(text, str(path), number)
 
 
 def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: dict[str, int], line: int) -> None:
@@ -135,7 +165,7 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
             raise Malformed(f"line {line_of[id]} has the same example_id: each must be there once")
         question = text_of(sample, "question_text", counts)
         text = text_of(sample, "document_plaintext", counts)
-        places = _minimal_answers(sample.get("annotations"))
+        places = _minimal_answers(sample.get("annotations")) if questions.is_labelled else []
         spans = [] if places is None else _spans(text, places)
     except Malformed as error:
         raise Malformed(f"{_name(sample)}: {error}") from None

@@ -1,8 +1,11 @@
 """The tasks on long documents: what they are, where their files are found, and KLUE-MRC's format."""
 
 import gzip
+import io
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +35,7 @@ def test_tasks():
         assert (settings["lr_scheduler"], settings["predict_file"]) == ("constant", task.test_file)
         assert settings.get("version_2_with_negative", False) == (task is not KORQUAD_2)
     assert [task.defaults.get("max_answer_length") for task in LONG_QA_TASKS] == [32, 4096, None]
+    assert [bool(task.read_unanswered) for task in LONG_QA_TASKS] == [True, True, False]  # a SQuAD file
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -72,8 +76,10 @@ def test_as_stored(tmp_path: Path):
     assert as_stored(tmp_path / "a.json") == as_stored(tmp_path / "a.json.gz") == tmp_path / "a.json.gz"
 
 
-def test_every_reader_of_texts_takes_gzip(tmp_path: Path):
+def test_every_reader_of_texts_takes_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As a compressed file may now come to any task."""
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(gzip.compress("가\n".encode()))))
+    assert read_text(None) == "가\n"
     (tmp_path / "ratings_test.txt.gz").write_bytes(gzip.compress("id\tdocument\tlabel\n1\t좋다\t1\n".encode()))
     splits = read_splits(TASKS["nsmc"], ("test",), {"test": [as_stored(tmp_path / "ratings_test.txt")]})
     assert (splits["test"].first, splits["test"].labels) == (["좋다"], [1])

@@ -1,12 +1,18 @@
 """KorQuAD 2.0's normalisation and scores, and the published style of KoBigBird, against values computed by hand."""
 
+import json
 import string
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors.qa_score import (
+    UNFINISHED_TAG,
     best_or_none,
     normalize,
     normalize_korquad_2,
@@ -16,6 +22,7 @@ from processors.qa_score import (
     text_of_html,
 )
 
+REAL = Path(__file__).parents[2] / "shared" / "data" / "korquad_2"
 TEXTS = st.text(alphabet="가나A <>/!-[]&;ab\"'()\n\u3000《》", max_size=20)
 
 
@@ -43,6 +50,65 @@ TEXTS = st.text(alphabet="가나A <>/!-[]&;ab\"'()\n\u3000《》", max_size=20)
 )
 def test_text_of_html(html: str, text: str):
     assert text_of_html(html) == text
+
+
+class Parsed(HTMLParser):
+    """The texts between tags as Python's own parser finds them, in a time that is the square of the length where many
+    tags are never closed.
+    """
+
+    CDATA_CONTENT_ELEMENTS = ()
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.texts: list[str] = []
+        self.feed(UNFINISHED_TAG.sub("", html))
+        self.close()
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def parse_marked_section(self, i: int, report: int = 1) -> int:
+        return self.parse_bogus_comment(i)
+
+
+needs_that_parser = pytest.mark.skipif(sys.version_info >= (3, 11, 14), reason="newer parsers have other rules")
+SOUP = st.lists(
+    st.sampled_from(
+        "가|a| |\n|\u3000|<|>|</|<!|<!--|-->|--|-- >|<![CDATA[|]]>|<?|<!DOCTYPE|=|==|'|\"|='|=\"|/|/>|<a|<td |<b>|</b>|"
+        '</td |<td r2">|<a href="x>y">|<a x=\'>\' |&|&amp;|&am|p;|&lt|&#44032;|<script>|<title>|<서울>|<3'.split("|")
+    ),
+    max_size=30,
+).map("".join)
+
+
+@needs_that_parser
+@settings(max_examples=2000, deadline=None)
+@given(SOUP)
+def test_tag_soup_as_the_parser_has_it(html: str):
+    assert text_of_html(html) == "".join(Parsed(html).texts)
+
+
+@needs_that_parser
+def test_real_answers_as_the_parser_has_them():
+    files = sorted(REAL.glob("*/*.json"))
+    if not files:
+        pytest.skip("the real data is not here")
+    articles = [article for file in files for article in json.loads(file.read_text(encoding="utf-8"))["data"]]
+    texts = {qa["answer"][key] for article in articles for qa in article["qas"] for key in ("text", "html_answer_text")}
+    pages = [article["context"] for article in articles]
+    texts |= {page[at : at + 500] for page in pages for at in range(0, len(page), 499)}
+    assert len(texts) > 5_000
+    for text in texts:
+        assert text_of_html(text) == "".join(Parsed(text).texts)
+
+
+@pytest.mark.parametrize("end", ["", ">", "-->", "'>"])
+@pytest.mark.parametrize("part", ["<", "<div>", "<div", "<!--", "<!-- >", "</", "<a x='", '<a x=">', "<?", "&", "--"])
+def test_time_grows_with_length_only(part: str, end: str):
+    start = time.perf_counter()
+    normalize_korquad_2(part * (500_000 // len(part)) + end)
+    assert time.perf_counter() - start < 10  # the parser takes minutes for some
 
 
 @given(st.one_of(TEXTS, st.text()))

@@ -1,9 +1,12 @@
 """The reader of TyDi QA: bytes become characters, annotations answers, and what is left out is counted."""
 
 import gzip
+import io
 import json
+import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -13,7 +16,15 @@ from processors import tydiqa
 from processors.long_qa import LONG_QA_TASKS
 from processors.qa import UNANSWERABLE, Questions
 from processors.task import DataError
-from processors.tydiqa import BLANK, OTHER_LANGUAGE, YES_NO, character_offsets, read_tydiqa
+from processors.tydiqa import (
+    BLANK,
+    BROKEN_OFF,
+    OTHER_LANGUAGE,
+    YES_NO,
+    character_offsets,
+    read_tydiqa,
+    read_unanswered_tydiqa,
+)
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "data" / "tydiqa"
@@ -223,7 +234,23 @@ def test_cp949(file: Path):
     """Whatever the file's encoding: offsets count bytes of UTF-8."""
     content = lines(sample(1, annotation(7, 13), text="서울 부산")).encode("cp949")
     assert read(file, content, "cp949").answers == [("부산",)]
-    assert problem(file, content) == f"dev.jsonl:1: not UTF-8 at byte {content.index('서'.encode('cp949'))} of the line"
+    what = f"not UTF-8 at byte {content.index('서'.encode('cp949'))} of the line"
+    hint = "the line reads as CP949: --encoding cp949, or convert it with iconv"
+    assert problem(file, content * 3) == f"dev.jsonl:1: {what}; {hint}"  # of the others the same could be said
+    english = lines(sample(1, annotation(), language="english", text="Seoul", question_text="?")).encode()
+    assert problem(file, english + content) == f"dev.jsonl:2: {what}; {hint}"
+    one_of_many = lines(GOOD).encode() + content + lines(sample(3, annotation())).encode()
+    assert problem(file, one_of_many) == f"dev.jsonl:2: {what}; {hint}"
+    assert read(file, one_of_many, "utf-8", True).ids == ["1", "3"]
+    assert hint in problem(file, content, "utf-8", True)
+
+
+def test_utf_16_and_what_is_no_text(file: Path):
+    content = lines(GOOD, sample(2, annotation(0, 6)))
+    for data in (content.encode("utf-16"), gzip.compress(content.encode("utf-16"))):
+        assert problem(file, data) == problem(file, data, "utf-8", True) == "dev.jsonl: is UTF-16; save it as UTF-8"
+    good, bad = lines(GOOD).encode(), lines(sample(2, annotation(0, 6))).encode().replace("서".encode(), b"\xff", 1)
+    assert problem(file, good + bad) == f"dev.jsonl:2: not UTF-8 at byte {bad.index(255)} of the line"
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -251,7 +278,20 @@ def test_a_truncated_archive(tmp_path: Path):
     )
     questions = read(file, data, "utf-8", True)
     assert questions.ids == [str(id) for id in range(line - 1)] and 50 < line < 490
-    assert dict(questions.counts) == {f"malformed rows left out, first {found.replace(file.name, str(file))}": 1}
+    assert dict(questions.counts) == {f"{BROKEN_OFF} (first {found.replace(file.name, str(file))})": 1}
+
+
+def test_a_truncated_archive_with_malformed_rows(tmp_path: Path):
+    """It is what is said first, and what is counted apart: nobody knows how many rows are lost with its end."""
+    data = gzip.compress((lines(sample("x", annotation(1, 6))) + MANY).encode())[:-3000]
+    found = problem(tmp_path / "dev.jsonl.gz", data).split("\n")
+    assert [line.split(": ")[1] for line in found] == [
+        "the gzip archive is broken or was not downloaded whole (Compressed file ended before the end-of-stream marker "
+        "was reached)",
+        "question 'x'",
+    ]
+    counts = read(tmp_path / "dev.jsonl.gz", data, "utf-8", True).counts
+    assert [what.split(" (first")[0].split(", first")[0] for what in counts] == [BROKEN_OFF, "malformed rows left out"]
 
 
 @pytest.mark.parametrize(
@@ -267,6 +307,45 @@ def test_a_damaged_archive(damage, tmp_path: Path):
     data = damage(gzip.compress(MANY.encode()))
     found = problem(tmp_path / "dev.jsonl.gz", data)
     assert "the gzip archive is broken or was not downloaded whole (" in found.split("\n")[0]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Questions to be answered
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["a file", "gzip", "standard input", "gzip from standard input"])
+def test_questions_to_be_answered(source: str, file: Path, monkeypatch: pytest.MonkeyPatch):
+    """Annotations may be absent, of any kind, or wrong: nobody looks."""
+    content = lines(
+        without(sample("a"), "annotations"),
+        sample("b", annotation(yes_no="YES")),
+        sample("c", annotation(1, 10**6), text="부산"),
+        sample("d", language="thai"),
+    )
+    data = gzip.compress(content.encode()) if source.startswith("gzip") else content.encode()
+    if source.endswith("standard input"):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    else:
+        file.write_bytes(data)
+    questions = read_unanswered_tydiqa(TYDIQA, None if source.endswith("standard input") else file)
+    assert (questions.ids, questions.context_of) == (["a", "b", "c"], [0, 0, 1])
+    assert questions.texts == ["질문 a?", "질문 b?", "질문 c?"] and questions.contexts == [DOCUMENT, "부산"]
+    assert questions.answers == [(), (), ()] and questions.spans == [UNANSWERABLE] * 3
+    assert not questions.is_labelled and not questions.has_unanswerable
+    assert questions.counts == {OTHER_LANGUAGE: 1}
+
+
+def test_what_cannot_be_answered(file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(lines(GOOD, "{").encode())))
+    with pytest.raises(DataError, match=r"^standard input:2: not valid JSON: "):
+        read_unanswered_tydiqa(TYDIQA, None)
+    content = lines(GOOD, *(sample(id, text="") for id in range(2, 9)))
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as error:
+        read_unanswered_tydiqa(TYDIQA, file)
+    last = str(error.value).split("\n")[-1]
+    assert last == f"... and 2 more malformed rows in {file}"  # there is no flag that leaves them out
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -376,6 +455,27 @@ def test_many_malformed_lines_and_the_name_of_the_flag(file: Path):
     with pytest.raises(DataError) as error:
         TYDIQA.read(TYDIQA, file)
     assert str(error.value).endswith("(--skip_bad_documents leaves them out)")
+
+
+@pytest.mark.parametrize(
+    "content, first",
+    [
+        (json.dumps({"data": [{"paragraphs": []}]}), "question 'None': no text \"language\""),
+        (
+            json.dumps({"data": [{"paragraphs": []}]}, indent=1),
+            "not valid JSON: Expecting property name enclosed in double quotes (column 2)",
+        ),
+        ("서울은 어디인가?\n부산은?\n", "not valid JSON: Expecting value (column 1)"),
+    ],
+)
+def test_files_of_another_format(content: str, first: str, file: Path):
+    """One line about the format, instead of one about each line."""
+    keys = '"example_id", "language", "question_text" and "document_plaintext"'
+    found = f"dev.jsonl: no line is a question of TyDi QA v1.0, an object with {keys}\ndev.jsonl:1: {first}"
+    assert problem(file, content) == found
+    with pytest.raises(DataError) as error:
+        read_unanswered_tydiqa(TYDIQA, file)
+    assert str(error.value).replace(str(file), file.name) == found
 
 
 def test_files_without_questions(file: Path):

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from training.config import FineTuningConfig, Section, UsageError, is_typed
+from training.config import LoopConfig, Section, UsageError, is_typed
 
-Config = typing.TypeVar("Config", bound=FineTuningConfig)
+Config = typing.TypeVar("Config", bound=LoopConfig)
 # What argparse takes for a value and not for a flag; its own pattern does not know -1e-05.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 
@@ -46,7 +46,7 @@ def resolve(
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
     config_file = flags.pop("config_file", None)
-    task = flags.get("task")
+    task = flags.get("task", _own_task(config_class))
     from_file: dict[str, tuple[Any, str]] = {}
     if config_file is not None:
         try:
@@ -60,7 +60,8 @@ def resolve(
             broken |= {"config_file", "task"}
         if task is not None and "task" in from_file and from_file["task"][0] != task:
             value, place = from_file["task"]
-            problems.append(f"{place}: the file is for task {value!r}, the command says --task {task}")
+            wanted = f"the command says --task {task}" if "task" in flags else f"this script's is {task}"
+            problems.append(f"{place}: the file is for task {value!r}, {wanted}")
         task = task or from_file.get("task", (None, ""))[0]
     if isinstance(task, str) and task in tasks:
         values |= tasks[task]
@@ -83,6 +84,12 @@ def resolve(
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return config, given
+
+
+def _own_task(config_class: type[Section]) -> str | None:
+    """The task of a script that has one only, so that it need not be typed."""
+    field = config_class.model_fields["task"]
+    return None if field.is_required() else field.default
 
 
 def _only_the_stages_that_are_typed(values: dict[str, Any], given: dict[str, str]) -> None:
@@ -227,7 +234,7 @@ def _read_flags(
         description=about,
         allow_abbrev=False,
         formatter_class=_HelpFormatter,
-        usage="%(prog)s --task TASK --config_file FILE [--KEY VALUE ...]",
+        usage=f"%(prog)s {'' if _own_task(config_class) else '--task TASK '}--config_file FILE [--KEY VALUE ...]",
     )
     parser._optionals.title = "This command"
     parser._negative_number_matcher = NEGATIVE_NUMBER

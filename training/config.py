@@ -119,7 +119,9 @@ class EvaluationConfig(Section):
         "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
     )
     do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
-    input_file: str | None = Field(None, description="texts, one a line (questions: a SQuAD file); -: standard input")
+    input_file: str | None = Field(
+        None, description="texts, one a line (questions: as in the task's own files); -: standard input"
+    )
     output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:

@@ -75,6 +75,7 @@ class Recipe:
     be labelled.
     prediction_files: task, rows, outputs, whether with all digits -> file name -> text; the first is what goes to
     standard output. They bear these names for the test split, and `<stem>-<name of the input file>` for others.
+    published_batch: what there is to say of it beside the rows of a step.
     """
 
     tasks: Mapping[str, Any]
@@ -87,6 +88,7 @@ class Recipe:
     read_inputs: Callable[[Any, Path | None, str], Any]
     prediction_files: Callable[[Any, Any, Any, bool], dict[str, str]]
     test_file_key: str = "test_file"
+    published_batch: str = ""
 
 
 def run_recipe(script: str, about: str, argv: list[str], recipe: Recipe) -> int:
@@ -151,9 +153,10 @@ def train(
         learner.model.save_pretrained(target)
         learner.tokenizer.save_pretrained(target)
 
+    published = f" ({recipe.published_batch})" if recipe.published_batch else ""
     runtime.say(
-        f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows, "
-        f"{runtime.describe()}{', unpadded' if learner.unpads else ''}"
+        f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows"
+        f"{published}, {runtime.describe()}{', unpadded' if learner.unpads else ''}"
     )
     if overwrite:
         delete_earlier_run(config.run_dir)
@@ -174,6 +177,7 @@ def train(
         evaluate=evaluate_now if evaluation_split else None,
         main_metric=task.main_metric,
         greater_is_better=task.greater_is_better,
+        rows={name: len(split.rows) for name, split in splits.items()},
     )
     fit(job)
 
@@ -195,7 +199,7 @@ def score(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> dict[
         write_whole(config.run_dir / name, text)
     files = config.files(task.folder)
     return write_results(
-        config, runtime, checkpoint, scored, evaluations, task.main_metric, files["test"] or files["train"]
+        config, runtime, checkpoint, scored, evaluations, task.main_metric, files["test"] or files["train"], len(rows)
     )
 
 

@@ -12,9 +12,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,8 @@ class Job:
 
     write_model: writes weights, configuration and tokenizer into a folder. identity: what must be the same for a run to
     be resumed: settings, contents of the rows. data: file -> sha256. evaluate: split and metrics of the model as it is,
-    or None where no evaluation is wanted; `main_metric` among them selects the best checkpoint.
+    or None where no evaluation is wanted; `main_metric` among them selects the best checkpoint. rows: how many each
+    split has.
     """
 
     model: nn.Module
@@ -174,6 +175,7 @@ class Job:
     evaluate: Callable[[], tuple[str, dict[str, float]]] | None
     main_metric: str
     greater_is_better: bool
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 def fit(job: Job) -> State:
@@ -189,7 +191,8 @@ def fit(job: Job) -> State:
     if config.resume:
         run.restore()
     # Not before it is known to be this run's folder.
-    folder, record = job.checkpoints.output_dir, {"data": job.data, "precision": job.runtime.precision}
+    folder = job.checkpoints.output_dir
+    record = {"data": job.data, "rows": job.rows, "precision": job.runtime.precision}
     write_json(folder / CONFIG_FILE, config.model_dump())
     write_json(folder / TRAINING_FILE, record)
     state = run.state

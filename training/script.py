@@ -51,9 +51,10 @@ def run_script(
     script_of_task: of every task there is.
     After Ctrl-C the command that goes on is printed, and the exit code is 130.
     """
-    name = Path(script).name
-    config = None
-    try:
+    config: Config | None = None
+
+    def work() -> None:
+        nonlocal config
         config, given = resolve(
             config_class, argv, tasks, Path(script).resolve().parent / "config", about, script_of_task
         )
@@ -65,14 +66,27 @@ def run_script(
         results = [run(one, overwrite) for one in runs]
         if config.seeds is not None and config.do_eval:
             report_seeds(config, results)
+
+    return exit_code(script, errors, work, lambda: resuming(argv) if config and config.do_train else argv)
+
+
+def exit_code(
+    script: str, errors: tuple[type[Exception], ...], work: Callable[[], None], going_on: Callable[[], list[str]]
+) -> int:
+    """Does the work of a script: 0, or 2 after what the person can mend, said without a traceback, or 130 after Ctrl-C.
+
+    going_on: the flags of the command that goes on after Ctrl-C.
+    """
+    name = Path(script).name
+    try:
+        work()
     except (UsageError, *errors) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
         print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
-        words = resuming(argv) if config is not None and config.do_train else argv
-        print(f"  python3 {shlex.join([script, *words])}", file=sys.stderr)
+        print(f"  python3 {shlex.join([script, *going_on()])}", file=sys.stderr)
         return 130
     return 0
 
@@ -240,6 +254,7 @@ def write_results(
     evaluations: list[dict[str, Any]],
     main_metric: str,
     test_files: list[Path],
+    test_rows: int,
 ) -> dict[str, Any]:
     """Writes `results.json` and says on standard output what is in it; returns it.
 
@@ -258,6 +273,7 @@ def write_results(
         "split": "test",
         "main_metric": main_metric,
         "metrics": scored.metrics,
+        "rows": training.get("rows", {}) | {"test": test_rows},
         **scored.details,
         "selection": config.selection,
         "checkpoint": checkpoint.name,
