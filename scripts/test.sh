@@ -11,8 +11,11 @@ bash scripts/setup.sh requirements-dev.txt
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 .venv/bin/ruff check .
 .venv/bin/ruff format --check --quiet .
+# Each file to one process, as its tests share runs. Not reordered: the longest file would be the last. To see prints or
+# use a debugger: -n 0.
+pytest=(.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 if [ "${1:-}" = "--slow" ]; then
     shift
-    exec .venv/bin/python -m pytest -m "slow or not slow" --durations=15 "$@"
+    exec "${pytest[@]}" -m "slow or not slow" --durations=15 "$@"
 fi
-exec .venv/bin/python -m pytest --durations=5 "$@"
+exec "${pytest[@]}" --durations=5 "$@"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fork_server import IMPORTED
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[1]
@@ -20,9 +21,10 @@ COMMAND = [
     "--save_steps", "4", "--save_total_limit", "2", "--max_seq_len", "48", "--eval_all_checkpoints", "false",
 ]  # fmt: skip
 
-# A fork server that has imported everything, and computed nothing: each run starts in no time, in a clean process.
+# A fork server that has imported everything, and computed nothing: each run starts in no time, in a clean process. Not
+# conftest.py's: these runs are changed before they start.
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(["run_seq_cls", "training.loop", "models.collator", "models.pooling"])
+server.set_forkserver_preload([*IMPORTED, "pytest", "run_seq_cls", "training.loop", "models.collator"])
 
 
 def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int, counted: str | None) -> None:

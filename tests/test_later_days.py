@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from conftest import BRIEFLY, User
+from conftest import BRIEFLY, User, nsmc, sample
 
 SHORT = ["--max_seq_len", "32", "--train_batch_size", "4", *BRIEFLY]
 
@@ -17,8 +17,7 @@ def news(user: User) -> User:
 
 
 def fake_news(*words: object) -> list[object]:
-    own = ["--data_dir", "other", "--output_dir", "news"]
-    return ["--task", "fake-news", "--config_file", "sample.json", *own, *words]
+    return sample("fake-news", "news", "--data_dir", "other", *words)
 
 
 def test_rows_of_the_training_are_never_scored_as_held_out_rows(news):
@@ -41,20 +40,20 @@ def test_rows_of_the_training_are_never_scored_as_held_out_rows(news):
 
 def test_a_development_file_is_used_where_the_task_has_none_of_its_own(user):
     shutil.copy(user.folder / "sample_data" / "nsmc" / "ratings_test.txt", user.folder / "dev.txt")
-    user.types(*user.nsmc("with-dev", *BRIEFLY, "--dev_file", user.folder / "dev.txt"))
+    user.types(*nsmc("with-dev", *BRIEFLY, "--dev_file", user.folder / "dev.txt"))
     assert user.results("with-dev")["selection"] == "dev"
     assert {line["split"] for line in user.log("with-dev", "evaluation")} == {"dev"}
 
     rows = (user.folder / "dev.txt").read_text(encoding="utf-8").split("\n")
     (user.folder / "dev.txt").write_text("\n".join(rows[:100]) + "\n", encoding="utf-8")
-    resumed = user.nsmc("with-dev", *BRIEFLY, "--dev_file", user.folder / "dev.txt", "--resume")
+    resumed = nsmc("with-dev", *BRIEFLY, "--dev_file", user.folder / "dev.txt", "--resume")
     assert "dev rows was" in user.is_refused(*resumed)  # its best score so far is one on other rows
 
 
 def test_training_and_evaluating_apart_leave_the_same_results(user):
-    user.types(*user.nsmc("apart", *BRIEFLY, "--do_train"))
+    user.types(*nsmc("apart", *BRIEFLY, "--do_train"))
     assert not (user.run_dir("apart") / "results.json").exists()
-    user.types(*user.nsmc("apart", "--do_eval"))
+    user.types(*nsmc("apart", "--do_eval"))
     training = user.results("apart")["training"]
     assert training["steps"] == 6 and training["rows_per_second"] > 0 and training["precision"] in ("fp32", "bf16")
 
@@ -63,7 +62,7 @@ def test_a_checkpoint_other_than_the_reported_one_can_be_asked_for(user, brief_r
     results = user.results(brief_run)
     assert results["selection"] == "test"
     finished = user.types(
-        *user.nsmc(brief_run, "--do_predict", "--input_file", "sample_data/texts.txt", "--select_by", "last",
+        *nsmc(brief_run, "--do_predict", "--input_file", "sample_data/texts.txt", "--select_by", "last",
                    "--output_file", "last.tsv")
     )  # fmt: skip
     assert "of checkpoint-6 " in finished.err
@@ -73,18 +72,18 @@ def test_predictions_never_replace_the_texts(user, brief_run):
     texts = user.folder / "mine.txt"
     texts.write_text("정말 좋은 영화\n", encoding="utf-8")
     words = ("--do_predict", "--input_file", "mine.txt", "--output_file", "./mine.txt")
-    assert "is the input_file" in user.is_refused(*user.nsmc(brief_run, *words))
+    assert "is the input_file" in user.is_refused(*nsmc(brief_run, *words))
     assert texts.read_text(encoding="utf-8") == "정말 좋은 영화\n"
 
 
 def test_weights_that_broke_in_the_last_step_are_not_scored(user):
     words = ("--max_steps", "1", "--learning_rate", "1e38", "--warmup_proportion", "0", "--precision", "fp32")
-    assert "not finite" in user.is_refused(*user.nsmc("broken", *words))
+    assert "not finite" in user.is_refused(*nsmc("broken", *words))
     assert not (user.run_dir("broken") / "results.json").exists()
 
 
 def test_runs_of_another_precision_are_not_averaged(user, tmp_path):
-    user.types(*user.nsmc("bf16", *BRIEFLY, "--precision", "bf16"))
+    user.types(*nsmc("bf16", *BRIEFLY, "--precision", "bf16"))
     results = user.results("bf16")
     for number, precision in enumerate(("bf16", "fp32")):
         results |= {"seed": number, "hardware": {**results["hardware"], "precision": precision}}

@@ -52,15 +52,16 @@ def run(folder: Path, *command: str) -> str:
     return process.stdout
 
 
-def test_koelectra_small_from_scratch_learns_nsmc_in_two_epochs(folder):
+def test_koelectra_small_from_scratch_learns_nsmc_in_an_epoch(folder):
+    """At 5e-4 twelve fresh layers may learn for hundreds of steps and then fall back to chance, seed by seed."""
     run(
         folder, str(ROOT / "run_seq_cls.py"), "--task", "nsmc", "--model_name_or_path", "small", "--from_scratch",
-        "--num_train_epochs", "2", "--learning_rate", "5e-4", "--warmup_proportion", "0.1", "--eval_steps", "0",
+        "--num_train_epochs", "1", "--learning_rate", "2e-4", "--warmup_proportion", "0.1", "--eval_steps", "0",
         "--save_steps", "0", "--select_by", "last", "--output_dir", "nsmc",
     )  # fmt: skip
     results = json.loads((folder / "ckpt" / "nsmc" / "results.json").read_text())
     assert results["metrics"]["accuracy"] >= 0.70 and not results["at_chance"]
-    assert results["selection"] == "last" and results["step"] == 1250
+    assert results["selection"] == "last" and results["step"] == 625
 
 
 def test_the_benchmark_runs_and_reports_what_it_should(folder):

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import BRIEFLY, User, snapshot
+from conftest import BRIEFLY, User, sample, snapshot
 from test_metrics import entities_of, figures
 
 from processors import TASKS
@@ -23,24 +23,11 @@ from processors.ner import Sentences
 from run_ner import Tagger
 from training.fine_tuning import Split
 
+SCRIPT = "run_ner.py"
+ner = functools.partial(sample, "naver-ner")
 TASK = TASKS["naver-ner"]
 EPOCHS = 2
 SHORT = ["--max_seq_len", 32, "--precision", "fp32"]
-
-
-def ner(output_dir: str, *words: object) -> list[object]:
-    """The words of a command on the sample of naver-ner."""
-    return ["--task", "naver-ner", "--config_file", "sample.json", "--output_dir", output_dir, *words]
-
-
-@pytest.fixture(scope="session")
-def types(user: User):
-    return functools.partial(user.types, script="run_ner.py")
-
-
-@pytest.fixture(scope="session")
-def is_refused(user: User):
-    return functools.partial(user.is_refused, script="run_ner.py")
 
 
 def columns(path: Path) -> list[tuple[list[str], list[str]]]:
@@ -64,19 +51,19 @@ def counted(gold: Path, predicted: Path) -> dict[str, float]:
     return figures(right, found, there)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def test_file(user: User) -> Path:
     return user.folder / "sample_data" / "naver-ner" / "test.tsv"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained(user: User, types) -> tuple[dict, str, str]:
     """The results of half of `sample.json` in the folder `naver-ner`, and what stood on standard output and error."""
     finished = types(*ner("naver-ner", "--num_train_epochs", EPOCHS, "--precision", "fp32"))
     return user.results("naver-ner"), finished.out, finished.err
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cut(user: User, types) -> tuple[str, str]:
     """The folder of a brief run whose rows of 32 tokens are too short for some sentences, and what it said."""
     return "cut", types(*ner("cut", *SHORT, "--max_steps", 2, "--eval_steps", 0, "--save_steps", 0)).err
@@ -152,7 +139,6 @@ def test_what_a_finished_run_leaves(trained, user, test_file):
     assert f"warning: test: {words} words of 1 sentence lie beyond max_seq_len 128" in err
 
 
-@pytest.mark.slow
 def test_the_checkpoint_is_a_model_for_plain_transformers(trained, user):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -182,7 +168,6 @@ def test_evaluating_on_another_day_gives_the_same_score_and_labels(trained, user
     assert (user.run_dir("naver-ner") / "predictions.tsv").read_bytes() == before["predictions.tsv"]
 
 
-@pytest.mark.slow
 def test_a_run_that_finds_no_entity_is_flagged(user, types):
     finished = types(*ner("ner-chance", "--learning_rate", 0, "--max_steps", 1, "--eval_steps", 0))
     results = user.results("ner-chance")
@@ -211,7 +196,6 @@ def test_sentences_from_standard_input_are_labelled_on_standard_output(trained, 
     assert "blank lines: 1" in finished.err and "--ner_stride 64" in finished.err
 
 
-@pytest.mark.slow
 def test_sentences_from_a_file_are_labelled_into_a_file(trained, user, types):
     before = snapshot(user.run_dir("naver-ner"))
     text = (user.folder / "sample_data" / "sentences.txt").read_text(encoding="utf-8")
@@ -405,7 +389,6 @@ def test_all_bad_lines_are_named_and_nothing_is_left_behind(user, is_refused, sp
     assert snapshot(user.run_dir("bad")) == {}  # the corrected command is not refused
 
 
-@pytest.mark.slow
 def test_bad_lines_can_be_left_out_and_are_counted(user, types, is_refused, spoil):
     data = spoil("train.tsv", *(line for line in [*BAD_LINES] * 2))
     lines = is_refused(*ner("skipped", "--data_dir", data)).split("\n")
@@ -458,14 +441,12 @@ def test_a_task_of_another_script_is_refused_naming_the_script(user, is_refused)
     assert "run_ner.py" in user.is_refused("--task", "naver-ner", "--config_file", "sample.json")
 
 
-@pytest.mark.slow
 def test_windows_that_would_lose_words_are_refused(user, is_refused):
     message = is_refused(*ner("lost", "--max_seq_len", 32, "--ner_stride", 31))
     assert message.startswith("ner_stride 31 is more than the 30 tokens that max_seq_len 32 has room for")
     assert snapshot(user.run_dir("lost")) == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, expected",
     [

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BRIEFLY, REPOSITORY, User, snapshot
+from conftest import BRIEFLY, REPOSITORY, User, nsmc, sample, snapshot
 
 from processors import TASKS, TASKS_OF_SCRIPT
 
@@ -33,7 +33,7 @@ FAST = {
     "korsts": ["--precision", "bf16"],
 }
 RESULTS_KEYS = set(
-    "task model model_name_or_path seed split main_metric metrics selection checkpoint step at_chance evaluations "
+    "task model model_name_or_path seed split main_metric metrics rows selection checkpoint step at_chance evaluations "
     "training hardware versions data git_commit config".split()
 )
 
@@ -53,7 +53,7 @@ def checkpoints(folder: Path) -> list[int]:
 def test_every_task_has_a_sample_configuration_here():
     assert set(CHANCE) == {task.name for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
     with_sample = {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
-    assert with_sample == set(TASKS) - {"klue-mrc"}  # its format is korquad's
+    assert with_sample == set(TASKS) - {"klue-mrc"} | {"spanbert"}  # klue-mrc's format is korquad's
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +63,7 @@ def trained(user: User):
 
     def train(task: str) -> tuple[dict, str]:
         if task not in done:
-            words = ["--task", task, "--config_file", "sample.json", "--output_dir", task, *FAST.get(task, ())]
-            finished = user.types(*words)
+            finished = user.types(*sample(task, task, *FAST.get(task, ())))
             done[task] = user.results(task), finished.out
         return done[task]
 
@@ -99,8 +98,7 @@ def test_a_task_is_learned_and_its_score_can_be_computed_from_its_predictions(tr
 @pytest.mark.slow
 def test_rows_held_out_by_one_seed_are_not_scored_with_a_run_of_another(trained, user):
     trained("modu-sentiment")
-    words = ["--task", "modu-sentiment", "--config_file", "sample.json", "--output_dir", "modu-sentiment", "--do_eval"]
-    message = user.is_refused(*words, "--seed", 7)
+    message = user.is_refused(*sample("modu-sentiment", "modu-sentiment", "--do_eval", "--seed", 7))
     assert "seed 42" in message and "7" in message
     assert user.results("modu-sentiment")["seed"] == 42
 
@@ -178,7 +176,7 @@ def test_a_checkpoint_is_a_model_for_plain_transformers(trained, user):
 
 def test_evaluating_again_gives_the_same_score_and_keeps_what_is_known_of_the_training(trained, user):
     before, _ = trained("nsmc")
-    finished = user.types(*user.nsmc("nsmc", "--do_eval", "--eval_all_checkpoints", "false", "--precision", "fp32"))
+    finished = user.types(*nsmc("nsmc", "--do_eval", "--eval_all_checkpoints", "false", "--precision", "fp32"))
     after = user.results("nsmc")
     assert f"accuracy {before['metrics']['accuracy']:.4f}" in finished.out
     for key in ("metrics", "checkpoint", "step", "training", "data", "at_chance"):
@@ -190,7 +188,7 @@ def test_texts_from_standard_input_are_labelled_on_standard_output(trained, user
     trained("nsmc")
     texts = (user.folder / "sample_data" / "texts.txt").read_text(encoding="utf-8")
     environment = user.environment | {"PYTHONIOENCODING": "ascii"}  # Korean comes out of any terminal
-    finished = user.types(*user.nsmc("nsmc", "--do_predict", "--input_file", "-"), stdin=texts, env=environment)
+    finished = user.types(*nsmc("nsmc", "--do_predict", "--input_file", "-"), stdin=texts, env=environment)
     rows = table(finished.out)
     assert [row["text1"] for row in rows] == texts.splitlines()
     assert {row["prediction"] for row in rows} == {"0", "1"} and list(rows[0]) == [
@@ -201,12 +199,11 @@ def test_texts_from_standard_input_are_labelled_on_standard_output(trained, user
     ]
 
 
-@pytest.mark.slow
 def test_pairs_from_a_file_are_labelled_into_a_file(trained, user):
     trained("kornli")
     pairs = "소년이 사과를 먹고 있다.\t아이가 과일을 먹고 있다.\r\n소년이 사과를 먹고 있다.\t\r\n"
     (user.folder / "pairs.txt").write_text(pairs, encoding="utf-8", newline="")
-    words = ["--task", "kornli", "--config_file", "sample.json", "--output_dir", "kornli", "--do_predict"]
+    words = sample("kornli", "kornli", "--do_predict")
     finished = user.types(*words, "--input_file", "pairs.txt")
     rows = table_of(user.run_dir("kornli") / "predictions-pairs.tsv")
     assert [(row["text1"], row["text2"]) for row in rows] == [tuple(line.split("\t")) for line in pairs.splitlines()]
@@ -225,9 +222,8 @@ def test_the_table_and_the_curves_show_the_run(trained, user):
     assert "<svg" in (user.folder / "curves.svg").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
 def test_kornli_trains_on_several_files(user):
-    words = ["--task", "kornli", "--config_file", "sample.json", "--output_dir", "both", *BRIEFLY]
+    words = sample("kornli", "both", *BRIEFLY)
     finished = user.types(*words, "--train_file", "multinli.train.ko.tsv", "snli_1.0_train.ko.tsv")
     assert "train: 3000 rows" in finished.err
     assert {Path(file).name for file in user.results("both")["data"]} == {
@@ -241,10 +237,9 @@ def test_logging_evaluating_and_saving_every_so_many_steps(user, brief_run):
     assert checkpoints(user.run_dir(brief_run)) == [2, 4, 6]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("select_by", ["dev", "last", "test"])
 def test_the_checkpoint_is_selected_as_asked(user, select_by):
-    words = ["--task", "question-pair", "--config_file", "sample.json", "--output_dir", "selected"]
+    words = sample("question-pair", "selected")
     if not user.run_dir("selected").exists():
         user.types(*words, *BRIEFLY)
         log = user.run_dir("selected") / "metrics.jsonl"
@@ -266,7 +261,7 @@ def test_the_checkpoint_is_selected_as_asked(user, select_by):
 
 def test_a_run_that_learns_nothing_stops_early_and_is_flagged(user):
     rate = ["--learning_rate", "0", "--max_steps", "50"]
-    finished = user.types(*user.nsmc("chance", *rate, "--early_stopping_patience", "2", "--eval_steps", "1"))
+    finished = user.types(*nsmc("chance", *rate, "--early_stopping_patience", "2", "--eval_steps", "1"))
     results = user.results("chance")
     # Step 1 is the best there is; steps 2 and 3 are the two without gain.
     assert results["training"]["steps"] == 3 and results["training"]["stopped_early"] is True
@@ -275,7 +270,7 @@ def test_a_run_that_learns_nothing_stops_early_and_is_flagged(user):
 
 
 def test_each_seed_has_its_folder_and_their_mean_is_reported(user):
-    words = ["--task", "korsts", "--config_file", "sample.json", "--output_dir", "seeds", *BRIEFLY, "--seeds", 1, 2]
+    words = sample("korsts", "seeds", *BRIEFLY, "--seeds", 1, 2)
     finished = user.types(*words)
     summary = json.loads((user.run_dir("seeds") / "seeds.json").read_text(encoding="utf-8"))
     runs = [user.results(f"seeds/seed-{seed}") for seed in (1, 2)]
@@ -293,20 +288,18 @@ def test_each_seed_has_its_folder_and_their_mean_is_reported(user):
     assert snapshot(user.run_dir("seeds")) == before  # seed 1 was not trained for hours first
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_a_pooled_head_is_trained_read_back_and_used(user, pooling):
     words = ["--pooling", pooling, "--do_train", "--do_eval", "--do_predict", "--input_file", "sample_data/texts.txt"]
-    user.types(*user.nsmc(pooling, *BRIEFLY, *words))
+    user.types(*nsmc(pooling, *BRIEFLY, *words))
     results = user.results(pooling)
     logged = {line["step"]: line["metrics"] for line in user.log(pooling, "evaluation")}
     assert results["metrics"] == logged[results["step"]]  # the model in training, and the one read back
     assert len(table_of(user.run_dir(pooling) / "predictions-texts.tsv")) == 8
-    message = user.is_refused(*user.nsmc(pooling, "--do_predict", "--input_file", "sample_data/texts.txt"))
+    message = user.is_refused(*nsmc(pooling, "--do_predict", "--input_file", "sample_data/texts.txt"))
     assert f"pooling {pooling}" in message and "cls" in message
 
 
-@pytest.mark.slow
 def test_without_padding_the_losses_and_scores_are_the_padded_ones(user):
     model = user.folder / "no-dropout"
     shutil.copytree(user.folder / "sample_data" / "tiny-electra", model)
@@ -314,7 +307,7 @@ def test_without_padding_the_losses_and_scores_are_the_padded_ones(user):
     config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for name, words in (("unpadded", []), ("padded", ["--no_unpad"])):
-        user.types(*user.nsmc(name, *BRIEFLY, "--model_name_or_path", model, "--precision", "fp32", *words))
+        user.types(*nsmc(name, *BRIEFLY, "--model_name_or_path", model, "--precision", "fp32", *words))
     losses = [[line["loss"] for line in user.log(name, "train")] for name in ("unpadded", "padded")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
     assert user.results("unpadded")["metrics"] == user.results("padded")["metrics"]
@@ -324,10 +317,10 @@ def test_without_padding_the_losses_and_scores_are_the_padded_ones(user):
 def test_from_another_folder_with_absolute_paths_and_a_json_file_of_ones_own_it_is_the_same_run(user, brief_run):
     elsewhere = user.folder / "else where"
     elsewhere.mkdir()
-    sample = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
-    sample |= {"task": "nsmc", "data_dir": str(user.folder / "sample_data"), "output_dir": "mine"}
-    sample |= {"model_name_or_path": str(user.folder / "sample_data" / "tiny-electra")}
-    (elsewhere / "내 설정.json").write_text(json.dumps(sample), encoding="utf-8")
+    settings = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
+    settings |= {"task": "nsmc", "data_dir": str(user.folder / "sample_data"), "output_dir": "mine"}
+    settings |= {"model_name_or_path": str(user.folder / "sample_data" / "tiny-electra")}
+    (elsewhere / "내 설정.json").write_text(json.dumps(settings), encoding="utf-8")
     user.types("--config_file", "내 설정.json", *BRIEFLY, cwd=elsewhere)
     assert (elsewhere / "ckpt/mine/results.json").is_file()
     lines = [json.loads(line) for line in (elsewhere / "ckpt/mine/metrics.jsonl").read_text("utf-8").splitlines()]
@@ -346,7 +339,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_stopped_by_a_signal_it_saves_and_the_printed_command_goes_on(user, number):
     name = f"stopped by {number.name}"  # a folder that has to be quoted
-    process = user.starts(*user.nsmc(name, "--max_steps", 60, "--logging_steps", 1, "--overwrite_output_dir", "true"))
+    process = user.starts(*nsmc(name, "--max_steps", 60, "--logging_steps", 1, "--overwrite_output_dir", "true"))
     wait_for(process, "train 3/60")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -368,7 +361,7 @@ def test_stopped_by_a_signal_it_saves_and_the_printed_command_goes_on(user, numb
 def test_a_second_ctrl_c_does_not_wait_for_the_step(user):
     # A step over all rows takes a second or more; after the first Ctrl-C alone, it would be finished and saved.
     process = user.starts(
-        *user.nsmc("impatient", "--train_batch_size", 2000, "--save_steps", 0, "--eval_steps", 0, "--logging_steps", 1)
+        *nsmc("impatient", "--train_batch_size", 2000, "--save_steps", 0, "--eval_steps", 0, "--logging_steps", 1)
     )
     wait_for(process, "train 1/")
     for _ in range(3):
@@ -379,10 +372,9 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(user):
     assert checkpoints(user.run_dir("impatient")) == []
 
 
-@pytest.mark.slow
 def test_a_finished_run_that_is_resumed_stays_as_it_is(user, copied_run):
     before = snapshot(user.run_dir(copied_run))
-    user.types(*user.nsmc(copied_run, *BRIEFLY, "--resume"))
+    user.types(*nsmc(copied_run, *BRIEFLY, "--resume"))
     after = snapshot(user.run_dir(copied_run))
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     assert changed <= {"results.json", "run_config.json", "training.json"}
@@ -397,18 +389,18 @@ def test_an_earlier_run_is_kept_unless_the_command_line_says_otherwise(user, cop
         (folder / foreign).parent.mkdir(exist_ok=True)
         (folder / foreign).write_text("내 것", encoding="utf-8")
     before = snapshot(folder)
-    message = user.is_refused(*user.nsmc(copied_run))
+    message = user.is_refused(*nsmc(copied_run))
     assert copied_run in message and "--resume" in message and "--overwrite_output_dir" in message
 
-    sample = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
-    (user.folder / "overwrite.json").write_text(json.dumps(sample | {"overwrite_output_dir": True}), encoding="utf-8")
+    settings = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
+    (user.folder / "overwrite.json").write_text(json.dumps(settings | {"overwrite_output_dir": True}), encoding="utf-8")
     words = ["--task", "nsmc", "--config_file", "overwrite.json", "--output_dir", copied_run]
     assert "--overwrite_output_dir" in user.is_refused(*words)
     # Nothing goes before the new run can start.
-    user.is_refused(*user.nsmc(copied_run, "--overwrite_output_dir", "--data_dir", "nowhere"))
+    user.is_refused(*nsmc(copied_run, "--overwrite_output_dir", "--data_dir", "nowhere"))
     assert snapshot(folder) == before
 
-    user.types(*user.nsmc(copied_run, "--overwrite_output_dir", "--max_steps", "3", "--no_cuda"))
+    user.types(*nsmc(copied_run, "--overwrite_output_dir", "--max_steps", "3", "--no_cuda"))
     assert checkpoints(folder) == [3]
     assert [line["step"] for line in user.log(copied_run, "train")] == [3]
     for foreign in ("notes.txt", "checkpoint-mine/weights.bin", "mine/results.json"):

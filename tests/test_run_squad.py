@@ -11,11 +11,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import BRIEFLY, User, snapshot
+from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 
 from processors.qa_score import score
 from training.results import METRICS_FILE
 
+SCRIPT = "run_squad.py"
+squad = functools.partial(sample, "korquad")
 LEFT = {"predictions.json", "nbest_predictions.json", "results.json", "run_config.json", "training.json", METRICS_FILE}
 V2 = [
     *("--version_2_with_negative", "--train_file", "KorQuAD_v2.0_sample_train.json"),
@@ -23,25 +25,10 @@ V2 = [
 ]
 
 
-def squad(output_dir: str, *words: object) -> list[object]:
-    """The words of a command on the sample of korquad."""
-    return ["--task", "korquad", "--config_file", "sample.json", "--output_dir", output_dir, *words]
-
-
-@pytest.fixture(scope="session")
-def types(user: User):
-    return functools.partial(user.types, script="run_squad.py")
-
-
-@pytest.fixture(scope="session")
-def is_refused(user: User):
-    return functools.partial(user.is_refused, script="run_squad.py")
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def brief(user: User, types) -> str:
     """The output folder of a finished run with checkpoints 2, 4 and 6. To change it, copy it."""
-    types(*squad("qa-brief", *BRIEFLY))
+    types(*squad("qa-brief", *BRIEFLY, "--save_optimizer"), fresh=True)
     return "qa-brief"
 
 
@@ -84,13 +71,12 @@ def test_what_a_run_leaves(user: User, brief: str):
 
 
 def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, brief: str):
-    whole = user.run_dir(brief)
-    types(*squad("qa-first", *BRIEFLY, "--save_optimizer"))
-    shutil.rmtree(user.run_dir("qa-first") / "checkpoint-6")
-    types(*squad("qa-first", *BRIEFLY, "--save_optimizer", "--resume"))
-    weights = [path / "checkpoint-6" / "model.safetensors" for path in (whole, user.run_dir("qa-first"))]
-    assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert load(whole / "predictions.json") == load(user.run_dir("qa-first") / "predictions.json")
+    whole, resumed = user.run_dir(brief), user.run_dir("qa-resumed")
+    shutil.copytree(whole, resumed, ignore=shutil.ignore_patterns("checkpoint-6", "results.json", "predictions.json"))
+    types(*squad("qa-resumed", *BRIEFLY, "--save_optimizer", "--resume"))
+    first, again = (folder / "checkpoint-6" / "model.safetensors" for folder in (whole, resumed))
+    assert first.read_bytes() == again.read_bytes()
+    assert load(whole / "predictions.json") == load(resumed / "predictions.json")
 
 
 def test_evaluated_and_used_on_another_day(user: User, types, is_refused, brief: str):
@@ -117,9 +103,9 @@ def test_evaluated_and_used_on_another_day(user: User, types, is_refused, brief:
 
 
 def test_unanswerable_questions(user: User, types, is_refused):
-    message = is_refused(*squad("qa-v2", *BRIEFLY, *V2[1:]))
+    message = is_refused(*squad("qa-v2", *ONE_STEP, *V2[1:]))
     assert "has no answer: --version_2_with_negative takes such data" in message
-    types(*squad("qa-v2", *BRIEFLY, *V2))
+    types(*squad("qa-v2", *ONE_STEP, *V2))
     metrics = user.results("qa-v2")["metrics"]
     assert {"has_ans_em", "no_ans_f1", "best_f1", "best_f1_threshold"} <= set(metrics)
     odds = load(user.run_dir("qa-v2") / "null_odds.json")
@@ -159,7 +145,7 @@ def test_answers_that_are_not_where_they_should_be(user: User, types):
         paragraph["qas"][0]["answers"][0]["text"] = "아무 데도 없는 답"
 
     path = edited(user, "lost", change)
-    finished = types(*squad("qa-lost", *BRIEFLY, "--train_file", path))
+    finished = types(*squad("qa-lost", *ONE_STEP, "--train_file", path))
     first = next(iter(questions_of(Path(path))))
     assert "of no use in training" in finished.err and repr(first) in finished.err and path in finished.err
 
@@ -174,15 +160,14 @@ def test_training_questions_that_are_all_lost(user: User, is_refused):
     change(content["data"][0]["paragraphs"][0])
     path = user.folder / "all-lost.json"
     path.write_text(json.dumps(content), encoding="utf-8")
-    message = is_refused(*squad("qa-all-lost", *BRIEFLY, "--train_file", path.absolute()))
+    message = is_refused(*squad("qa-all-lost", *ONE_STEP, "--train_file", path.absolute()))
     assert message == "train: no answer stands where its answer_start says: there is nothing to learn from"
     assert snapshot(user.run_dir("qa-all-lost")) == {}
 
 
 def test_commands_that_cannot_be(is_refused):
-    message = is_refused(
-        *squad("qa-wrong", "--max_seq_len", 128, "--doc_stride", "wide", "--null_score_diff_threshold", 1)
-    )
+    wrong = ["--max_seq_len", 128, "--doc_stride", "wide", "--null_score_diff_threshold", 1]
+    message = is_refused(*squad("qa-wrong", *wrong))
     assert "unknown flag --max_seq_len; did you mean '--max_seq_length'?" in message
     assert '--doc_stride must be a whole number, not "wide"' in message
     assert "--null_score_diff_threshold has no effect without version_2_with_negative" in message
