@@ -129,7 +129,7 @@ class Training:
         config = FineTuningConfig(task=self.task, model_type="bench", save_steps=0, logging_steps=0)
         model = runtime.prepare(collator.model)
         job = Job(model, plan, collate, self.loss_of, config, runtime, CheckpointFolder(folder), MetricsLog(folder),
-                  lambda target: None, {}, {}, None, "", True)  # fmt: skip
+                  lambda target, state: None, {}, {}, None, "", True)  # fmt: skip
         return Run(job), list(batches_from(plan, collate, 0, runtime))
 
 

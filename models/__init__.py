@@ -115,7 +115,7 @@ def build_tokenizer(model_type: str | None, folder: Path):
 
             tokenizer = HanBertTokenizer.from_pretrained(folder)
     except Exception as error:  # a broken file raises whatever the library that reads it raises
-        raise ModelError(f"no tokenizer in {folder}: {_one_line(error)}") from error
+        raise ModelError(f"no tokenizer in {folder}: {one_line(error)}") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without a vocabulary
         raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
     if tokenizer.pad_token_id is None:
@@ -218,10 +218,10 @@ def build_model(
         hint = ""
         if not from_scratch and not has_weights(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
-        raise ModelError(f"no model in {folder}{hint}: {_one_line(error)}") from error
+        raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
     if not from_scratch:
         mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
-        _refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
+        refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
         if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
             raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
     return _with_attention(quicken(model), folder, attention)
@@ -240,7 +240,7 @@ def _with_attention(model, folder: Path, attention: Attention | None):
     return put_attention(model, attention or "sparse")
 
 
-def _refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:
+def refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:
     """A fresh head is what fine-tuning is about; a fresh encoder means that the weights are another model's."""
     encoder = f"{model.base_model_prefix}."
     fresh = sorted(k for k in unread_keys if k.startswith(encoder) and not k.startswith(f"{encoder}pooler."))
@@ -271,6 +271,6 @@ def takes_token_types(config) -> bool:
     return getattr(config, "type_vocab_size", 0) > 1
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     words = str(error).split()
     return " ".join(words if len(words) > 1 else [f"{type(error).__name__}:", *words])[:300]

@@ -147,6 +147,8 @@ def main() -> int:
     options = parse_arguments()
     samples = {name: make(options.seed, None) for name, make in TASKS.items()}
     files = make_model([text for sample in samples.values() for text in sample.texts])
+    texts = dict.fromkeys(text for sample in samples.values() for text in sample.texts)
+    files["corpus.jsonl"] = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode()
     files["texts.txt"] = "".join(text + "\n" for text in PREDICT_TEXTS).encode()
     files["sentences.txt"] = "".join(text + "\n" for text in PREDICT_SENTENCES).encode()
     files["questions.json"] = json_file(PREDICT_QUESTIONS)

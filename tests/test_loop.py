@@ -92,7 +92,7 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
         runtime=Runtime(no_cuda=True, precision="fp32"),
         checkpoints=CheckpointFolder(folder, config.save_total_limit, config.save_optimizer),
         log=MetricsLog(folder),
-        write_model=lambda target: save_file(model.state_dict(), target / "model.safetensors"),
+        write_model=lambda target, state: save_file(model.state_dict(), target / "model.safetensors"),
         identity={"learning_rate": config.learning_rate, "data": "abc"},
         data={"train.tsv": "abc"},
         evaluate=evaluate,

@@ -42,6 +42,7 @@ TSV_FILES = {  # file: (header, columns of the texts, column of the label)
 }
 OTHER_FILES = {
     "fake_news/mission1_train.csv", "fake_news/mission2_train.csv", "modu_sentiment/EXSA2002108040.json", "texts.txt",
+    "corpus.jsonl",
     "tiny-electra/config.json", "tiny-electra/tokenizer.json", "tiny-electra/tokenizer_config.json",
     "tiny-electra/vocab.txt", "sentences.txt", "questions.json", "naver-ner/train.tsv", "naver-ner/test.tsv",
     *(f"korquad/KorQuAD_{name}_{part}.json" for name in ("v1.0", "v2.0_sample") for part in ("train", "dev")),
@@ -160,7 +161,7 @@ def test_another_seed_gives_other_texts(files: dict[str, bytes], tmp_path: Path)
 def test_rows_and_tasks_change_only_what_they_name(files: dict[str, bytes], tmp_path: Path) -> None:
     assert run("--output_dir", tmp_path, "--rows", 60, "--tasks", "nsmc", "fake-news").returncode == 0
     small = contents(tmp_path)
-    always = {"tiny-electra", "texts.txt", "sentences.txt", "questions.json"}
+    always = {"tiny-electra", "corpus.jsonl", "texts.txt", "sentences.txt", "questions.json"}
     assert {name.split("/")[0] for name in small} == {"nsmc", "fake_news"} | always
     changed = {"nsmc/ratings_train.txt", "fake_news/mission1_train.csv", "fake_news/mission2_train.csv"}
     assert {name for name in small if small[name] != files[name]} == changed

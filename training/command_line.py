@@ -116,7 +116,9 @@ def _validate(
         details = [d for d in error.errors() if not (d["type"] == "missing" and d["loc"][0] in broken)]
         problems += [_in_plain_words(config_class, detail, values, given) for detail in details]
         broken = broken | {str(detail["loc"][0]) for detail in error.errors()}
-        config = config_class(**({"task": ""} | {key: value for key, value in values.items() if key not in broken}))
+        required = {key: field.annotation for key, field in config_class.model_fields.items() if field.is_required()}
+        stand_ins = {key: "" if annotation is str else [] for key, annotation in required.items()}
+        config = config_class(**(stand_ins | {key: value for key, value in values.items() if key not in broken}))
     if "config_file" in broken:
         return config
     for section in config_class.__mro__:
@@ -154,10 +156,11 @@ def describe(annotation: Any) -> str:
     """A type in the words of `--help` and of error messages: `int | Literal["epoch"]` is `a whole number or epoch`."""
     if typing.get_origin(annotation) is Literal:
         return " or ".join(json.dumps(value) if value is False else str(value) for value in typing.get_args(annotation))
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return " or ".join(describe(part) for part in typing.get_args(annotation) if part is not type(None))
+    if len(_kinds(annotation)) > 1:
+        return " or ".join(describe(part) for part in _kinds(annotation) if part is not type(None))
     if typing.get_origin(annotation) is list:
-        return f"a list of {'whole numbers' if typing.get_args(annotation)[0] is int else 'texts'}"
+        kinds = {int: "whole numbers", float: "numbers", str: "texts"}
+        return f"a list of {kinds[typing.get_args(annotation)[0]]}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
 
 
@@ -275,11 +278,7 @@ def _read_flags(
 
 
 def _value_of_words(key: str, words: list[str], annotation: Any, problems: list[str]) -> dict[str, Any]:
-    kinds = (
-        typing.get_args(annotation)
-        if typing.get_origin(annotation) in (typing.Union, types.UnionType)
-        else (annotation,)
-    )
+    kinds = _kinds(annotation)
     lists = [kind for kind in kinds if typing.get_origin(kind) is list]
     if bool in kinds or annotation == Literal[False]:
         words = words or ["true"]
@@ -319,14 +318,20 @@ def _fields_of(section: type[Section]) -> list[str]:
 
 
 def _metavar(annotation: Any) -> str:
-    if typing.get_origin(annotation) is Literal:
-        return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(annotation))
-    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if kind is not type(None)]
+    kinds = [kind for kind in _kinds(annotation) if kind is not type(None)]
     lists = [kind for kind in kinds if typing.get_origin(kind) is list]
     names = {int: "N", float: "X", bool: "true|false"}
     if lists:
         return names.get(typing.get_args(lists[0])[0], "TEXT") + " ..."
+    if typing.get_origin(kinds[0]) is Literal:
+        return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(kinds[0]))
     return names.get(kinds[0], "TEXT")
+
+
+def _kinds(annotation: Any) -> tuple:
+    """The types that a setting may have: those of a union, else the one."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
 
 
 def _help_of(field: Any, choices: list[str] | None) -> str:

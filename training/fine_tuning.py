@@ -129,7 +129,7 @@ def train(
     import torch
 
     from training.checkpoint import CheckpointFolder
-    from training.loop import Job, Plan, fit
+    from training.loop import Job, Plan, State, fit
     from training.results import MetricsLog, delete_earlier_run, sha256_of
 
     task = recipe.tasks[config.task]
@@ -149,7 +149,7 @@ def train(
     def evaluate_now() -> tuple[str, dict[str, float]]:
         return config.training_split, learner.score(evaluation_split).metrics
 
-    def write_model(target: Path) -> None:
+    def write_model(target: Path, state: State) -> None:
         learner.model.save_pretrained(target)
         learner.tokenizer.save_pretrained(target)
 

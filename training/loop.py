@@ -169,7 +169,7 @@ class Job:
     runtime: Runtime
     checkpoints: CheckpointFolder
     log: MetricsLog
-    write_model: Callable[[Path], None]
+    write_model: Callable[[Path, State], None]
     identity: dict[str, Any]
     data: dict[str, str]
     evaluate: Callable[[], tuple[str, dict[str, float]]] | None
@@ -368,7 +368,11 @@ class Run:
             "random": self.runtime.random_state(),
             "identity": self.job.identity,
         }
-        checkpoint = self.job.checkpoints.save(self.state.step, self.job.write_model, content, self.state.best_step)
+
+        def write_model(folder: Path) -> None:
+            self.job.write_model(folder, self.state)
+
+        checkpoint = self.job.checkpoints.save(self.state.step, write_model, content, self.state.best_step)
         self._seconds_since_last_moment()
         return checkpoint
 

@@ -1,0 +1,183 @@
+"""SpanBERT's pretraining model: BERT, a masked language model head, and the span boundary objective (SBO).
+
+SpanBERT (Joshi et al., 2020, arXiv:1907.10529), section 3. `save_pretrained` writes a folder that transformers' Auto
+classes load, and any published BERT checkpoint can be gone on from:
+
+    model = build_spanbert(BertConfig(...))                 # fresh weights
+    model = build_spanbert(Path("klue-bert-base"))          # its encoder and MLM head, a fresh SBO head
+    outputs = model(input_ids, attention_mask, **masked)    # masked: the arrays of processors/span_masking.py
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers.models.bert.modeling_bert import BertOnlyMLMHead
+from transformers.utils import ModelOutput
+
+from models import ModelError, has_weights, one_line, refuse_a_random_encoder
+from models.quick_modules import quicken
+
+SboForm = Literal["paper", "original"]
+# The paper's code has 200 numbers for a position, and predicts the first 20 tokens of a span; the last of these
+# positions stands for all behind it. A span of ten Korean words has 20 to 40 tokens.
+SBO_POSITIONS, SBO_POSITION_WIDTH = 128, 200
+# Logits for so many tokens are in memory at a time that there are this many of them: 32 MiB in fp32.
+LOGITS_AT_ONCE = 2**23
+
+
+@dataclass
+class SpanBertOutput(ModelOutput):
+    """mlm_loss, sbo_loss: sums over the masked tokens, fp32. masked: how many there are, M. mlm_correct, sbo_correct:
+    for how many of them each head holds the right token for the likeliest.
+    """
+
+    mlm_loss: Tensor | None = None
+    sbo_loss: Tensor | None = None
+    masked: int | None = None
+    mlm_correct: Tensor | None = None
+    sbo_correct: Tensor | None = None
+
+
+class SpanBoundaryHead(nn.Module):
+    """What a token is made of in the span boundary objective: the tokens beside its span, and its position.
+
+    config.sbo: paper: two layers of linear, GELU and LayerNorm (section 3.2), over the position in the span. original:
+    one linear layer, over the encoder's embedding of the position in the row.
+    """
+
+    def __init__(self, config: BertConfig):
+        super().__init__()
+        width = config.hidden_size
+        if config.sbo == "original":
+            self.transform = nn.Linear(3 * width, width, bias=False)
+            return
+        self.position_embeddings = nn.Embedding(SBO_POSITIONS, SBO_POSITION_WIDTH)
+        self.transform = nn.Sequential(
+            nn.Linear(2 * width + SBO_POSITION_WIDTH, width),
+            nn.GELU(),
+            nn.LayerNorm(width, eps=config.layer_norm_eps),
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.LayerNorm(width, eps=config.layer_norm_eps),
+        )
+
+    def forward(self, left: Tensor, right: Tensor, position: Tensor) -> Tensor:
+        """`[M, H]` from the boundaries' states, `[M, H]` each, and the positions' embeddings `[M, P]`."""
+        return self.transform(torch.cat([left, right, position], dim=-1))
+
+
+class BertForSpanPreTraining(BertPreTrainedModel):
+    """BERT with both objectives. The keys of encoder and MLM head are those of `BertForMaskedLM`; the SBO head's begin
+    with `sbo`. Both heads end in the same vocabulary matrix, the embeddings', and its bias.
+    """
+
+    _tied_weights_keys: ClassVar = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
+
+    def __init__(self, config: BertConfig):
+        super().__init__(config)
+        if config.model_type != "bert":
+            raise ValueError(f"SpanBERT is made of BERT, and this is {config.model_type}")
+        config.sbo = getattr(config, "sbo", "paper")
+        if config.sbo not in get_args(SboForm):
+            raise ValueError(f"sbo is {' or '.join(get_args(SboForm))}, not {config.sbo!r}")
+        self.bert = BertModel(config, add_pooling_layer=False)  # a pooler would be trained by nothing
+        self.cls = BertOnlyMLMHead(config)
+        self.sbo = SpanBoundaryHead(config)
+        self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.cls.predictions.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.bias = new_embeddings.bias
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        labels: Tensor,
+        left_boundaries: Tensor,
+        right_boundaries: Tensor,
+        positions: Tensor,
+        **kwargs,
+    ) -> SpanBertOutput:
+        """The losses of a batch; logits are computed for its masked tokens alone, a part of them at a time.
+
+        input_ids, attention_mask: `[B, L]`. All others int64 `[M]`, as `processors/span_masking.py` has them. kwargs:
+        for the encoder, such as `packing` (models/unpadding.py).
+        """
+        hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        row_starts, tokens = rows * input_ids.shape[1], hidden_states.flatten(0, 1)
+        masked, left, right = (
+            tokens.index_select(0, row_starts + column) for column in (columns, left_boundaries, right_boundaries)
+        )
+        if self.config.sbo == "original":
+            position = self.bert.embeddings.position_embeddings(columns)
+        else:
+            position = self.sbo.position_embeddings(positions.clamp(max=SBO_POSITIONS) - 1)
+        mlm_loss, mlm_correct = self._score(self.cls.predictions.transform(masked), labels)
+        sbo_loss, sbo_correct = self._score(self.sbo(left, right, position), labels)
+        return SpanBertOutput(mlm_loss, sbo_loss, len(labels), mlm_correct, sbo_correct)
+
+    def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum of the losses, and number of right predictions, of a head's states `[M, H]`."""
+        decoder = self.cls.predictions.decoder
+        size = max(1, LOGITS_AT_ONCE // decoder.out_features)
+        score = functools.partial(_score_at_once, decoder)
+        if len(labels) > size:  # logits are then computed anew on the way back, instead of being kept
+            score = functools.partial(checkpoint, score, use_reentrant=False, preserve_rng_state=False)
+        parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
+        losses, correct = zip(*parts, strict=True)
+        return torch.stack(losses).sum(), torch.stack(correct).sum()
+
+
+def _score_at_once(decoder: nn.Linear, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    logits = decoder(hidden_states)
+    loss = cross_entropy(logits.float(), labels, reduction="sum")
+    return loss, (logits.detach().argmax(dim=-1) == labels).sum()
+
+
+def build_spanbert(
+    source: Path | BertConfig, sbo: SboForm | None = None, from_scratch: bool = False
+) -> BertForSpanPreTraining:
+    """The model, to be trained on from a folder's BERT, or of a configuration's sizes with fresh weights.
+
+    sbo: the head's form; by default the folder's, else the paper's. A head that the folder lacks in that form is fresh,
+    whether MLM or SBO. from_scratch: architecture of the folder, with fresh weights.
+    Raises ModelError where the folder holds no BERT, or no weights that fit.
+    """
+    import transformers
+
+    folder = source if isinstance(source, Path) else None
+    try:
+        config = source if folder is None else transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config.sbo = sbo or getattr(config, "sbo", "paper")
+        config.tie_word_embeddings = True
+        config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+        if folder is None or from_scratch:
+            return quicken(BertForSpanPreTraining(config))
+        model, loading = BertForSpanPreTraining.from_pretrained(
+            folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
+        )
+    except Exception as error:  # a broken file raises whatever the library that reads it raises
+        where = f"in {folder}" if folder else "of this configuration"
+        hint = "" if from_scratch or folder is None or has_weights(folder) else " (the folder holds no weights)"
+        raise ModelError(f"no SpanBERT {where}{hint}: {one_line(error)}") from error
+    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
+    refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
+    return quicken(model)

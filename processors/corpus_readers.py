@@ -1,0 +1,456 @@
+"""Raw text, streamed: plain text, wikiextractor's output and JSON lines, each also as `.gz`, in files and in folders.
+
+    corpus = open_corpus([Path("wiki"), Path("news.jsonl.gz")], text_field="body")
+    print(corpus.describe())                    # 41 files: 40 of wikiextractor, 1 of JSON lines
+    for part in corpus.parts(Counter()): ...    # documents; a very long one in several parts
+    for line in corpus.lines(): ...             # cleaned, for training a vocabulary
+
+Memory does not grow with a file, a document or, in plain text, a line: what is longer than a part comes in several.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import functools
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+from processors.task import (
+    BROKEN_ARCHIVE,
+    GZIP,
+    SHOWN_ROWS,
+    DataError,
+    broken_archive,
+    check_is_file,
+    hint_of_encoding,
+    refuse_utf_16,
+)
+
+PART_CHARACTERS = 1_000_000  # of a document that are held at a time
+HASHED_CHARACTERS = 1_000  # of a document's beginning: copies, and drafts of one, have the same hash
+LINE_BYTES = 1 << 20  # of a line of plain text that are held at a time
+JSON_LINE_BYTES = 1 << 28  # a line of JSON has to be held whole
+SNIFFED_BYTES = 1 << 13  # of a file, to see whether it is text
+BUFFER_BYTES = 1 << 18
+
+Form = Literal["blank_lines", "lines", "wikiextractor", "json_lines"]
+DocumentRule = Literal["auto", "blank_lines", "lines"]
+IN_WORDS: dict[Form, str] = {
+    "blank_lines": "of plain text with blank lines between documents",
+    "lines": "of plain text with a document on each line",
+    "wikiextractor": "of wikiextractor",
+    "json_lines": "of JSON lines",
+}
+JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+
+
+class Part(NamedTuple):
+    """A document, or a stretch of one that is too long to be held whole.
+
+    text: its lines, not cleaned. document: `hash_of_document`, the same in all its parts. is_first: whether the
+    document starts here.
+    """
+
+    text: str
+    document: int
+    is_first: bool
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Files of raw text, and how they are read. `open_corpus` makes one.
+
+    forms: of each file. states: size and time of modification of each, which tell whether it is changed while it is
+    read, and nothing of its content. text_field: of JSON lines. skip_bad_rows: malformed lines are left out and
+    counted. lower_case: of the cleaned text; a tokenizer that lower-cases by itself does not need it.
+    """
+
+    files: tuple[Path, ...]
+    forms: tuple[Form, ...]
+    states: tuple[tuple[int, int], ...]
+    text_field: str = "text"
+    encoding: str = "utf-8"
+    skip_bad_rows: bool = False
+    lower_case: bool = False
+
+    @functools.cached_property
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of each file, by its path; computed once. Raises DataError where one cannot be read."""
+        return {str(path): _sha256_of(path) for path in self.files}
+
+    def describe(self) -> str:
+        """`7 files: 6 of plain text with a document on each line, 1 of wikiextractor`."""
+        kinds = ", ".join(f"{count} {IN_WORDS[form]}" for form, count in Counter(self.forms).items())
+        return f"{len(self.files)} file{'s' * (len(self.files) > 1)}: {kinds}"
+
+    def parts(self, counts: Counter[str]) -> Iterator[Part]:
+        """The documents in the order of the files. A document without text is there, with an empty `text`.
+
+        counts: takes what was left out, in words. Raises DataError, naming file and line, where something is malformed
+        or cannot be read.
+        """
+        for path, form in zip(self.files, self.forms, strict=True):
+            malformed = _Malformed(path, self.skip_bad_rows, counts)
+            most = JSON_LINE_BYTES if form == "json_lines" else LINE_BYTES
+            lines = _numbered_lines(path, self.encoding, most, malformed, in_pieces=form != "json_lines")
+            match form:
+                case "blank_lines":
+                    marked = (line if line.strip() else None for _, line in lines)
+                case "lines":
+                    marked = _each_line(lines)
+                case "wikiextractor":
+                    marked = _wikiextractor(lines, malformed)
+                case "json_lines":
+                    marked = _json_lines(lines, self.text_field, malformed)
+            yield from _gathered(marked)
+            malformed.finish()
+
+    def lines(self) -> Iterator[str]:
+        """All lines that hold text, cleaned; one of more than PART_CHARACTERS in pieces. Raises as `parts`."""
+        for part in self.parts(Counter()):
+            yield from clean(part.text, self.lower_case)
+
+    def checked(self) -> tuple[int, Counter[str]]:
+        """Reads everything once: the number of characters, not cleaned, and what `parts` counts.
+
+        Raises DataError as `parts` does, and where there is no text at all.
+        """
+        counts: Counter[str] = Counter()
+        characters, has_text = 0, False
+        for part in self.parts(counts):
+            characters += len(part.text)
+            has_text = has_text or bool(clean(part.text))
+        if not has_text:
+            names = ", ".join(map(str, self.files[:SHOWN_ROWS])) + (", ..." if len(self.files) > SHOWN_ROWS else "")
+            left_out = "".join(f"; {what}" for what in counts)
+            raise DataError(f"there is no text in the corpus ({names}){left_out}")
+        return characters, counts
+
+
+def open_corpus(
+    paths: Iterable[Path],
+    text_field: str = "text",
+    documents: DocumentRule = "auto",
+    encoding: str = "utf-8",
+    skip_bad_rows: bool = False,
+    lower_case: bool = False,
+) -> Corpus:
+    """Finds the files and recognises the form of each by what it begins with and by its name (`.jsonl`, `.json`).
+
+    paths: files, and folders, of which every file is taken, also in folders below, in the order of their names; not
+    those whose name begins with a dot. The same file is taken once.
+
+    documents: where a document ends in plain text. blank_lines: at a blank line and at the end of the file. lines: at
+    each line end. auto: lines, where there is no blank line between two others in the whole file, as in a file of
+    reviews or chat lines, which have nothing to do with one another; else blank_lines.
+
+    Raises DataError where a file is missing, binary, UTF-16 or a MediaWiki dump, and where a folder holds no file.
+    """
+    files: dict[Path, Path] = {}
+    for path in paths:
+        for file in _files_below(path):
+            files.setdefault(file.resolve(), file)
+    if not files:
+        raise DataError("no file is given for the corpus")
+    states = tuple(map(state_of, files.values()))
+    forms = tuple(_recognised(file, documents) for file in files.values())
+    return Corpus(tuple(files.values()), forms, states, text_field, encoding, skip_bad_rows, lower_case)
+
+
+@functools.cache
+def _control_characters() -> re.Pattern[str]:
+    """Control and format characters (zero-width spaces, soft hyphens, byte order marks), halves of surrogate pairs."""
+    numbers = (n for n in range(sys.maxunicode + 1) if unicodedata.category(chr(n)) in ("Cc", "Cf", "Cs"))
+    return re.compile("[" + "".join(f"\\U{number:08x}" for number in numbers) + "]")
+
+
+def clean(text: str, lower_case: bool = False) -> list[str]:
+    """The lines of a text that hold any: in Unicode's NFC, without control characters, with single spaces."""
+    if lower_case:
+        text = text.lower()
+    lines = []
+    for line in unicodedata.normalize("NFC", text).split("\n"):
+        line = " ".join(line.split())
+        if not line.isprintable():  # so that the slow search is for few lines
+            line = unicodedata.normalize("NFC", " ".join(_control_characters().sub("", line).split()))
+        if line:
+            lines.append(line)
+    return lines
+
+
+def cut_at_spaces(text: str, most: int) -> Iterator[str]:
+    """A text in pieces of at most so many characters, cut behind a space; in the middle of a word where there is none.
+
+    Together the pieces are the text.
+    """
+    at = 0
+    while len(text) - at > most:
+        end = text.rfind(" ", at, at + most) + 1 or at + most
+        yield text[at:end]
+        at = end
+    yield text[at:]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Files and their forms
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _files_below(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [check_is_file(path)]
+    below = sorted(path.rglob("*"))
+    files = [f for f in below if f.is_file() and not any(part.startswith(".") for part in f.relative_to(path).parts)]
+    if not files:
+        raise DataError(f"{path}: there is no file in the folder")
+    return files
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Size in bytes, and time of modification in nanoseconds. Raises DataError where the file cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    return status.st_size, status.st_mtime_ns
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _recognised(path: Path, documents: DocumentRule) -> Form:
+    """The form of a file. Raises DataError where it is nothing that can be read."""
+    with _opened(path) as stream:
+        start = stream.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
+        refuse_utf_16(start, str(path))
+        if b"\0" in start:
+            raise DataError(f"{path}: is a binary file; plain text, wikiextractor's output or JSON lines are expected")
+        beginning = start.removeprefix(codecs.BOM_UTF8).lstrip()
+        if beginning.startswith(b"<mediawiki"):
+            raise DataError(f"{path}: is a MediaWiki dump; turn it into text with wikiextractor first")
+        if beginning.startswith(b"<doc "):
+            return "wikiextractor"
+        if Path(path.name.removesuffix(".gz")).suffix.lower() in JSON_ENDINGS or re.match(rb'\{\s*"', beginning):
+            return "json_lines"
+        if documents == "auto":
+            return "blank_lines" if _has_blank_lines(stream) else "lines"
+        return documents
+
+
+def _has_blank_lines(stream: BinaryIO) -> bool:
+    """Whether a blank line stands between two that are not."""
+    has_text = was_blank = False
+    for line in _read_lines(stream, LINE_BYTES):
+        is_blank = line.isspace()
+        if was_blank and not is_blank:
+            return True
+        has_text = has_text or not is_blank
+        was_blank = is_blank and has_text
+    return False
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a file, decompressed if it is gzip, whatever its name. Raises DataError where it cannot be read."""
+    try:
+        with path.open("rb", BUFFER_BYTES) as file:
+            if file.peek(2)[:2] != GZIP:
+                yield file
+                return
+            with gzip.GzipFile(fileobj=file) as archive, io.BufferedReader(archive, BUFFER_BYTES) as stream:
+                yield stream
+    except BROKEN_ARCHIVE as error:
+        raise DataError(f"{path}: {broken_archive(error)}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _read_lines(stream: BinaryIO, most: int) -> Iterator[bytes]:
+    """The lines, each with its line end; one longer than `most` bytes in pieces."""
+    return iter(functools.partial(stream.readline, most), b"")
+
+
+class _Malformed:
+    """What is wrong with the lines of a file: counted where they may be left out, raised where not."""
+
+    def __init__(self, path: Path, skip: bool, counts: Counter[str]):
+        self.path, self.skip, self.counts = path, skip, counts
+        self.messages: list[str] = []
+        self.lines = 0
+
+    def add(self, line: int, what: str) -> None:
+        self.lines += 1
+        if self.lines <= SHOWN_ROWS:
+            self.messages.append(f"{self.path}:{line}: {what}")
+        elif not self.skip:
+            self.finish()  # one wrong setting can make every line of 40 GB malformed
+
+    def finish(self) -> None:
+        if self.messages and not self.skip:
+            more = ["... and there are more"] if self.lines > SHOWN_ROWS else []
+            raise DataError("\n".join([*self.messages, *more]) + "\n(--skip_bad_rows leaves such lines out)")
+        if self.messages:
+            self.counts[f"malformed lines left out of {self.path} (first {self.messages[0]})"] += self.lines
+
+
+def _numbered_lines(
+    path: Path, encoding: str, most: int, malformed: _Malformed, in_pieces: bool
+) -> Iterator[tuple[int, str]]:
+    """Lines without their ends, with their numbers from 1.
+
+    A line of more than `most` bytes comes in pieces that end behind a space, each with its number, or is malformed.
+    """
+    with _opened(path) as stream:
+        for number in itertools.count(1):
+            data = stream.readline(most)
+            if not data:
+                return
+            is_whole = len(data) < most or data.endswith(b"\n")
+            try:
+                if is_whole:
+                    line = data.decode(encoding).rstrip("\r\n")
+                    yield number, line.removeprefix("\ufeff") if number == 1 else line
+                elif in_pieces:
+                    for piece in _pieces_of_line(data, stream, encoding, most):
+                        yield number, piece.rstrip("\r\n")
+                else:
+                    malformed.add(number, f"a line of more than {most >> 20} MiB; one JSON object a line is expected")
+                    _finish_line(stream, most)
+            except UnicodeDecodeError as error:
+                hint = hint_of_encoding(data, encoding, "the line") if is_whole else ""
+                malformed.add(number, f"not {encoding.upper()} at byte {error.start}{hint}")
+                if not is_whole:
+                    _finish_line(stream, most)
+
+
+def _pieces_of_line(data: bytes, stream: BinaryIO, encoding: str, most: int) -> Iterator[str]:
+    """A line that begins with `data` and goes on in the stream."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    rest = ""
+    while True:
+        is_last = not data or data.endswith(b"\n")
+        text = rest + decoder.decode(data, final=is_last)
+        if is_last:
+            yield text
+            return
+        end = text.rfind(" ") + 1 or len(text)
+        yield text[:end]
+        rest = text[end:]
+        data = stream.readline(most)
+
+
+def _finish_line(stream: BinaryIO, most: int) -> None:
+    for data in _read_lines(stream, most):
+        if data.endswith(b"\n"):
+            return
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# From lines to documents: each reader yields lines, and None where a document ends
+# --------------------------------------------------------------------------------------------------------------------
+
+MarkedLines = Iterator[str | None]
+
+
+def _each_line(lines: Iterator[tuple[int, str]]) -> MarkedLines:
+    last = 0
+    for number, line in lines:
+        if not line.strip():
+            continue
+        if number != last:  # not one more piece of the same
+            yield None
+        last = number
+        yield line
+
+
+def _wikiextractor(lines: Iterator[tuple[int, str]], malformed: _Malformed) -> MarkedLines:
+    """`<doc id="5" url="..." title="지미 카터">`, the title, paragraphs, `</doc>`, each on lines of their own."""
+    opened = 0  # the line of the <doc> that is not closed yet
+    for number, line in lines:
+        if line.startswith("<doc "):
+            if opened:
+                malformed.add(number, f"<doc> opens here before that of line {opened} is closed")
+                yield None
+            opened = number
+            yield ""  # so that a document is there, with or without text
+        elif line.strip() == "</doc>":
+            if opened:
+                yield None
+            else:
+                malformed.add(number, "</doc> closes nothing")
+            opened = 0
+        elif opened:
+            # wikiextractor escapes these three (html.escape with quote=False).
+            yield line.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") if "&" in line else line
+        elif line.strip():
+            malformed.add(number, "text outside of <doc ...> and </doc>")
+    if opened:
+        malformed.add(opened, "<doc> is not closed to the end of the file, which may have been cut off")
+
+
+def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: _Malformed) -> MarkedLines:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            malformed.add(number, f"not a JSON object on one line: {error.msg} (column {error.colno})")
+            continue
+        except (ValueError, RecursionError):  # what Python itself bounds
+            malformed.add(number, "a number has thousands of digits, or brackets are nested too deep")
+            continue
+        if not isinstance(row, dict):
+            malformed.add(number, f"a JSON object is expected, not a {type(row).__name__}")
+        elif text_field not in row:
+            fields = ", ".join(itertools.islice(row, 8)) or "none"
+            malformed.add(number, f"no field {text_field!r}; there are: {fields} (--text_field names the one)")
+        elif not isinstance(row[text_field], str):
+            malformed.add(number, f"the field {text_field!r} is a {type(row[text_field]).__name__}, not a text")
+        else:
+            for text in row[text_field].split("\n"):
+                yield from cut_at_spaces(text, PART_CHARACTERS)
+            yield None
+
+
+def _gathered(marked: MarkedLines) -> Iterator[Part]:
+    """Documents, in parts of about PART_CHARACTERS; at most twice as many, as no line is longer than one."""
+    held: list[str] = []
+    size, document, is_first = 0, 0, True
+    for line in itertools.chain(marked, [None]):
+        if line is not None:
+            held.append(line)
+            size += len(line)
+            if size < PART_CHARACTERS:
+                continue
+        if held:
+            text = "\n".join(held)
+            document = hash_of_document(text) if is_first else document
+            yield Part(text, document, is_first)
+            held, size = [], 0
+            is_first = False
+        is_first = is_first or line is None
+
+
+def hash_of_document(text: str) -> int:
+    """From 0 to 2**31 - 1, evenly, by what the document begins with, however spaced; the same on every machine."""
+    beginning = "".join(text[:HASHED_CHARACTERS].split())
+    digest = hashlib.blake2b(beginning.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "little") >> 1

@@ -1,0 +1,285 @@
+"""A pretraining run, from blocks of tokens to checkpoints and held-out scores: the same for every objective."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from training.command_line import Config, resolve
+from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
+from training.results import (
+    RESULTS_FILE,
+    TRAINING_FILE,
+    MetricsLog,
+    delete_earlier_run,
+    git_commit,
+    prepare_output_dir,
+    read_json_object,
+    versions,
+    write_json,
+)
+from training.script import exit_code, in_words, resuming
+
+# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+
+HELD_OUT = "held_out"  # the split that is scored
+TRACE = "pretraining"  # key of a checkpoint's config.json: what fine-tuning's results say of the model
+
+
+class CorpusConfig(Section):
+    """Corpus"""
+
+    corpus: list[str] = Field(description="files, and folders of them: plain text, wikiextractor, JSON lines; .gz too")
+    corpus_weights: list[float] | None = Field(
+        None, description="how often each of them is gone through in an epoch; default: once"
+    )
+    documents: Literal["auto", "blank_lines", "lines"] = Field(
+        "auto", description="where documents of plain text end; auto: at each line, where there are no blank lines"
+    )
+    text_field: str = Field("text", description="field of JSON lines that holds the text")
+    encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
+    lower_case: bool = Field(False, description="lower-case the texts")
+    skip_bad_rows: bool = Field(False, description="leave malformed lines out, and count them, instead of stopping")
+    held_out_share: float = Field(0.01, ge=0, lt=1, description="share of the documents kept for scoring; 0: none")
+    max_seq_length: int = Field(512, ge=8, description="tokens a row, special ones included")
+    processes: int = Field(1, ge=1, description="processes that tokenize")
+    cache_dir: str = Field("cache", description="folder for tokenized data and vocabularies, kept by content")
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        weights = self.corpus_weights
+        if weights is not None and len(weights) != len(self.corpus):
+            yield f"corpus_weights has {len(weights)} numbers for {len(self.corpus)} corpora: one each"
+        elif weights is not None and min(weights) <= 0:
+            yield "corpus_weights must be above 0"
+        if self.held_out_share == 0 and is_typed("eval_steps", given):
+            yield "--eval_steps has no effect: held_out_share is 0, so there is nothing to score"
+
+
+class VocabularyConfig(Section):
+    """Vocabulary"""
+
+    tokenizer: str | None = Field(None, description="known model, or folder that holds one; default: the model's")
+    train_vocab: Literal["sentencepiece", "wordpiece"] | None = Field(None, description="make one from the corpus")
+    vocab_size: int = Field(8000, ge=1, description="tokens of the one that is made, beside the special ones")
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.train_vocab and self.tokenizer:
+            yield "train_vocab makes a vocabulary and tokenizer names one: give one of them"
+        if is_typed("vocab_size", given) and not self.train_vocab:
+            yield "--vocab_size has no effect without train_vocab"
+
+
+class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
+    """Pretraining"""
+
+    # What may be another when a run is resumed, beside where things are: the content of the rows is compared.
+    FREE: ClassVar[frozenset[str]] = frozenset(
+        "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
+    )
+
+    eval_batch_size: int = Field(64, ge=1, description="rows a batch when held-out documents are scored")
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that everything of this run goes into."""
+        return Path(self.ckpt_dir) / (self.output_dir or f"{self.task}-ckpt")
+
+    def identity(self, precision: str) -> dict[str, Any]:
+        """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
+        free = self.FREE | OutputConfig.model_fields.keys() | RuntimeConfig.model_fields.keys()
+        return self.model_dump(exclude=set(free)) | {"precision": precision}
+
+
+class Blocks(Protocol):
+    """Rows of tokens, `processors/corpus.py`."""
+
+    lengths: np.ndarray
+    content: str
+
+    def __len__(self) -> int: ...
+
+
+class Objective(Protocol):
+    """A model with its tokenizer, and what it learns from.
+
+    model: on its device. unpads: whether its encoder runs without padding.
+    """
+
+    model: Any
+    tokenizer: Any
+    unpads: bool
+
+    def collate(self, blocks: Any, row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+        """A batch of `training/loop.py` from some blocks; draws: what is masked is drawn from it."""
+
+    def loss_of(self, model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
+        """Sum of the losses, and the number of terms in it."""
+
+    def sums_of(self, model: Any, batch: dict[str, Any]) -> Any:
+        """`[K]`: what `metrics_of` needs, summed over the batch."""
+
+    def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
+        """Held-out scores from the sums over all batches, "loss" among them."""
+
+
+class Passes:
+    """Which block each row of an epoch is, where some corpora are gone through more often than others.
+
+    sizes: blocks of each corpus, which lie one after another. weights: how often each is gone through; what is beyond
+    whole passes is drawn anew in every epoch.
+    """
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float]):
+        self._sizes = np.array(sizes)
+        self._rows = np.maximum(1, np.rint(self._sizes * np.array(weights))).astype(np.int64)
+        self._in_whole_passes = self._rows // self._sizes * self._sizes
+
+    def __len__(self) -> int:
+        return int(self._rows.sum())
+
+    def blocks(self, row_ids: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+        """Numbers of the blocks, `[B]`, of rows of an epoch, `[B]`."""
+        ends = np.cumsum(self._rows)
+        corpus = np.searchsorted(ends, row_ids, side="right")
+        row = row_ids - (ends - self._rows)[corpus]
+        size = self._sizes[corpus]
+        in_corpus = np.where(row < self._in_whole_passes[corpus], row % size, draws.integers(size))
+        return (np.cumsum(self._sizes) - self._sizes)[corpus] + in_corpus
+
+
+def run_pretraining(
+    script: str,
+    about: str,
+    argv: list[str],
+    config_class: type[Config],
+    errors: tuple[type[Exception], ...],
+    pretrain: Callable[[Config, Any, bool], None],
+) -> int:
+    """Runs the command `script argv`; returns the exit code. pretrain: settings, runtime, whether to overwrite."""
+    config_root = Path(script).resolve().parent / "config"
+    config: Config | None = None
+
+    def work() -> None:
+        nonlocal config
+        task = config_class.model_fields["task"].default
+        config, given = resolve(config_class, argv, {task: {}}, config_root, about)
+        overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
+        prepare_output_dir(config.run_dir, config.resume or overwrite)
+
+        from training.runtime import Runtime, quiet_libraries
+
+        runtime = Runtime(config.no_cuda, config.precision)
+        quiet_libraries()
+        pretrain(config, runtime, overwrite)
+
+    return exit_code(script, errors, work, lambda: resuming(argv) if config else argv)
+
+
+def train(
+    config: PretrainingConfig,
+    runtime,
+    objective: Objective,
+    blocks: Blocks,
+    passes: Passes,
+    held_out: Blocks | None,
+    data: dict[str, str],
+    overwrite: bool,
+) -> None:
+    """Trains, scores held-out blocks on the way, and writes `results.json`. data: file -> sha256, for the results."""
+    from training.checkpoint import CheckpointFolder
+    from training.loop import Job, Plan, State, fit
+
+    plan = Plan(
+        rows=len(passes),
+        batch_size=config.train_batch_size,
+        accumulation=config.gradient_accumulation_steps,
+        epochs=config.num_train_epochs,
+        seed=config.seed,
+        max_steps=config.max_steps,
+    )
+
+    def collate(row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+        return objective.collate(blocks, passes.blocks(row_ids, draws), draws)
+
+    def write_model(target: Path, state: State) -> None:
+        figures = {"steps": state.step, "epochs": round(state.step / plan.steps_per_epoch, 4)}
+        setattr(objective.model.config, TRACE, {"objective": config.task, **figures, "tokens": state.real_tokens})
+        objective.model.save_pretrained(target)
+        objective.tokenizer.save_pretrained(target)
+
+    runtime.say(
+        f"{config.run_dir.name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows, "
+        f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
+    )
+    if overwrite:
+        delete_earlier_run(config.run_dir)
+    log = MetricsLog(config.run_dir)
+    fit(
+        Job(
+            model=objective.model,
+            plan=plan,
+            collate=collate,
+            loss_of=objective.loss_of,
+            config=config,
+            runtime=runtime,
+            checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
+            log=log,
+            write_model=write_model,
+            identity=config.identity(runtime.precision)
+            | {"training rows": blocks.content, "held-out rows": held_out.content if held_out else None},
+            data=data,
+            evaluate=functools.partial(score, config, runtime, objective, held_out) if held_out else None,
+            main_metric="loss",
+            greater_is_better=False,
+            rows={"train": len(blocks)} | ({HELD_OUT: len(held_out)} if held_out else {}),
+        )
+    )
+    write_results(config, runtime, log)
+
+
+def score(config: PretrainingConfig, runtime, objective: Objective, held_out: Blocks) -> tuple[str, dict[str, float]]:
+    """The held-out split and its metrics. What is masked there is the same whenever it is scored."""
+    from training.loop import evaluate
+
+    def collate(row_ids: np.ndarray) -> dict[str, Any]:
+        return objective.collate(held_out, row_ids, np.random.default_rng([config.seed, int(row_ids[0])]))
+
+    batches = evaluate(
+        objective.model, objective.sums_of, collate, held_out.lengths, config.eval_batch_size, runtime, HELD_OUT
+    )
+    return HELD_OUT, objective.metrics_of(sum(sums.astype(np.float64) for _, sums in batches))
+
+
+def write_results(config: PretrainingConfig, runtime, log: MetricsLog) -> None:
+    """Writes `results.json` and says on standard output what is in it."""
+    path = config.run_dir / RESULTS_FILE
+    training = read_json_object(config.run_dir / TRAINING_FILE)
+    figures, evaluations = training["figures"], log.evaluations()
+    metrics = evaluations[-1]["metrics"] if evaluations else {}
+    results = {
+        "task": config.task,
+        "model": config.run_dir.name,
+        "seed": config.seed,
+        "split": HELD_OUT if metrics else None,
+        "main_metric": "loss",
+        "metrics": metrics,
+        "step": figures["steps"],
+        "evaluations": evaluations,
+        "training": {"precision": training["precision"], "rows": training["rows"], **figures},
+        "hardware": runtime.hardware(),
+        "versions": versions(),
+        "data": training["data"],
+        "git_commit": git_commit(Path(__file__).resolve().parent),
+        "config": config.model_dump(),
+    }
+    write_json(path, results)
+    held_out = f"  {HELD_OUT}  {in_words(metrics)}" if metrics else ""
+    print(f"{config.task}  {config.run_dir.name}  seed {config.seed}{held_out}")
+    print(
+        f"  checkpoint-{figures['steps']}, {figures['tokens_per_second']:,.0f} tokens/s; written to {path}", flush=True
+    )
