@@ -270,7 +270,6 @@ def measure_question_answering(setting: Setting, arguments) -> tuple[str, list[d
     """Training."""
     features, positions = setting.ours()
     training = Training(
-        task="korquad",
         model_class=ElectraForQuestionAnswering,
         tokenizer=setting.tokenizer,
         rows=len(features),

@@ -51,7 +51,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         features = build_features(rows, tokenizer, arguments.max_seq_len, Path(folder))
         training = Training(
-            task=task.name,
             model_class=ElectraForSequenceClassification,
             tokenizer=tokenizer,
             rows=len(features),

@@ -1,11 +1,12 @@
 """What the benchmarks share: interleaved repeats, training arms, the rate of matrix products, memory, the report.
 
-The training arms: KoELECTRA-Small's shape with fresh weights, the same rows for all. The loop, the optimizer and the
-attention (SDPA) are this project's in every arm, so that only padding and precision differ:
+The training arms: KoELECTRA-Small's shape with fresh weights, the same rows for all. The loop and the optimizer are
+this project's in every arm; padding, precision, dropout and attention differ:
 
 - original_fp32: every row padded to the longest that the setting allows, fp32, as KoELECTRA trained
 - longest_fp32, longest_bf16: padded to the longest row of the batch, as the examples of transformers train
-- ours_fp32, ours_bf16: the encoder unpadded; bf16 is the default where the hardware multiplies it natively
+- ours_fp32, ours_bf16: the encoder unpadded, this project's dropout and attention; bf16 is the default where the
+  hardware multiplies it natively
 
 `of_matmul` is the share of the machine's matrix-product rate (measured in the same run, at the arm's precision) that
 goes into the products that the unpadded rows need. `peak_mib` is memory above weights and optimizer. Ratios are medians
@@ -34,9 +35,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.collator import Collator
+from models.quick_modules import quicken
 from training.checkpoint import CheckpointFolder
-from training.config import FineTuningConfig
-from training.loop import Job, LossOf, Plan, Run, batches_from
+from training.config import LoopConfig
+from training.loop import Job, LossOf, Plan, Run, TrainingCollate, batches_from
 from training.results import MetricsLog
 from training.runtime import Runtime
 
@@ -101,7 +103,6 @@ class Training:
     batch holds beside the model's inputs. max_length: tokens a row.
     """
 
-    task: str
     model_class: type[nn.Module]
     tokenizer: Any
     rows: int
@@ -119,6 +120,7 @@ class Training:
         runtime = Runtime(no_cuda=self.no_cuda, precision=precision)
         torch.manual_seed(42)
         model = koelectra_small(self.model_class, len(self.tokenizer))
+        model = quicken(model) if padding == "none" else model
         collator = Collator(model, padding != "none", self.max_length)
         length = self.max_length if padding == "max_seq_len" else None
 
@@ -126,11 +128,17 @@ class Training:
             return collator.batch(self.padded(rows, self.tokenizer.pad_token_id, length)) | self.targets(rows)
 
         plan = Plan(self.rows, self.batch_size, 1, 1, seed=42, max_steps=self.steps)
-        config = FineTuningConfig(task=self.task, model_type="bench", save_steps=0, logging_steps=0)
-        model = runtime.prepare(collator.model)
-        job = Job(model, plan, collate, self.loss_of, config, runtime, CheckpointFolder(folder), MetricsLog(folder),
-                  lambda target, state: None, {}, {}, None, "", True)  # fmt: skip
-        return Run(job), list(batches_from(plan, collate, 0, runtime))
+        return run_of(collator.model, runtime, plan, collate, self.loss_of, folder)
+
+
+def run_of(
+    model: nn.Module, runtime: Runtime, plan: Plan, collate: TrainingCollate, loss_of: LossOf, folder: Path
+) -> tuple[Run, list]:
+    """A run of the project's loop that logs and saves nothing, and the batches of its steps."""
+    config = LoopConfig(save_steps=0, logging_steps=0)
+    job = Job(runtime.prepare(model), plan, collate, loss_of, config, runtime, CheckpointFolder(folder),
+              MetricsLog(folder), lambda target, state: None, {}, {}, None, "", True)  # fmt: skip
+    return Run(job), list(batches_from(plan, collate, 0, runtime))
 
 
 def koelectra_small(model_class: type[nn.Module], vocabulary: int) -> nn.Module:

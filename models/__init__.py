@@ -202,6 +202,8 @@ def build_model(
             **problem,
         )
         config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+        if from_scratch:
+            config.pretraining = None  # what `training/pretraining.py` says of the weights that are left behind
         if config.model_type == "big_bird":
             config.attention_type = "original_full"  # what models/bigbird.py is put under
         trained_pooling = getattr(config, "pooling", "cls")

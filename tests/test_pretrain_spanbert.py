@@ -17,6 +17,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from models.spanbert import BertForSpanPreTraining
 from pretrain_spanbert import SpanBertConfig
+from processors import TASKS_OF_SCRIPT
+from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
 from training.pretraining import Passes
 
@@ -79,7 +81,10 @@ def test_checkpoints_load_with_transformers_and_can_be_fine_tuned(user: User, br
         output_dir = f"span-nsmc-{pooling}"
         model = ["--model_name_or_path", folder, "--from_scratch", "false", "--pooling", pooling]
         user.types(*nsmc(output_dir, *model, "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0, "--no_cuda"))
-        assert user.results(output_dir)["metrics"]["accuracy"] >= 0
+        assert user.results(output_dir)["pretraining"]["steps"] == 6
+    fresh = ["--model_name_or_path", folder, "--from_scratch", "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0]
+    user.types(*nsmc("span-nsmc-fresh", *fresh, "--no_cuda"))
+    assert user.results("span-nsmc-fresh")["pretraining"] is None
 
 
 def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora, brief: str):
@@ -158,6 +163,16 @@ def test_configurations(name: str):
         assert sizes == (width, 12, heads, 4 * width)
         assert (config.train_vocab, config.vocab_size, config.lower_case) == ("sentencepiece", 8000, True)
         assert (config.learning_rate, config.train_batch_size, config.max_seq_length) == (5e-5, 32, 512)
+
+
+def test_the_configuration_of_nsmc_is_the_originals_but_for_the_model(is_refused):
+    words = ["--task", "nsmc", "--config_file", "spanbert-half.json"]
+    assert is_refused(*words, script="run_seq_cls.py").startswith("no model: set model_type (a known model)")
+    settings = {task.name: task.settings() for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
+    words += ["--model_name_or_path", "ckpt/spanbert-half/checkpoint-9"]
+    config, _ = resolve(SequenceClassificationConfig, words, settings, ROOT / "config", "")
+    assert (config.train_batch_size, config.num_train_epochs, config.learning_rate) == (128, 10, 5e-5)
+    assert (config.max_grad_norm, config.training_split) == (0, "test")
 
 
 def test_weights_of_corpora():

@@ -33,8 +33,8 @@ FAST = {
     "korsts": ["--precision", "bf16"],
 }
 RESULTS_KEYS = set(
-    "task model model_name_or_path seed split main_metric metrics rows selection checkpoint step at_chance evaluations "
-    "training hardware versions data git_commit config".split()
+    "task model model_name_or_path pretraining seed split main_metric metrics rows selection checkpoint step at_chance "
+    "evaluations training hardware versions data git_commit config".split()
 )
 
 

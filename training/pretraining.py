@@ -13,6 +13,7 @@ from pydantic import Field
 from training.command_line import Config, resolve
 from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
 from training.results import (
+    PRETRAINING,
     RESULTS_FILE,
     TRAINING_FILE,
     MetricsLog,
@@ -28,7 +29,6 @@ from training.script import exit_code, in_words, resuming
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
 HELD_OUT = "held_out"  # the split that is scored
-TRACE = "pretraining"  # key of a checkpoint's config.json: what fine-tuning's results say of the model
 
 
 class CorpusConfig(Section):
@@ -208,7 +208,7 @@ def train(
 
     def write_model(target: Path, state: State) -> None:
         figures = {"steps": state.step, "epochs": round(state.step / plan.steps_per_epoch, 4)}
-        setattr(objective.model.config, TRACE, {"objective": config.task, **figures, "tokens": state.real_tokens})
+        setattr(objective.model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
         objective.model.save_pretrained(target)
         objective.tokenizer.save_pretrained(target)
 

@@ -24,6 +24,8 @@ SEEDS_FILE = "seeds.json"
 # What only the training knows, for evaluations in later runs: hashes of its data, its precision, its figures.
 TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
+# Key of a checkpoint's config.json: what it was pretrained by and how long, which fine-tuning carries on.
+PRETRAINING = "pretraining"
 LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "pyarrow", "numpy")
 
 

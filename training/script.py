@@ -16,6 +16,7 @@ from training.config import DataConfig, EvaluationConfig, FineTuningConfig, Runt
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
+    PRETRAINING,
     RESULTS_FILE,
     SEEDS_FILE,
     TRAINING_FILE,
@@ -269,6 +270,7 @@ def write_results(
         "task": config.task,
         "model": config.model_name,
         "model_name_or_path": config.model_name_or_path,
+        "pretraining": read_json_object(checkpoint / "config.json").get(PRETRAINING),
         "seed": config.seed,
         "split": "test",
         "main_metric": main_metric,
