@@ -109,6 +109,8 @@ class Reader:
             notes.append(f"questions cut to {config.max_query_length} tokens: {features.cut_questions}")
         if gold is not None and gold.inexact:
             notes.append(gold.report())
+        if gold is not None and (count := gold.in_no_window(features)):
+            notes.append(f"answers that no window holds whole, learned as not there: {count}")
         size = f"{len(rows)} questions about {len(set(rows.context_of))} contexts"
         windows = f"{len(features)} windows of {features.lengths.mean():.1f} tokens"
         say(f"{name}: {size}, {windows}" + "".join(f"; {note}" for note in notes))

@@ -181,7 +181,8 @@ def build_model(
     labels: one output each; none for a regression (one output) and for question answering (start and end). pooling: for
     sequences; cls is transformers' own head, mean and max replace it by `models/pooling.py`'s. from_scratch:
     architecture and tokenizer of the folder, with fresh weights. fresh_head: whether the head may be fresh; for
-    evaluation it must be the trained one. attention: of BigBird, by default sparse; no other model has a choice.
+    evaluation it must be the trained one. attention: of BigBird, by default as config.json has it; no other model has a
+    choice.
     Raises ModelError where the folder has no weights, or weights of something else.
     """
     import torch
@@ -205,6 +206,7 @@ def build_model(
         if from_scratch:
             config.pretraining = None  # what `training/pretraining.py` says of the weights that are left behind
         if config.model_type == "big_bird":
+            attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
             config.attention_type = "original_full"  # what models/bigbird.py is put under
         trained_pooling = getattr(config, "pooling", "cls")
         if head == "sequence":
@@ -239,7 +241,7 @@ def _with_attention(model, folder: Path, attention: Attention | None):
         return model
     from models.bigbird import put_attention
 
-    return put_attention(model, attention or "sparse")
+    return put_attention(model, attention)
 
 
 def refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:

@@ -183,7 +183,8 @@ def _files(path: Path | None) -> list[Path | None]:
     if path is None or not path.is_dir():
         return [path and check_is_file(path)]
     # macOS puts ._<name> beside files that it packs.
-    files = sorted(file for file in path.glob("*.json") if not file.name.startswith("."))
+    ending = (".json", ".json.gz")
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(ending) and file.name[0] != ".")
     if not files:
         raise DataError(f"{path}: no *.json files in this folder; it holds {names_in(path)}")
     return files

@@ -295,6 +295,11 @@ class GoldSpans:
         at = features.context_positions(windows)
         return np.where(inside[:, None], np.stack([first + at, last + at], axis=1), 0)
 
+    def in_no_window(self, features: QuestionFeatures) -> int:
+        """How many answers are longer than what neighbouring windows share, and whole in none of them."""
+        held = self.positions(features, np.arange(len(features)))[:, 0] > 0
+        return np.count_nonzero(self.first >= 0) - len(np.unique(features.question[held]))
+
     def report(self) -> str:
         """The questions that are not held exactly, in words; nothing where there are none."""
         if not self.inexact:

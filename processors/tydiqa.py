@@ -160,6 +160,8 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
         raise Malformed('no "example_id"')
     counts: Counter[str] = Counter()
     try:
+        if not isinstance(sample["example_id"], str | int):
+            raise Malformed('"example_id" must be a text or a whole number')
         id = question_id({"id": sample["example_id"]}, ())
         if id in line_of:
             raise Malformed(f"line {line_of[id]} has the same example_id: each must be there once")

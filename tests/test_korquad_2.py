@@ -1,6 +1,7 @@
 """The reader of KorQuAD 2.1: pages without their layout, and answers that stand where they are said to."""
 
 import contextlib
+import gzip
 import io
 import json
 import re
@@ -369,11 +370,12 @@ def pages(*ids: str) -> str:
 def test_a_folder_is_read_by_name(tmp_path: Path):
     for name, ids in (("b_01.json", "라마"), ("b_00.json", "다"), ("a.json", "가나")):
         (tmp_path / name).write_text(pages(*ids), encoding="utf-8")
+    (tmp_path / "c.json.gz").write_bytes(gzip.compress(pages("사").encode()))
     (tmp_path / "._a.json").write_bytes(b"\0\0macOS")
     (tmp_path / "README.md").write_text("글", encoding="utf-8")
     questions = read_korquad_2(KORQUAD_2, tmp_path)
-    assert questions.ids == list("가나다라마") and questions.context_of == [0, 1, 2, 3, 4]
-    assert questions.contexts == [f"{id} 서울" for id in "가나다라마"] and verified(questions) == 5
+    assert questions.ids == list("가나다라마사") and questions.context_of == [0, 1, 2, 3, 4, 5]
+    assert questions.contexts == [f"{id} 서울" for id in "가나다라마사"] and verified(questions) == 6
     assert read_korquad_2(KORQUAD_2, tmp_path / "b_01.json").ids == ["라", "마"]
 
 

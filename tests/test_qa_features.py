@@ -441,6 +441,7 @@ def test_positions_by_hand(bert, tmp_path: Path):
     assert windows_of(features, 0) == [(0, 4), (2, 4)]
     gold = GoldSpans.of(features)
     assert (gold.first.tolist(), gold.last.tolist(), gold.inexact) == ([2, 5, -1, 0], [3, 5, -1, 4], [])
+    assert gold.in_no_window(features) == 1  # the last one: five tokens, in windows of four
     # [CLS] 사 [SEP] and then the window; [CLS] where an answer is not in it, or not all of it.
     positions = gold.positions(features, np.arange(8)).tolist()
     assert positions == [[5, 6], [3, 4], [0, 0], [6, 6], [0, 0], [0, 0], [0, 0], [0, 0]]

@@ -390,7 +390,7 @@ ORDER = "question '2': minimal_answer from byte {} to {}: -1 to -1 for none, or 
         (without(GOOD | {"example_id": 2}, "question_text"), "question '2': no text \"question_text\""),
         (sample(2, annotation(), question_text=""), "question '2': the question_text is empty"),
         (without(GOOD, "example_id"), 'no "example_id"'),
-        (sample(None, annotation()), "question 'None': no \"id\""),
+        (sample(None, annotation()), "question 'None': \"example_id\" must be a text or a whole number"),
         (sample(1, annotation()), "question '1': line 1 has the same example_id: each must be there once"),
         (sample("1", annotation(yes_no="NO")), "question '1': line 1 has the same example_id: each must be there once"),
         (without(GOOD | {"example_id": 2}, "language"), "question '2': no text \"language\""),

@@ -61,7 +61,9 @@ class ModelConfig(Section):
     model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
     from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
     no_unpad: bool = Field(False, description="run the encoder on padded rows")
-    attention: Literal["sparse", "full"] | None = Field(None, description="of BigBird; default: sparse")
+    attention: Literal["sparse", "full"] | None = Field(
+        None, description="of BigBird; default: what it was trained with"
+    )
 
     @property
     def model_name(self) -> str:
@@ -233,6 +235,9 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not (self.do_train or self.do_eval or self.do_predict):
             yield "nothing to do: do_train, do_eval and do_predict are all false"
+        if not (self.do_train or self.do_eval) and self.do_predict:
+            flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
+            yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
         if self.do_predict and self.seeds is not None:
             yield "do_predict takes one run: name its folder with output_dir instead of seeds"
         if self.select_by == "dev" and self.training_split != "dev":
