@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig
 
-from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, run_of, timed
+from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, run_of, take_steps, timed
 from benchmarks.span_masking_reference import mask_row
 from models.collator import Collator
 from models.quick_modules import quicken
@@ -151,18 +151,14 @@ def measure_steps(
 
         runs[arm] = run_of(collator.model, runtime, plan, collate, loss_of, folder)
 
-    def steps(run, batches: list) -> None:
-        for step in batches:
-            run.step(step)
-
     device = runs["ours"][0].runtime.device
     seconds = interleaved(
-        {arm: timed(functools.partial(steps, *run), device) for arm, run in runs.items()}, arguments.repeats
+        {arm: timed(functools.partial(take_steps, *run), device) for arm, run in runs.items()}, arguments.repeats
     )
     table = []
     for arm, (run, batches) in runs.items():
         with PeakMemory(device) as memory:
-            steps(run, batches)
+            take_steps(run, batches)
         real, padded = (
             sum(batch[key] for step in batches for batch in step) for key in ("real_tokens", "padded_tokens")
         )

@@ -141,6 +141,11 @@ def run_of(
     return Run(job), list(batches_from(plan, collate, 0, runtime))
 
 
+def take_steps(run: Run, batches: list) -> None:
+    for step in batches:
+        run.step(step)
+
+
 def koelectra_small(model_class: type[nn.Module], vocabulary: int) -> nn.Module:
     from transformers import ElectraConfig
 
@@ -174,17 +179,13 @@ def measure_training(training: Training, folder: Path, repeats: int) -> tuple[st
     device = runs["ours_fp32"][0].runtime.device
     operations = useful_operations(*runs["ours_fp32"])
 
-    def steps(run: Run, batches: list) -> None:
-        for step in batches:
-            run.step(step)
-
     products = {f"matmul_{name}": matrix_product_seconds(device, dtype) for name, dtype in DTYPES.items()}
-    arms = {arm: timed(functools.partial(steps, *runs[arm]), device) for arm in runs}
+    arms = {arm: timed(functools.partial(take_steps, *runs[arm]), device) for arm in runs}
     seconds = interleaved(arms | products, repeats)
     peak = {}
     for arm, (run, batches) in runs.items():
         with PeakMemory(device) as memory:
-            steps(run, batches)
+            take_steps(run, batches)
         peak[arm] = memory.bytes
 
     rate = {name: 2 * 1536**3 / statistics.median(seconds[f"matmul_{name}"]) for name in DTYPES}

@@ -5,7 +5,7 @@ Any other encoder is built through transformers' Auto classes from a hub id or a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -224,9 +224,8 @@ def build_model(
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
         raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
     if not from_scratch:
-        mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
-        refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
-        if not fresh_head and (loading["missing_keys"] or mismatched or trained_pooling != pooling):
+        unread = refuse_a_random_encoder(model, folder, loading)
+        if not fresh_head and (unread or trained_pooling != pooling):
             raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
     return _with_attention(quicken(model), folder, attention)
 
@@ -244,8 +243,13 @@ def _with_attention(model, folder: Path, attention: Attention | None):
     return put_attention(model, attention)
 
 
-def refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> None:
-    """A fresh head is what fine-tuning is about; a fresh encoder means that the weights are another model's."""
+def refuse_a_random_encoder(model, folder: Path, loading: Mapping[str, Iterable]) -> list[str]:
+    """A fresh head is what fine-tuning is about; a fresh encoder means that the weights are another model's.
+
+    loading: what `from_pretrained` says of it. Returns the keys that are fresh. Raises ModelError.
+    """
+    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
+    unread_keys = [*loading["missing_keys"], *mismatched]
     encoder = f"{model.base_model_prefix}."
     fresh = sorted(k for k in unread_keys if k.startswith(encoder) and not k.startswith(f"{encoder}pooler."))
     if fresh:
@@ -253,6 +257,7 @@ def refuse_a_random_encoder(model, folder: Path, unread_keys: Iterable[str]) -> 
             f"the weights in {folder} do not fit its config.json: {len(fresh)} tensors of the encoder are not there, "
             f"or of another size, first {fresh[0]}"
         )
+    return unread_keys
 
 
 def has_weights(folder: Path) -> bool:

@@ -21,7 +21,7 @@ def attend(
 
     scale: of the products of queries and keys; by default D to the power of -1/2.
     """
-    if query.device.type != "cpu" or not needs_weights(query, dropout):
+    if dropout == 0 or query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, visible, dropout, scale=scale)
     # torch's own way for this copies the keys twice and the weights three times. The products are in the inputs' dtype
     # already, and autocast would make the weights fp32.

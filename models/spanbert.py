@@ -178,6 +178,5 @@ def build_spanbert(
         where = f"in {folder}" if folder else "of this configuration"
         hint = "" if from_scratch or folder is None or has_weights(folder) else " (the folder holds no weights)"
         raise ModelError(f"no SpanBERT {where}{hint}: {one_line(error)}") from error
-    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
-    refuse_a_random_encoder(model, folder, [*loading["missing_keys"], *mismatched])
+    refuse_a_random_encoder(model, folder, loading)
     return quicken(model)

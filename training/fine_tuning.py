@@ -137,14 +137,7 @@ def train(
     learner = recipe.learner(config, runtime, folder, False)
     splits = {name: learner.prepare(name, rows[name]) for name in rows}
     evaluation_split = splits[config.training_split] if config.evaluates_every != 0 else None
-    plan = Plan(
-        rows=len(splits["train"].features),
-        batch_size=config.train_batch_size,
-        accumulation=config.gradient_accumulation_steps,
-        epochs=config.num_train_epochs,
-        seed=config.seed,
-        max_steps=config.max_steps,
-    )
+    plan = Plan.of(config, len(splits["train"].features))
 
     def evaluate_now() -> tuple[str, dict[str, float]]:
         return config.training_split, learner.score(evaluation_split).metrics

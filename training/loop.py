@@ -57,6 +57,17 @@ class Plan:
     seed: int
     max_steps: int = -1
 
+    @classmethod
+    def of(cls, config: LoopConfig, rows: int) -> Plan:
+        return cls(
+            rows=rows,
+            batch_size=config.train_batch_size,
+            accumulation=config.gradient_accumulation_steps,
+            epochs=config.num_train_epochs,
+            seed=config.seed,
+            max_steps=config.max_steps,
+        )
+
     @property
     def steps_per_epoch(self) -> int:
         return math.ceil(self.rows / (self.batch_size * self.accumulation))

@@ -18,13 +18,11 @@ from training.results import (
     TRAINING_FILE,
     MetricsLog,
     delete_earlier_run,
-    git_commit,
     prepare_output_dir,
     read_json_object,
-    versions,
     write_json,
 )
-from training.script import exit_code, in_words, resuming
+from training.script import circumstances, exit_code, in_words, resuming
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -194,14 +192,7 @@ def train(
     from training.checkpoint import CheckpointFolder
     from training.loop import Job, Plan, State, fit
 
-    plan = Plan(
-        rows=len(passes),
-        batch_size=config.train_batch_size,
-        accumulation=config.gradient_accumulation_steps,
-        epochs=config.num_train_epochs,
-        seed=config.seed,
-        max_steps=config.max_steps,
-    )
+    plan = Plan.of(config, len(passes))
 
     def collate(row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
         return objective.collate(blocks, passes.blocks(row_ids, draws), draws)
@@ -271,11 +262,7 @@ def write_results(config: PretrainingConfig, runtime, log: MetricsLog) -> None:
         "step": figures["steps"],
         "evaluations": evaluations,
         "training": {"precision": training["precision"], "rows": training["rows"], **figures},
-        "hardware": runtime.hardware(),
-        "versions": versions(),
-        "data": training["data"],
-        "git_commit": git_commit(Path(__file__).resolve().parent),
-        "config": config.model_dump(),
+        **circumstances(config, runtime, training["data"]),
     }
     write_json(path, results)
     held_out = f"  {HELD_OUT}  {in_words(metrics)}" if metrics else ""

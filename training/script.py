@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from training.command_line import Config, resolve
-from training.config import DataConfig, EvaluationConfig, FineTuningConfig, RuntimeConfig, UsageError, is_typed
+from training.config import (
+    DataConfig,
+    EvaluationConfig,
+    FineTuningConfig,
+    LoopConfig,
+    RuntimeConfig,
+    UsageError,
+    is_typed,
+)
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
@@ -247,6 +255,17 @@ def write_to_standard_output(text: str) -> None:
         raise UsageError(f"standard output could not be written: {error.strerror}") from error
 
 
+def circumstances(config: LoopConfig, runtime, data: Mapping[str, str]) -> dict[str, Any]:
+    """What `results.json` says of a run so that it can be repeated. data: file -> sha256."""
+    return {
+        "hardware": runtime.hardware(),
+        "versions": versions(),
+        "data": data,
+        "git_commit": git_commit(Path(__file__).resolve().parent),
+        "config": config.model_dump(),
+    }
+
+
 def write_results(
     config: FineTuningConfig,
     runtime,
@@ -283,11 +302,9 @@ def write_results(
         "at_chance": scored.at_chance,
         "evaluations": evaluations,
         "training": {"precision": training.get("precision"), **(training.get("figures") or {})},
-        "hardware": runtime.hardware(),
-        "versions": versions(),
-        "data": training.get("data", {}) | {str(file): sha256_of(file) for file in test_files},
-        "git_commit": git_commit(Path(__file__).resolve().parent),
-        "config": config.model_dump(),
+        **circumstances(
+            config, runtime, training.get("data", {}) | {str(file): sha256_of(file) for file in test_files}
+        ),
     }
     write_json(path, results)
     how = {"dev": "best on dev", "test": "best on test", "last": "the last one"}[config.selection]
