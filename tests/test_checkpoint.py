@@ -74,6 +74,14 @@ def test_the_limit_keeps_the_newest_and_the_best(tmp_path, limit, best, kept):
     assert [int(p.name.split("-")[1]) for p in folder.all()] == kept
 
 
+@pytest.mark.parametrize("limit", [3, 4, 5, 6, 9])
+def test_a_limit_deletes_nothing_before_it_is_reached(tmp_path, limit):
+    folder = CheckpointFolder(tmp_path, save_total_limit=limit)
+    for number in range(1, 6):
+        folder.save(number, write_model, {}, best_step=number)  # every one is the best so far
+        assert len(folder.all()) == min(number, limit)
+
+
 def test_a_failing_write_leaves_the_earlier_checkpoint_and_nothing_half_done(tmp_path):
     folder = CheckpointFolder(tmp_path)
     folder.save(10, write_model, {"step": 10}, None)

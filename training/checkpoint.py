@@ -110,7 +110,7 @@ class CheckpointFolder:
         kept = {newest, self.path(best_step)} if best_step is not None else {newest}
         others = [path for path in self.all() if path not in kept]
         room = max(0, self.save_total_limit - len(kept & set(self.all())))
-        for path in others[: len(others) - room]:
+        for path in others[: max(0, len(others) - room)]:
             _remove(path)
 
 
