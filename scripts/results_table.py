@@ -15,7 +15,6 @@ import argparse
 import csv
 import io
 import json
-import math
 import statistics
 import sys
 from collections import defaultdict
@@ -24,46 +23,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PUBLISHED = Path(__file__).with_name("published_scores.json")
-NONE = "–"  # a cell, or the measured half of one, without a score
-SELECTIONS = {  # results.json's "selection" -> mark in the cell, line in the legend
-    "dev": ("ᵈ", "checkpoint selected on the dev set"),
-    "last": ("ˡ", "last checkpoint, nothing selected"),
-    "test": ("ᵗ", "best on test: of several evaluations on the scored file itself, as KoELECTRA's tables have it "
-                  "where no dev set exists; it flatters the model"),
-}  # fmt: skip
-UNKNOWN_SELECTION = ("ˀ", "how the checkpoint was selected is not recorded")
-CHANCE = ("⚠", "a run in this cell ended at chance level; its score is in the mean all the same")
-# Settings that change where a run lies or what it prints, never what it learns: `data` compares the files by content.
-IDLE_SETTINGS = frozenset(
-    "seed seeds output_dir ckpt_dir data_dir cache_dir config_file overwrite_output_dir resume threads verbose_logging "
-    "save_optimizer save_total_limit do_train do_eval do_predict input_file output_file eval_batch_size no_cuda".split()
+from results_reading import (
+    CHANCE,
+    NONE,
+    PUBLISHED,
+    SELECTIONS,
+    UNKNOWN_SELECTION,
+    Run,
+    difference,
+    find_runs,
+    markdown_grid,
+    one_run_a_seed,
+    refuse_missing,
+    stop,
+    write_out,
 )
+
 CSV_COLUMNS = ("model", "task", "metric", "mean", "std", "n", "seeds", "published", "selection", "at_chance")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One results.json. Metrics are fractions."""
-
-    path: Path
-    task: str
-    model: str
-    seed: int | None
-    split: str
-    main_metric: str
-    metrics: dict[str, Any]
-    selection: str
-    at_chance: bool
-    data: dict[str, str]  # file name -> sha256
-    config: dict[str, Any]
-    written: float  # modification time, seconds
-
-    @property
-    def setting(self) -> dict[str, Any]:
-        """All that must be the same for two runs to be averaged."""
-        config = {key: value for key, value in self.config.items() if key not in IDLE_SETTINGS}
-        return {"selection": self.selection, "split": self.split, "data": self.data, "config": config}
 
 
 @dataclass(frozen=True)
@@ -100,100 +76,6 @@ class Table:
 
 
 Cells = dict[tuple[str, int, str], list[Run]]  # (model, number of the setting, task) -> one run a seed
-
-
-def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run:
-    """Reads one results.json; `needed` has the metrics that a task's column shows. ValueError: not such a file."""
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON (line {error.lineno})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot be read ({error})") from None
-    if not isinstance(raw, dict):
-        raise ValueError("not a results file (no JSON object)")
-    kinds = {"task": str, "model": str, "main_metric": str, "metrics": dict}
-    wrong = [key for key, kind in kinds.items() if not isinstance(raw.get(key), kind)]
-    wrong += [key for key in ("data", "config") if not isinstance(raw.get(key) or {}, dict)]
-    wrong += ["seed"] if not isinstance(raw.get("seed"), int | None) else []
-    if wrong:
-        raise ValueError(f"not a results file of this project ({', '.join(wrong)} missing or of the wrong type)")
-    metrics = needed.get(raw["task"], (raw["main_metric"],))
-    for name in metrics:
-        value = raw["metrics"].get(name, "absent")
-        if isinstance(value, bool) or not isinstance(value, int | float | None):
-            raise ValueError(f"has no metric {name!r}, the score of {raw['task']}")
-        if value is not None and abs(value) > 1 and math.isfinite(value):
-            raise ValueError(f"{name} is {value}: scores in results.json are fractions")
-    return Run(
-        path=path,
-        task=raw["task"],
-        model=raw["model"],
-        seed=raw.get("seed"),
-        split=str(raw.get("split") or "unnamed split"),
-        main_metric=raw["main_metric"],
-        metrics=raw["metrics"],
-        selection=str(raw.get("selection")),
-        at_chance=bool(raw.get("at_chance")),
-        data={Path(name).name: str(digest) for name, digest in (raw.get("data") or {}).items()},
-        config=(raw.get("config") or {}) | _precisions(raw),
-        written=path.stat().st_mtime,
-    )
-
-
-def _precisions(raw: dict[str, Any]) -> dict[str, Any]:
-    """What `precision: auto` came to, in the evaluation and in the training: scores of fp32 stand by themselves."""
-    found = {
-        "precision": (raw.get("hardware") or {}).get("precision"),
-        "training precision": (raw.get("training") or {}).get("precision"),
-    }
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def find_runs(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -> list[Run]:
-    """All runs below `folders`, each file once; a file that is no result costs a warning on stderr."""
-    paths: dict[Path, Path] = {}
-    for folder in folders:
-        for path in [folder] if folder.is_file() else sorted(folder.rglob("results.json")):
-            paths.setdefault(path.resolve(), path)  # overlapping folders name a file twice
-    runs = []
-    for path in paths.values():
-        try:
-            runs.append(read_run(path, needed))
-        except ValueError as error:
-            print(f"warning: {path}: {error}; left out", file=sys.stderr)
-    return runs
-
-
-def difference(one: Run, first: Run) -> str:
-    """What sets a run apart from those in the model's first row, in words."""
-    ours, theirs = one.setting, first.setting
-    parts = [f"{key} {ours[key]!r}, not {theirs[key]!r}" for key in ("selection", "split") if ours[key] != theirs[key]]
-    files = [name for name in sorted(one.data.keys() | first.data.keys()) if one.data.get(name) != first.data.get(name)]
-    parts += [f"other data ({', '.join(files)})"] if files else []
-    configs = ours["config"], theirs["config"]
-    for key in sorted(configs[0].keys() | configs[1].keys()):
-        mine, other = (config.get(key, "unset") for config in configs)
-        if mine != other:
-            parts.append(f"{key} {mine}, not {other}")
-    return "; ".join(parts[:6]) + (f"; and {len(parts) - 6} more" if len(parts) > 6 else "")
-
-
-def one_run_a_seed(runs: list[Run], metrics: Sequence[str], where: str) -> tuple[list[Run], list[str]]:
-    """Drops repeated seeds (the newest file wins) and scores that are no number, both with a note."""
-    by_seed: dict[int | None, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: (run.written, str(run.path))):
-        by_seed[run.seed].append(run)
-    kept, notes = [], []
-    for seed in sorted(by_seed, key=lambda seed: (seed is None, seed)):
-        *older, run = by_seed[seed]
-        if older:
-            notes.append(f"{where}: seed {seed} was found {len(older) + 1} times; the newest counts ({run.path})")
-        if all(isinstance(run.metrics.get(name), int | float) and math.isfinite(run.metrics[name]) for name in metrics):
-            kept.append(run)
-        else:
-            notes.append(f"{where}: the score of seed {seed} is not a finite number and is not in the mean")
-    return kept, notes
 
 
 def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
@@ -281,16 +163,6 @@ def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
     return " / ".join(scores) + mark + chance + (f" ({published})" if published else "")
 
 
-def markdown_grid(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first line the header, padded so that it can be read in a terminal too."""
-    lines = [[text.replace("|", "\\|") for text in line] for line in lines]
-    widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(lines[0]))]
-    padded = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
-              for line in lines]  # fmt: skip
-    rule = "| :" + " | :".join("-" * (width - 2) + (":" if index else "-") for index, width in enumerate(widths)) + " |"
-    return "\n".join([padded[0], rule, *padded[1:]])
-
-
 def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published: bool) -> list[str]:
     """The lines below a table: only marks that occur in it, the splits, and how many seeds."""
     lines = []
@@ -376,9 +248,7 @@ def parse_arguments(shapes: Sequence[str]) -> argparse.Namespace:
 def main() -> None:
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     arguments = parse_arguments(list(published["tables"]))
-    missing = [str(folder) for folder in arguments.folders if not folder.exists()]
-    if missing:
-        stop(f"no such folder: {', '.join(missing)}")
+    refuse_missing(arguments.folders)
     entries = [entry for spec in published["tables"].values() for entry in spec["columns"]]
     runs = find_runs(arguments.folders, {entry["task"]: tuple(entry["metrics"]) for entry in entries})
     tables = [(table, *fill_cells(runs, table)) for table in layout(published, runs, arguments.shape)]
@@ -391,21 +261,7 @@ def main() -> None:
             print(f"note: {note}", file=sys.stderr)
     else:
         text = "\n".join(table_markdown(*parts, arguments.all_published) for parts in tables)
-    if arguments.output is None:
-        sys.stdout.reconfigure(encoding="utf-8")  # ± and the marks, whatever the locale says
-        sys.stdout.write(text)
-        return
-    try:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        stop(f"cannot write {arguments.output}: {error.strerror}")
-
-
-def stop(message: str) -> None:
-    """One line for the person at the keyboard, exit code 2."""
-    print(f"results_table.py: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    write_out(text, arguments.output)
 
 
 if __name__ == "__main__":
