@@ -37,6 +37,9 @@ class SequenceClassificationConfig(FineTuningConfig, TestSplitConfig):
 
     max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer rows are cut")
     pooling: Literal["cls", "mean", "max"] = Field("cls", description="cls: the architecture's own head")
+    linear_classifier: bool = Field(
+        False, description="classify the pooled tokens by one matrix, without more layers, dropout or bias"
+    )
 
 
 class Classifier:
@@ -49,7 +52,14 @@ class Classifier:
         self.tokenizer = build_tokenizer(config.model_type, folder)
         from_scratch = config.from_scratch and not is_trained
         model = build_model(
-            folder, "sequence", self.task.labels, config.pooling, from_scratch, not is_trained, config.attention
+            folder,
+            "sequence",
+            self.task.labels,
+            config.pooling,
+            from_scratch,
+            fresh_head=not is_trained,
+            attention=config.attention,
+            linear_classifier=config.linear_classifier,
         )
         self.collator = Collator(model, config.no_unpad, config.max_seq_len)
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads

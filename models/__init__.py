@@ -175,13 +175,15 @@ def build_model(
     from_scratch: bool = False,
     fresh_head: bool = True,
     attention: Attention | None = None,
+    linear_classifier: bool = False,
 ):
     """transformers' model of `folder` with that head, fresh unless the folder has one of that size.
 
     labels: one output each; none for a regression (one output) and for question answering (start and end). pooling: for
     sequences; cls is transformers' own head, mean and max replace it by `models/pooling.py`'s. from_scratch:
     architecture and tokenizer of the folder, with fresh weights. fresh_head: whether the head may be fresh; for
-    evaluation it must be the trained one. attention: of BigBird, by default as config.json has it; no other model has a
+    evaluation it must be the trained one. linear_classifier: `models/pooling.py`'s head, for cls too, without dropout
+    and bias. attention: of BigBird, by default as config.json has it; no other model has a
     choice.
     Raises ModelError where the folder has no weights, or weights of something else.
     """
@@ -208,12 +210,13 @@ def build_model(
         if config.model_type == "big_bird":
             attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
             config.attention_type = "original_full"  # what models/bigbird.py is put under
-        trained_pooling = getattr(config, "pooling", "cls")
+        trained_head = getattr(config, "pooling", "cls"), getattr(config, "linear_classifier", False)
         if head == "sequence":
-            config.pooling = pooling
-        builder = getattr(transformers, AUTO_CLASSES[head]) if pooling == "cls" else PooledClassifier
+            config.pooling, config.linear_classifier = pooling, linear_classifier
+        own_head = pooling == "cls" and not linear_classifier
+        builder = getattr(transformers, AUTO_CLASSES[head]) if own_head else PooledClassifier
         if from_scratch:
-            model = PooledClassifier(config) if pooling != "cls" else builder.from_config(config)
+            model = builder.from_config(config) if own_head else PooledClassifier(config)
         else:
             model, loading = builder.from_pretrained(
                 folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
@@ -225,8 +228,9 @@ def build_model(
         raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
     if not from_scratch:
         unread = refuse_a_random_encoder(model, folder, loading)
-        if not fresh_head and (unread or trained_pooling != pooling):
-            raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}")
+        if not fresh_head and (unread or trained_head != (pooling, linear_classifier)):
+            linear = " and linear_classifier" if linear_classifier else ""
+            raise ModelError(f"{folder} holds no trained head for {len(names)} outputs with pooling {pooling}{linear}")
     return _with_attention(quicken(model), folder, attention)
 
 

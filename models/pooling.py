@@ -1,4 +1,4 @@
-"""A classification head over the mean or the maximum of a row's real tokens."""
+"""A classification head over the first token, the mean or the maximum of a row's real tokens."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 
 def pool(hidden_states: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
-    """`[B, L, H]` to `[B, H]`: mean or max over the tokens whose mask is 1; padding has no say.
+    """`[B, L, H]` to `[B, H]`: the first token (cls), or mean or max over the tokens whose mask is 1.
 
     Raises ValueError for another pooling.
     """
+    if pooling == "cls":
+        return hidden_states[:, 0]
     real = attention_mask.unsqueeze(-1).bool()
     if pooling == "mean":
         return hidden_states.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1).clamp(min=1)
     if pooling == "max":
         return hidden_states.masked_fill(~real, torch.finfo(hidden_states.dtype).min).amax(dim=1)
-    raise ValueError(f"pooling is mean or max, not {pooling!r}")
+    raise ValueError(f"pooling is cls, mean or max, not {pooling!r}")
 
 
 class PooledClassifier(PreTrainedModel):
     """Any encoder of transformers, pooling after `config.pooling`, dropout, one linear layer.
+
+    config.linear_classifier: no dropout there and no bias, as in the Korean SpanBERT.
 
     The encoder is kept under its architecture's own name (`bert`, `electra`, ...), so that `AutoModel.from_pretrained`
     finds it in a folder saved by this class, and this class finds it in a published one.
@@ -41,8 +45,8 @@ class PooledClassifier(PreTrainedModel):
         self.base_model_prefix = encoder.base_model_prefix
         setattr(self, self.base_model_prefix, encoder)
         dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.0))
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.dropout = nn.Dropout(0.0 if config.linear_classifier else dropout)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels, bias=not config.linear_classifier)
         self.post_init()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **kwargs) -> SequenceClassifierOutput:

@@ -318,8 +318,29 @@ def test_pooling_by_hand():
     mask = torch.tensor([[1, 1, 0], [1, 0, 1]])  # also with a hole
     assert pool(states, mask, "mean").tolist() == [[2.0, -3.0], [-6.0, 4.0]]
     assert pool(states, mask, "max").tolist() == [[3.0, -2.0], [-5.0, 6.0]]
-    with pytest.raises(ValueError, match="pooling is mean or max, not 'cls'"):
-        pool(states, mask, "cls")
+    assert pool(states, mask, "cls").tolist() == [[1.0, -2.0], [-5.0, 6.0]]
+    with pytest.raises(ValueError, match="pooling is cls, mean or max, not 'sum'"):
+        pool(states, mask, "sum")
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_linear_classifier(pooling: str, checkpoints: Path, tmp_path: Path):
+    """One matrix over the pooled states, kept and asked for again by its name."""
+    model = build_model(checkpoints / "bert", "sequence", LABELS, pooling, linear_classifier=True).eval()
+    assert model.classifier.bias is None and model.dropout.p == 0 and model.bert.pooler is None
+    ids = torch.arange(5, 12)[None]
+    with torch.no_grad():
+        states = model.bert(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
+        pooled = {"cls": states[:, 0], "mean": states.mean(dim=1), "max": states.amax(dim=1)}[pooling]
+        torch.testing.assert_close(logits_of(model), pooled @ model.classifier.weight.T)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"^{tmp_path} holds no trained head for 3 outputs with pooling {pooling}$"):
+        build_model(tmp_path, "sequence", LABELS, pooling, fresh_head=False)
+    again = build_model(tmp_path, "sequence", LABELS, pooling, fresh_head=False, linear_classifier=True)
+    assert torch.equal(again.classifier.weight, model.classifier.weight)
+    build_model(checkpoints / "bert", "sequence", LABELS, pooling).save_pretrained(tmp_path / "plain")
+    with pytest.raises(ModelError, match=f"with pooling {pooling} and linear_classifier$"):
+        build_model(tmp_path / "plain", "sequence", LABELS, pooling, fresh_head=False, linear_classifier=True)
 
 
 @pytest.mark.parametrize("name", PRETRAINING)

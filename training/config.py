@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -67,8 +68,14 @@ class ModelConfig(Section):
 
     @property
     def model_name(self) -> str:
-        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name."""
-        return self.model_type or Path(self.model_name_or_path).absolute().name
+        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name.
+
+        A checkpoint's folder says little by itself, and is called after the run too.
+        """
+        if self.model_type:
+            return self.model_type
+        path = Path(self.model_name_or_path).absolute()
+        return f"{path.parent.name}-{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not self.model_type and not self.model_name_or_path:
