@@ -1,14 +1,14 @@
 """Pretraining a SpanBERT: masking, and a training step, against how the Korean original did them, in one process.
 
     python3 benchmarks/bench_pretrain.py                                              # sample data
-    python3 benchmarks/bench_pretrain.py --corpus data/corpus --batch_size 32 --json out.json
+    python3 benchmarks/bench_pretrain.py --corpus data/corpus --parts mix --repeats 5 --json out.json
 
 masking, batches of blocks that fill a row, one core, rows/s:
 - python: row by row, as the original did (benchmarks/span_masking_reference.py)
 - ours: the whole batch at once; ours_original: with the original's settings
 
-step, forward, backward and AdamW, 12 layers of 384 (config/spanbert/half.json), real tokens/s, on the natural mix of
-all files (`mix`) and on blocks that fill a row (`full`):
+mix, full: a training step, forward, backward and AdamW, 12 layers of 384 (config/spanbert/half.json), real tokens/s, on
+the natural mix of all files, and on blocks that fill a row:
 - original: padded to the longest row, fp32, the original's SBO head, logits of all masked tokens at once
 - longest_bf16, ours_fp32: the same model as ours, padded to the longest row, or in fp32, where that is another
 - ours: the encoder unpadded, the paper's SBO head, the default precision
@@ -48,7 +48,7 @@ from processors.task import DataError
 from training.loop import Plan
 from training.runtime import Runtime, quiet_libraries
 
-PARTS = ["masking", "step"]
+PARTS = ["masking", "mix", "full"]
 ROW = 512
 NEARLY_FULL = 480  # tokens of a block that counts as filling its row
 HALF = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "intermediate_size": 1536}
@@ -207,10 +207,9 @@ def main() -> None:
         measured = []
         if "masking" in arguments.parts:
             measured.append(measure_masking(setting, arguments.batch_size, arguments.repeats))
-        if "step" in arguments.parts:
-            mix = np.arange(len(setting.blocks))
-            measured.append(measure_steps(setting, "mix", mix, arguments, folder))
-            measured.append(measure_steps(setting, "full", setting.full_rows, arguments, folder))
+        for name, blocks in {"mix": np.arange(len(setting.blocks)), "full": setting.full_rows}.items():
+            if name in arguments.parts:
+                measured.append(measure_steps(setting, name, blocks, arguments, folder))
         for rows, more in measured:
             table += rows
             ratios |= more

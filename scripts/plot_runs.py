@@ -2,6 +2,7 @@
 
     python3 scripts/plot_runs.py ckpt/koelectra-base-nsmc-ckpt --output curves
     python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output curves --x seconds --metric loss
+    python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output accuracy --panels score --x epoch --name_by folder
 
 Reads each run's metrics.jsonl; task, model and seed come from results.json where the run has finished. A folder with
 seed-* folders stands for all of them; the seeds of one model share a colour. The same files give the same bytes.
@@ -30,6 +31,7 @@ MARKERS = "os^Dv"
 STYLES = ("-", "--", ":", "-.")  # one for each split
 NO_SHARES = frozenset({"loss", "mse", "mae", "perplexity"})  # shown as they are, all else in per cent
 LEFT_OUT = frozenset({"loss", "pearson"})  # not the main score of any task; used if nothing else is there
+PANELS = ("loss", "score")
 HANGUL_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")  # used where installed
 
 
@@ -74,8 +76,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return events
 
 
-def read_run(folder: Path, given: Path, metric: str | None) -> Run:
-    """`given` is the folder of the command line that `folder` was found in."""
+def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> Run:
+    """`given` is the folder of the command line that `folder` was found in; name_by: model, or folder for its name."""
     events = read_lines(folder / "metrics.jsonl")
     results: Any = {}
     if (folder / "results.json").is_file():
@@ -91,7 +93,7 @@ def read_run(folder: Path, given: Path, metric: str | None) -> Run:
     unnamed_seed = folder.name.removeprefix("seed-") if folder != given else None
     seed = results.get("seed", unnamed_seed)
     # A model may itself be named after a path; its last part says enough.
-    model = str(results.get("model") or given.resolve().name)
+    model = str((name_by == "model" and results.get("model")) or given.resolve().name)
     return Run(
         folder=folder,
         task=results.get("task"),
@@ -218,7 +220,7 @@ def time_unit(runs: Sequence[Run], x: str) -> tuple[str, float]:
     return f"{AXIS[x]} ({name})", seconds
 
 
-def draw(runs: Sequence[Run], x: str) -> Any:
+def draw(runs: Sequence[Run], x: str, panels: Sequence[str] = PANELS) -> Any:
     """The figure. Runs with nothing to show at `x` are left out by drawing nothing; empty panels say so."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -227,30 +229,35 @@ def draw(runs: Sequence[Run], x: str) -> Any:
     groups = separate(runs)
     title, texts = labels(groups)
     columns = 1 if len(texts) == 1 else max(1, min(3, 110 // max(len(text) + 8 for text in texts)))
-    splits = sorted({str(event.get("split")) for run in runs for event in run.evaluations})
+    splits = sorted({str(event.get("split")) for run in runs for event in run.evaluations if "score" in panels})
     keys = texts + (splits if len(splits) > 1 else [])
-    figure = Figure(figsize=(8.5, 6.2 + 0.22 * math.ceil(len(keys) / columns)), dpi=150, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    height = 0.4 + 2.9 * len(panels) + 0.22 * math.ceil(len(keys) / columns)
+    figure = Figure(figsize=(8.5, height), dpi=150, layout="constrained")
+    axes_of = dict(zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True))
     name, scale = time_unit(runs, x)
-    drawn = [False, False]
+    drawn = dict.fromkeys(panels, False)
     handles = []
     for colour, members in zip(colours(len(groups)), groups.values(), strict=True):
         for run in members:
-            drawn[0] |= draw_loss(upper, run, x, scale, colour, raw=len(runs) <= FEW_RUNS)
-            drawn[1] |= draw_scores(lower, run, x, scale, colour, splits)
+            if "loss" in panels:
+                drawn["loss"] |= draw_loss(axes_of["loss"], run, x, scale, colour, raw=len(runs) <= FEW_RUNS)
+            if "score" in panels:
+                drawn["score"] |= draw_scores(axes_of["score"], run, x, scale, colour, splits)
         handles.append(Line2D([], [], color=colour, linewidth=2.5))
     if len(splits) > 1:
         handles += [Line2D([], [], color="#555555", **split_style(index)) for index in range(len(splits))]
-    for axes, something, what in zip((upper, lower), drawn, ("training loss", "evaluation"), strict=True):
+    averaged = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
+    loss_label = "training loss" + (" (moving average)" if averaged else "")
+    for panel, axes in axes_of.items():
         axes.grid(alpha=0.3, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        if not something:
+        axes.set_ylabel(loss_label if panel == "loss" else score_label(runs, splits))
+        if not drawn[panel]:
+            what = "training loss" if panel == "loss" else "evaluation"
             axes.text(0.5, 0.5, f"no {what} recorded", transform=axes.transAxes, ha="center", color="#777777")
             axes.set_yticks([])
-    upper.set_title(title)
-    averaged = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
-    upper.set_ylabel("training loss" + (" (moving average)" if averaged else ""))
-    lower.set_ylabel(score_label(runs, splits))
+    axes_of[panels[0]].set_title(title)
+    lower = axes_of[panels[-1]]
     lower.set_xlabel(name)
     lower.set_xlim(left=0)  # training starts there, and a single point gets a readable axis
     figure.align_ylabels()
@@ -281,6 +288,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, metavar="NAME", help="writes NAME.png and NAME.svg")
     parser.add_argument("--metric", metavar="NAME", help="score to draw (default: each run's main score)")
     parser.add_argument("--x", choices=list(AXIS), default="step", help="horizontal axis (default: step)")
+    parser.add_argument("--panels", nargs="+", choices=PANELS, default=PANELS, help="what to draw (default: both)")
+    parser.add_argument(
+        "--name_by", choices=["model", "folder"], default="model", help="in the legend (default: model)"
+    )
     return parser.parse_args()
 
 
@@ -290,7 +301,7 @@ def main() -> None:
     try:
         for given in arguments.folders:
             for folder in expand(given):
-                runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric))
+                runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric, arguments.name_by))
         check(list(runs.values()), arguments.metric)
         output = arguments.output
         import matplotlib
@@ -303,7 +314,7 @@ def main() -> None:
         # Names may hold a dollar sign, which is no formula; the salt keeps the SVG's ids the same every time.
         settings = {"svg.hashsalt": "plot_runs", "text.parse_math": False, "font.family": fonts}
         with matplotlib.rc_context(settings):
-            figure = draw(list(runs.values()), arguments.x)
+            figure = draw(list(runs.values()), arguments.x, tuple(dict.fromkeys(arguments.panels)))
             paths = save(figure, output.with_suffix("") if output.suffix in (".png", ".svg") else output)
     except (ValueError, OSError) as error:
         print(f"plot_runs.py: {error}", file=sys.stderr)

@@ -151,6 +151,19 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
     assert re.search(r"<!-- _a \$x_\{\$ model", svg)
 
 
+def test_one_panel_and_names_of_folders(plot_runs: ModuleType, tmp_path: Path) -> None:
+    folders = [write_run(tmp_path / name, model="checkpoint-7") for name in ("pre-5-max", "pre-5-cls")]
+    runs = [plot_runs.read_run(folder, folder, None, "folder") for folder in folders]
+    for panel, label in (("loss", "training loss"), ("score", "test accuracy (%)")):
+        figure = plot_runs.draw(runs, "epoch", (panel,))
+        assert [axes.get_ylabel() for axes in figure.axes] == [label]
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.texts] == ["pre-5-max · seed 42", "pre-5-cls · seed 42"]
+    flags = ["--panels", "loss", "--name_by", "folder", "--output", tmp_path / "loss"]
+    assert call(*folders, *flags)[0].startswith("2 runs")
+    call(*folders, *flags, "--panels", "losses", code=2)
+
+
 def test_errors_of_the_caller(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (tmp_path / "empty").mkdir()
