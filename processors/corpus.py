@@ -163,7 +163,7 @@ class Blocks:
             Blocks(held_out, _hash_of(self.content, "held out", limit), self.counts),
         )
         if not all(map(len, sides)):
-            raise DataError("the corpus has too few documents to hold some out: give more text, or no held-out share")
+            raise DataError("the corpus has too few documents to hold some out: give more text, or --held_out_share 0")
         return sides
 
     @classmethod
@@ -227,7 +227,7 @@ def build_blocks(
                 progress(done, characters)
     shards = [_Shard(folder / name) for name in names]
     if not sum(map(len, shards)):
-        raise DataError(f"no document of the corpus has {MIN_TOKENS} tokens or more: there is nothing to learn from")
+        raise DataError(f"{corpus.names}: no document has {MIN_TOKENS} tokens or more: there is nothing to learn from")
     manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
     with _explained(folder / MANIFEST):
         _write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())

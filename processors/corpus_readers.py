@@ -117,6 +117,11 @@ class Corpus:
             yield from _gathered(marked)
             malformed.finish()
 
+    @property
+    def names(self) -> str:
+        """The first files, for a message."""
+        return ", ".join(map(str, self.files[:SHOWN_ROWS])) + (", ..." if len(self.files) > SHOWN_ROWS else "")
+
     def lines(self) -> Iterator[str]:
         """All lines that hold text, cleaned; one of more than PART_CHARACTERS in pieces. Raises as `parts`."""
         for part in self.parts(Counter()):
@@ -133,9 +138,8 @@ class Corpus:
             characters += len(part.text)
             has_text = has_text or bool(clean(part.text))
         if not has_text:
-            names = ", ".join(map(str, self.files[:SHOWN_ROWS])) + (", ..." if len(self.files) > SHOWN_ROWS else "")
             left_out = "".join(f"; {what}" for what in counts)
-            raise DataError(f"there is no text in the corpus ({names}){left_out}")
+            raise DataError(f"there is no text in the corpus ({self.names}){left_out}")
         return characters, counts
 
 
@@ -423,7 +427,7 @@ def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: _M
             fields = ", ".join(itertools.islice(row, 8)) or "none"
             malformed.add(number, f"no field {text_field!r}; there are: {fields} (--text_field names the one)")
         elif not isinstance(row[text_field], str):
-            malformed.add(number, f"the field {text_field!r} is a {type(row[text_field]).__name__}, not a text")
+            malformed.add(number, f"the field {text_field!r} is of type {type(row[text_field]).__name__}, not a text")
         else:
             for text in row[text_field].split("\n"):
                 yield from cut_at_spaces(text, PART_CHARACTERS)

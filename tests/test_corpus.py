@@ -248,7 +248,7 @@ BAD_FILES = {
         b'{"id": 1, "body": "a"}',
         r"a\.jsonl:1: no field 'text'; there are: id, body \(--te",
     ),
-    "no text": ("a.jsonl", b'{"text": ["a"]}', r"a\.jsonl:1: the field 'text' is a list, not a text"),
+    "no text": ("a.jsonl", b'{"text": ["a"]}', r"a\.jsonl:1: the field 'text' is of type list, not a text"),
     "doc not closed": (
         "a",
         b"<doc id='1'>\na\n",
@@ -469,7 +469,7 @@ def test_tokenizers_that_cannot_be_used(plain: Path, tmp_path: Path):
     with pytest.raises(DataError, match="max_seq_length 5 leaves room for 3 tokens, fewer than 4"):
         build_blocks(open_corpus([plain]), wordpiece(), tmp_path, 5)
     short = write(tmp_path / "short.txt", "가나\n다\n")
-    with pytest.raises(DataError, match="no document of the corpus has 4 tokens or more"):
+    with pytest.raises(DataError, match="no document has 4 tokens or more"):
         build_blocks(open_corpus([short]), wordpiece(), tmp_path / "cache", 16)
 
 
