@@ -160,13 +160,16 @@ def tokenizer_of(
     config: SpanBertConfig, runtime, folder: Path | None, corpora: Sequence[Corpus], data: Mapping[str, str]
 ):
     """The tokenizer of the model to go on from, the one that is named, or one that is made and kept in the cache."""
-    from models.vocabulary import train_sentencepiece, train_wordpiece
+    from models.vocabulary import sentencepiece_tokenizer, train_sentencepiece, train_wordpiece
 
-    if folder is not None:
-        return build_tokenizer(None, folder)
-    if config.tokenizer:
-        known = config.tokenizer if config.tokenizer in MODELS else None
-        return build_tokenizer(known, find_model(known, None) if known else Path(config.tokenizer))
+    if folder is not None or config.tokenizer:
+        if folder is None and Path(config.tokenizer).is_file():
+            return sentencepiece_tokenizer(Path(config.tokenizer).read_bytes(), config.lower_case)
+        known = config.tokenizer if folder is None and config.tokenizer in MODELS else None
+        tokenizer = build_tokenizer(known, folder or (find_model(known, None) if known else Path(config.tokenizer)))
+        if config.lower_case and not lower_cases(tokenizer):
+            runtime.say("warning: the tokenizer keeps capital letters, which the model will not have learned")
+        return tokenizer
     settings = [config.train_vocab, config.vocab_size, config.lower_case, config.seed, config.documents]
     content = repr([*settings, config.text_field, config.encoding, config.skip_bad_rows, sorted(data.values())])
     target = Path(config.cache_dir) / f"vocabulary-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
@@ -176,6 +179,12 @@ def tokenizer_of(
         make = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
         make(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
     return build_tokenizer(None, target)
+
+
+def lower_cases(tokenizer) -> bool:
+    """Whether a tokenizer lower-cases what it is given; a Python tokenizer, which has no normalizer, does not."""
+    normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
+    return normalizer is not None and normalizer.normalize_str("A") == "a"
 
 
 def build_spanbert_for(config: SpanBertConfig, folder: Path | None, tokenizer):

@@ -108,9 +108,10 @@ def _too_many_characters(pieces: int, vocab_size: int) -> str:
     return f"the characters of the text alone are {pieces} pieces, more than vocab_size {vocab_size}: give a larger one"
 
 
-def sentencepiece_tokenizer(model: bytes) -> PreTrainedTokenizerFast:
+def sentencepiece_tokenizer(model: bytes, lower_case: bool = False) -> PreTrainedTokenizerFast:
     """The native tokenizer of a SentencePiece BPE model with the seven special pieces. model: its file's content.
 
+    lower_case: texts are lower-cased before the model's own rules, as the Korean SpanBERT did with its `kowiki.model`.
     Raises ModelError where it is something else.
     """
     from transformers.convert_slow_tokenizer import import_protobuf
@@ -135,7 +136,8 @@ def sentencepiece_tokenizer(model: bytes) -> PreTrainedTokenizerFast:
     # Precompiled, which is SentencePiece's table, looks at one grapheme at a time. It would leave decomposed Hangul in
     # jamo, and loose jamo (ㅎㅏ) apart, which SentencePiece joins: so NFC before and after it.
     table = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), table, normalizers.NFC()])
+    rules = [normalizers.NFC(), table, normalizers.NFC()]
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rules] if lower_case else rules)
     # Words one by one give the same pieces, as none reaches over a space, and offsets that leave the spaces out.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Metaspace(prepend_scheme="always", split=False)]

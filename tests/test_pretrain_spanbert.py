@@ -16,6 +16,7 @@ from conftest import User, nsmc
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from models.spanbert import BertForSpanPreTraining
+from models.vocabulary import train_sentencepiece
 from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
 from run_seq_cls import SequenceClassificationConfig
@@ -126,6 +127,18 @@ def test_a_vocabulary_is_made_once(user: User, types, corpora):
     assert said == [True, False]
     first, second = (user.run_dir(f"span-made-{run}") / "checkpoint-1" / "tokenizer.json" for run in range(2))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_originals_vocabulary_is_one_file(user: User, types, corpora):
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:1000]
+    train_sentencepiece((json.loads(line)["text"] for line in lines), user.folder / "original", 1000)
+    command = [*words("span-file", *corpora, "--max_steps", 1), "--lower_case", "--tokenizer"]
+    finished = types(*command, "original/sentencepiece.model")
+    assert "keeps capital letters" not in finished.out + finished.err
+    tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
+    assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
+    finished = types(*command, "original", "--overwrite_output_dir")
+    assert "warning: the tokenizer keeps capital letters" in finished.out + finished.err
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):

@@ -143,6 +143,14 @@ def test_lower_casing_is_the_tokenizers(trained):
     assert (upper == lower) is lower_case
 
 
+def test_a_models_file_can_be_made_to_lower_case(trained, tmp_path: Path):
+    """As the Korean SpanBERT used its model, which keeps case by itself."""
+    model = (trained[1] / SENTENCEPIECE_FILE).read_bytes()
+    sentencepiece_tokenizer(model, lower_case=True).save_pretrained(tmp_path)
+    upper, lower = ids(AutoTokenizer.from_pretrained(tmp_path), ["The MOVIE 영화", "the movie 영화"])
+    assert upper == lower == ids(AutoTokenizer.from_pretrained(trained[1]), ["the movie 영화"])[0]
+
+
 def test_words_start_at_their_mark(trained):
     tokenizer = AutoTokenizer.from_pretrained(trained[1])
     starts = word_starts(tokenizer)

@@ -61,7 +61,9 @@ class CorpusConfig(Section):
 class VocabularyConfig(Section):
     """Vocabulary"""
 
-    tokenizer: str | None = Field(None, description="known model, or folder that holds one; default: the model's")
+    tokenizer: str | None = Field(
+        None, description="known model, folder, or SentencePiece BPE .model; default: the model's"
+    )
     train_vocab: Literal["sentencepiece", "wordpiece"] | None = Field(None, description="make one from the corpus")
     vocab_size: int = Field(8000, ge=1, description="tokens of the one that is made, beside the special ones")
 
