@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import Field
 
 from models import MODELS, ModelError, build_tokenizer, find_model
-from processors.corpus import Blocks, build_blocks
+from processors.blocks import Blocks
+from processors.corpus import build_blocks
 from processors.corpus_readers import Corpus, open_corpus
 from processors.features import warn_of_unknown
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans

@@ -41,7 +41,8 @@ from models.collator import Collator
 from models.quick_modules import quicken
 from models.spanbert import BertForSpanPreTraining
 from models.vocabulary import train_sentencepiece
-from processors.corpus import Blocks, build_blocks
+from processors.blocks import Blocks
+from processors.corpus import build_blocks
 from processors.corpus_readers import open_corpus
 from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError

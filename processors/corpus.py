@@ -13,9 +13,7 @@ settings: blocks of another vocabulary are never taken for these.
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-import hashlib
 import itertools
 import json
 import multiprocessing
@@ -38,6 +36,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from processors.blocks import Blocks, Shard, Stretch, hash_of
 from processors.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_of
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
 from processors.task import DataError
@@ -62,119 +61,6 @@ def word_starts(tokenizer) -> np.ndarray:
     starts = start_words(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     starts[tokenizer.all_special_ids] = False
     return starts
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Blocks
-# --------------------------------------------------------------------------------------------------------------------
-
-
-class _Shard:
-    """One memory-mapped Arrow file of blocks, in the order of their documents' hashes.
-
-    values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]` hashes of their documents,
-    ascending. counts: of the text that went into it. Raises what pyarrow does where the file is damaged.
-    """
-
-    def __init__(self, path: Path):
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
-        batch = file.get_batch(0)
-        batch.validate(full=True)
-        column = batch.column("input_ids")
-        self.values: np.ndarray = column.values.to_numpy()
-        self.offsets: np.ndarray = column.offsets.to_numpy()
-        self.documents: np.ndarray = batch.column("document").to_numpy()
-        self.counts: Counter[str] = Counter(json.loads(file.schema.metadata[b"counts"]))
-
-    def __len__(self) -> int:
-        return len(self.documents)
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Blocks `start` to `stop` (excluded) of a shard."""
-
-    shard: _Shard
-    start: int
-    stop: int
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.shard.offsets[self.start : self.stop + 1])
-
-
-class Blocks:
-    """Rows of token ids, memory-mapped; `len()` is their number.
-
-    lengths: int32 `[rows]`, tokens a row, special tokens included. content: stands for everything in them, for a run
-    that is resumed. counts: documents, characters (cleaned), tokens (without special ones), unknown_tokens,
-    empty_documents, short_documents (of fewer than MIN_TOKENS tokens, dropped), dropped_tokens (theirs, and those of a
-    document's end that is as short), and in words what the readers left out; of the whole corpus, also after `split`.
-    """
-
-    def __init__(self, stretches: Sequence[_Stretch], content: str, counts: Counter[str]):
-        self._stretches = [stretch for stretch in stretches if stretch.stop > stretch.start]
-        self._first_rows = [0, *itertools.accumulate(s.stop - s.start for s in self._stretches)]
-        self.lengths = np.concatenate([np.zeros(0, np.int32), *(stretch.lengths for stretch in self._stretches)])
-        self.content, self.counts = content, counts
-
-    def __len__(self) -> int:
-        return self._first_rows[-1]
-
-    @property
-    def unknown_share(self) -> float:
-        """[UNK] tokens of all tokens."""
-        return self.counts["unknown_tokens"] / max(1, self.counts["tokens"])
-
-    def row(self, index: int) -> np.ndarray:
-        """Token ids of one row, `[length]`, a view of the mapped file."""
-        number = bisect.bisect_right(self._first_rows, index) - 1
-        stretch = self._stretches[number]
-        at = stretch.start + index - self._first_rows[number]
-        return stretch.shard.values[stretch.shard.offsets[at] : stretch.shard.offsets[at + 1]]
-
-    def padded(self, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
-        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows."""
-        lengths = self.lengths[rows]
-        ids = np.full((len(rows), int(lengths.max())), pad_id, dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : lengths[i]] = self.row(int(row))
-        mask = np.arange(ids.shape[1]) < lengths[:, None]
-        return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-
-    def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
-        """Training and held-out blocks: about that share of the documents, at least one, by their hashes alone.
-
-        A document, or a copy of it, is on one side only, whatever the tokenizer, `max_seq_length` and other files are.
-        Raises DataError where nothing is left for one side.
-        """
-        if not 0 < held_out_share < 1:
-            raise DataError(f"the held-out share must be between 0 and 1, not {held_out_share}")
-        smallest = min((int(s.shard.documents[s.start]) for s in self._stretches), default=0)
-        limit = max(int(held_out_share * 2**31), smallest + 1)
-        training, held_out = [], []
-        for stretch in self._stretches:
-            documents = stretch.shard.documents[stretch.start : stretch.stop]
-            cut = stretch.start + int(np.searchsorted(documents, limit))
-            held_out.append(_Stretch(stretch.shard, stretch.start, cut))
-            training.append(_Stretch(stretch.shard, cut, stretch.stop))
-        sides = (
-            Blocks(training, _hash_of(self.content, "training", limit), self.counts),
-            Blocks(held_out, _hash_of(self.content, "held out", limit), self.counts),
-        )
-        if not all(map(len, sides)):
-            raise DataError("the corpus has too few documents to hold some out: give more text, or --held_out_share 0")
-        return sides
-
-    @classmethod
-    def joined(cls, parts: Sequence[Blocks]) -> Blocks:
-        """One after another: row i of the second is row `len(first) + i`."""
-        stretches = [stretch for part in parts for stretch in part._stretches]
-        return cls(stretches, _hash_of(*(part.content for part in parts)), sum((p.counts for p in parts), Counter()))
-
-
-def _hash_of(*content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -225,7 +111,7 @@ def build_blocks(
             done += finished
             if progress is not None:
                 progress(done, characters)
-    shards = [_Shard(folder / name) for name in names]
+    shards = [Shard(folder / name) for name in names]
     if not sum(map(len, shards)):
         raise DataError(f"{corpus.names}: no document has {MIN_TOKENS} tokens or more: there is nothing to learn from")
     manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
@@ -237,7 +123,7 @@ def build_blocks(
 def _key_of(corpus: Corpus, tokenizer, max_seq_length: int) -> str:
     settings = [corpus.forms, corpus.text_field, corpus.encoding, corpus.skip_bad_rows, corpus.lower_case]
     files = list(corpus.hashes.values())
-    return _hash_of(BLOCKS_VERSION, tokenizer_fingerprint(tokenizer), max_seq_length, settings, files)
+    return hash_of(BLOCKS_VERSION, tokenizer_fingerprint(tokenizer), max_seq_length, settings, files)
 
 
 @contextlib.contextmanager
@@ -264,17 +150,17 @@ def _finished(folder: Path) -> Blocks | None:
     return _blocks_of(folder, shards, Counter(manifest["left_out"]))
 
 
-def _intact(path: Path) -> _Shard | None:
+def _intact(path: Path) -> Shard | None:
     """A shard, if it is there and whole. A power cut or a full disk may have left a damaged one, which is made anew."""
     if path.is_file():
         with contextlib.suppress(pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-            return _Shard(path)
+            return Shard(path)
     return None
 
 
-def _blocks_of(folder: Path, shards: Sequence[_Shard], left_out: Counter[str]) -> Blocks:
+def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str]) -> Blocks:
     counts = sum((shard.counts for shard in shards), Counter(left_out))
-    return Blocks([_Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts)
+    return Blocks([Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts)
 
 
 def _delete_abandoned(folder: Path) -> None:

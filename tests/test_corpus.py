@@ -20,7 +20,8 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from processors import corpus as corpus_module
 from processors import corpus_readers
-from processors.corpus import MIN_TOKENS, Blocks, build_blocks, word_starts
+from processors.blocks import Blocks
+from processors.corpus import MIN_TOKENS, build_blocks, word_starts
 from processors.corpus_readers import clean, cut_at_spaces, open_corpus
 from processors.task import DataError
 

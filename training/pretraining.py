@@ -96,7 +96,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
 
 
 class Blocks(Protocol):
-    """Rows of tokens, `processors/corpus.py`."""
+    """Rows of tokens, `processors/blocks.py`."""
 
     lengths: np.ndarray
     content: str

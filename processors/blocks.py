@@ -1,0 +1,127 @@
+"""Rows of token ids in memory-mapped Arrow files, as `processors/corpus.py` writes them: cut up, joined, and padded."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from processors.task import DataError
+
+
+class Shard:
+    """One memory-mapped Arrow file of blocks, in the order of their documents' hashes.
+
+    values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]` hashes of their documents,
+    ascending. counts: of the text that went into it. Raises what pyarrow does where the file is damaged.
+    """
+
+    def __init__(self, path: Path):
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        batch = file.get_batch(0)
+        batch.validate(full=True)
+        column = batch.column("input_ids")
+        self.values: np.ndarray = column.values.to_numpy()
+        self.offsets: np.ndarray = column.offsets.to_numpy()
+        self.documents: np.ndarray = batch.column("document").to_numpy()
+        self.counts: Counter[str] = Counter(json.loads(file.schema.metadata[b"counts"]))
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Blocks `start` to `stop` (excluded) of a shard."""
+
+    shard: Shard
+    start: int
+    stop: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.shard.offsets[self.start : self.stop + 1])
+
+
+class Blocks:
+    """Rows of token ids, memory-mapped; `len()` is their number.
+
+    lengths: int32 `[rows]`, tokens a row, special tokens included. content: stands for everything in them, for a run
+    that is resumed. counts: documents, characters (cleaned), tokens (without special ones), unknown_tokens,
+    empty_documents, short_documents (of fewer than MIN_TOKENS tokens, dropped), dropped_tokens (theirs, and those of a
+    document's end that is as short), and in words what the readers left out; of the whole corpus, also after `split`.
+    """
+
+    def __init__(self, stretches: Sequence[Stretch], content: str, counts: Counter[str]):
+        self._stretches = [stretch for stretch in stretches if stretch.stop > stretch.start]
+        self._first_rows = [0, *itertools.accumulate(s.stop - s.start for s in self._stretches)]
+        self.lengths = np.concatenate([np.zeros(0, np.int32), *(stretch.lengths for stretch in self._stretches)])
+        self.content, self.counts = content, counts
+
+    def __len__(self) -> int:
+        return self._first_rows[-1]
+
+    @property
+    def unknown_share(self) -> float:
+        """[UNK] tokens of all tokens."""
+        return self.counts["unknown_tokens"] / max(1, self.counts["tokens"])
+
+    def row(self, index: int) -> np.ndarray:
+        """Token ids of one row, `[length]`, a view of the mapped file."""
+        number = bisect.bisect_right(self._first_rows, index) - 1
+        stretch = self._stretches[number]
+        at = stretch.start + index - self._first_rows[number]
+        return stretch.shard.values[stretch.shard.offsets[at] : stretch.shard.offsets[at + 1]]
+
+    def padded(self, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
+        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows."""
+        lengths = self.lengths[rows]
+        ids = np.full((len(rows), int(lengths.max())), pad_id, dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : lengths[i]] = self.row(int(row))
+        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+    def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
+        """Training and held-out blocks: about that share of the documents, at least one, by their hashes alone.
+
+        A document, or a copy of it, is on one side only, whatever the tokenizer, `max_seq_length` and other files are.
+        Raises DataError where nothing is left for one side.
+        """
+        if not 0 < held_out_share < 1:
+            raise DataError(f"the held-out share must be between 0 and 1, not {held_out_share}")
+        smallest = min((int(s.shard.documents[s.start]) for s in self._stretches), default=0)
+        limit = max(int(held_out_share * 2**31), smallest + 1)
+        training, held_out = [], []
+        for stretch in self._stretches:
+            documents = stretch.shard.documents[stretch.start : stretch.stop]
+            cut = stretch.start + int(np.searchsorted(documents, limit))
+            held_out.append(Stretch(stretch.shard, stretch.start, cut))
+            training.append(Stretch(stretch.shard, cut, stretch.stop))
+        sides = (
+            Blocks(training, hash_of(self.content, "training", limit), self.counts),
+            Blocks(held_out, hash_of(self.content, "held out", limit), self.counts),
+        )
+        if not all(map(len, sides)):
+            raise DataError("the corpus has too few documents to hold some out: give more text, or --held_out_share 0")
+        return sides
+
+    @classmethod
+    def joined(cls, parts: Sequence[Blocks]) -> Blocks:
+        """One after another: row i of the second is row `len(first) + i`."""
+        stretches = [stretch for part in parts for stretch in part._stretches]
+        return cls(stretches, hash_of(*(part.content for part in parts)), sum((p.counts for p in parts), Counter()))
+
+
+def hash_of(*content: Any) -> str:
+    """Of anything that JSON takes: a short name for it."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
