@@ -84,6 +84,15 @@ def checkpoint_after(epochs: int, pretraining: Path) -> Path:
     stop(f"{pretraining} holds no checkpoint of epoch {epochs}; delete it to pretrain again")
 
 
+def refuse_missing_data(arguments: argparse.Namespace) -> None:
+    """Ends the study where there is no folder to fine-tune on: after days of pretraining that would come too late."""
+    config = REPOSITORY / "config" / "nsmc" / f"spanbert-{arguments.scale}.json"
+    data_dir = arguments.data_dir or json.loads(config.read_text(encoding="utf-8")).get("data_dir", "data")
+    folder = Path(data_dir) / "nsmc"
+    if not folder.is_dir():
+        stop(f"there is no {folder} to fine-tune on: bash scripts/download_data.sh nsmc, or --data_dir")
+
+
 def fine_tune(study: Path, arguments: argparse.Namespace, common: Sequence[str]) -> list[Path]:
     """A run for each published row; returns their folders."""
     folders = []
@@ -103,6 +112,7 @@ def main() -> None:
     common = flags(arguments, "cache_dir", "precision", "no_cuda")
     if arguments.scale == "sample" and not Path("sample_data").is_dir():
         run("scripts/make_sample_data.py")
+    refuse_missing_data(arguments)
     every_epoch = ["--num_train_epochs", str(PRETRAINING_EPOCHS), "--save_steps", "epoch"]
     every_epoch += ["--save_total_limit", str(PRETRAINING_EPOCHS)]
     run_unless_finished(

@@ -50,6 +50,9 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
                 (folder / ("seeds.json" if "--seeds" in words else "results.json")).write_text("{}")
 
         monkeypatch.setattr(study, "run", pretend)
+        monkeypatch.chdir(tmp_path)
+        for name in ("data", "there"):
+            (tmp_path / name / "nsmc").mkdir(parents=True, exist_ok=True)
         monkeypatch.setattr(sys, "argv", ["spanbert_study.py", *words, "--ckpt_dir", str(tmp_path)])
         study.main()
         return done
@@ -89,6 +92,12 @@ def test_what_is_finished_is_left_and_what_was_stopped_goes_on(commands, tmp_pat
     (tmp_path / "spanbert-nsmc-base" / "pre-5-max" / "seeds.json").unlink()
     again, *_ = commands("--scale", "base", "--seeds", "1", "2")
     assert value_of("--output_dir", again) == "pre-5-max" and again[-1] == "--resume"
+
+
+def test_missing_data_are_said_before_pretraining(commands, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit):
+        commands("--scale", "half", "--data_dir", "nowhere")
+    assert "there is no nowhere/nsmc to fine-tune on" in capsys.readouterr().err
 
 
 def test_a_pretraining_without_the_epoch_is_said(study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):
