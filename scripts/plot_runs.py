@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results_reading import read_lines
+
 MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
 AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}
 FEW_RUNS = 6  # with more, the raw lines of all would only hide the averages
@@ -59,21 +61,6 @@ def expand(folder: Path) -> list[Path]:
     if not seeds:
         raise ValueError(f"{folder} has no metrics.jsonl and no seed-*/metrics.jsonl")
     return sorted(seeds, key=lambda path: (len(path.name), path.name))  # seed-9 before seed-10
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The events of a metrics.jsonl; a line that is none (a run may just be writing) costs a warning."""
-    events = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            event = json.loads(line)
-            if not isinstance(event, dict):
-                raise ValueError
-        except ValueError:  # broken JSON and broken UTF-8 are ValueErrors too
-            print(f"warning: {path}:{number}: not a JSON object; left out", file=sys.stderr)
-        else:
-            events.append(event)
-    return events
 
 
 def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> Run:

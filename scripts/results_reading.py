@@ -136,6 +136,21 @@ def find_runs(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -> li
     return [run for run in runs if run is not None]
 
 
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The events of a metrics.jsonl; a line that is none (a run may just be writing) costs a warning."""
+    events = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            if not isinstance(event, dict):
+                raise ValueError
+        except ValueError:  # broken JSON and broken UTF-8 are ValueErrors too
+            print(f"warning: {path}:{number}: not a JSON object; left out", file=sys.stderr)
+        else:
+            events.append(event)
+    return events
+
+
 def difference(one: Run, first: Run) -> str:
     """What sets a run apart from those in the model's first row, in words."""
     ours, theirs = one.setting, first.setting

@@ -29,6 +29,7 @@ from results_reading import (
     find_runs,
     markdown_grid,
     one_run_a_seed,
+    read_lines,
     refuse_missing,
     stop,
     write_out,
@@ -49,10 +50,10 @@ def training_loss(run: Run) -> float | None:
     if run.epoch is None or not path.is_file():
         return None
     losses = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event.get("event") == "train" and run.epoch - 1 < event["epoch"] <= run.epoch + 0.01:
-            losses.append(event["loss"])
+    for event in read_lines(path):
+        epoch, loss = event.get("epoch"), event.get("loss")
+        if event.get("event") == "train" and isinstance(epoch, int | float) and isinstance(loss, int | float):
+            losses += [loss] if run.epoch - 1 < epoch <= run.epoch + 0.01 else []
     return statistics.fmean(losses) if losses else None
 
 

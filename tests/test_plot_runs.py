@@ -5,7 +5,7 @@ Hand-made metrics.jsonl files; the figure's contents are looked at in process, t
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import io
 import json
 import math
@@ -48,11 +48,7 @@ def call(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
 
 @pytest.fixture(scope="module")
 def plot_runs() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("plot_runs", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plot_runs"] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("plot_runs")
 
 
 def figure_of(plot_runs: ModuleType, *folders: Path, x: str = "step", metric: str | None = None) -> Any:

@@ -22,8 +22,7 @@ CELLS = [(0, "cls"), (5, "cls"), (5, "mean"), (5, "max"), (10, "max")]
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(SCRIPTS)
+def study() -> ModuleType:
     return importlib.import_module("spanbert_study")
 
 
@@ -170,6 +169,14 @@ def test_the_published_rows_with_what_was_measured(tmp_path: Path):
     ]
     assert any(line.startswith("- ± sample standard deviation over 2 seeds") for line in below)
     assert any("[2]: a row of its own: learning_rate 1.0, not 0.5" in line for line in below)
+
+
+def test_a_log_that_broke_off(tmp_path: Path):
+    write_run(tmp_path / "a", 0, "cls", 0.81, step=20)
+    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
+        file.write('{"event": "train", "ep')
+    rows, _, said = table(tmp_path)
+    assert rows[1][4] == "0.250 (0.22)" and "metrics.jsonl:8: not a JSON object; left out" in said
 
 
 def test_what_the_table_refuses(tmp_path: Path):
