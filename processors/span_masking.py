@@ -17,8 +17,9 @@ import numpy as np
 from processors.words import mark_of_words, start_words
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of what is predicted; the last tenth stays as it is
-# Words in spans for each word that the budget pays for: as words differ in tokens, fewer could leave some unspent.
-WORDS_PLACED = 2
+# Words in spans for each word that the budget pays for. As words differ in tokens, fewer would leave some of it unspent
+# (and much where spans are skipped); more would fill short rows, and spans that are not paid for push others about.
+WORDS_PLACED = {"cut": 1.3, "skip": 2.0}
 
 
 @dataclass(frozen=True)
@@ -200,13 +201,15 @@ def _draw_spans(
     probabilities = settings.length_probabilities()
     mean_length = probabilities @ np.arange(1, settings.longest + 1)
     paid_for = np.ceil(budgets * words.counts / np.maximum(words.tokens, 1))
-    wanted = WORDS_PLACED * paid_for + settings.longest
-    draws = int(np.ceil(wanted.max(initial=0) / mean_length))
+    wanted = np.maximum(1, np.floor(WORDS_PLACED[settings.overrun] * paid_for))
+    draws = int(np.ceil((WORDS_PLACED["skip"] * paid_for.max(initial=0) + settings.longest) / mean_length))
     uniform = generator.random((2, len(budgets), draws))
 
     drawn = 1 + np.searchsorted(np.cumsum(probabilities)[:-1], uniform[0], side="right")
-    # More words than tokens in the budget would be cut, or skipped, wherever they were.
-    lengths = np.minimum(drawn, np.minimum(budgets, words.counts)[:, None])
+    # Longer spans than the budget pays for would be cut, or skipped, wherever they were.
+    lengths = np.minimum(drawn, np.minimum(np.maximum(paid_for, 1), words.counts).astype(np.int64)[:, None])
+    is_skipped = (settings.overrun == "skip") & (drawn > lengths)
+    lengths[:, 1:][is_skipped[:, 1:]] = 0  # the first has a place: one word of it is masked where nothing else is
     places, is_placed = _place(lengths, wanted, words.counts, uniform[1])
 
     placed = np.flatnonzero(is_placed)  # in the order of rows and draws
@@ -219,7 +222,7 @@ def _draw_spans(
     if settings.overrun == "cut":
         left = budgets[:, None] - np.cumsum(costs, axis=1) + costs
     else:
-        costs[drawn > lengths] = np.iinfo(np.int32).max
+        costs[is_skipped] = np.iinfo(np.int32).max
         left = _left_without_skipped(costs, is_placed, budgets)
     left = left.reshape(-1)[placed]
     ends[left <= 0] = starts[left <= 0]
@@ -242,7 +245,7 @@ def _place(
 
     Returns the word in the row that each starts at, and which have a place: in the order of the draws, up to `wanted`
     words and to what the row holds. Where they are is drawn for all of a row together: every span gets a number of free
-    words before it, uniformly, and they stand in the order of these numbers.
+    words before it, uniformly, and they stand in the order of these numbers, or, where they are equal, of chance.
     """
     batch, draws = lengths.shape
     number = np.arange(draws)
@@ -250,8 +253,7 @@ def _place(
     is_placed = (total + number <= counts[:, None]) & (total - lengths < wanted[:, None]) & (lengths > 0)
     free = counts - (lengths * is_placed).sum(axis=1) - np.maximum(is_placed.sum(axis=1) - 1, 0)
     before = (uniform * (free + 1)[:, None]).astype(np.int64)
-    before[~is_placed] = np.iinfo(np.int32).max
-    order = np.argsort(before, axis=1, kind="stable") + draws * np.arange(batch)[:, None]
+    order = np.argsort(np.where(is_placed, uniform, 2.0), axis=1) + draws * np.arange(batch)[:, None]
     in_order = lengths.reshape(-1)[order]
     places = np.empty(lengths.size, dtype=np.int64)
     places[order] = before.reshape(-1)[order] + np.cumsum(in_order, axis=1) - in_order + number
