@@ -69,7 +69,8 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         raise ValueError("not a results file (no JSON object)")
     kinds = {"task": str, "model": str, "main_metric": str, "metrics": dict}
     wrong = [key for key, kind in kinds.items() if not isinstance(raw.get(key), kind)]
-    wrong += [key for key in ("data", "config") if not isinstance(raw.get(key) or {}, dict)]
+    parts = ("data", "config", "hardware", "training", "pretraining")
+    wrong += [key for key in parts if not isinstance(raw.get(key) or {}, dict)]
     wrong += ["seed"] if not isinstance(raw.get("seed"), int | None) else []
     if wrong:
         raise ValueError(f"not a results file of this project ({', '.join(wrong)} missing or of the wrong type)")
@@ -95,7 +96,7 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         data={Path(name).name: str(digest) for name, digest in (raw.get("data") or {}).items()},
         config=(raw.get("config") or {}) | _precisions(raw),
         written=path.stat().st_mtime,
-        pretraining=raw.get("pretraining") if isinstance(raw.get("pretraining"), dict) else None,
+        pretraining=raw.get("pretraining"),
         epoch=_epoch(raw),
     )
 

@@ -6,7 +6,8 @@
 
 Pretrains for ten epochs (config/spanbert/<scale>.json), fine-tunes on NSMC after 0, 5 and 10 of them with the poolings
 of the published table (config/nsmc/spanbert-<scale>.json), prints that table, and draws both of its figures. Everything
-goes into ckpt/spanbert-nsmc-<scale>/. What is finished there is not run again, and what was stopped goes on.
+goes into ckpt/spanbert-nsmc-<scale>/. What is finished there is not run again, and what was stopped goes on, with the
+same arguments.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from results_reading import PUBLISHED, stop
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PRETRAINING_EPOCHS = 10
-RESULTS_FILE = "results.json"
+FINISHED = ("results.json", "seeds.json")  # a run has one of them when it is done
+ARGUMENTS_FILE = "study.json"
+SAME = ("corpus", "data_dir", "seeds", "precision")  # what a study that goes on must be given again
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,7 +44,11 @@ def parse_arguments() -> argparse.Namespace:
     both.add_argument("--cache_dir", help="folder for tokenized data")
     both.add_argument("--precision", help="auto, fp32, bf16 or fp16")
     both.add_argument("--no_cuda", action="store_true", help="use the CPU even where there is a GPU")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    seeds = arguments.seeds or []
+    if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
+        parser.error("--seeds must be whole numbers from 0 on, each of them once")
+    return arguments
 
 
 def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
@@ -66,9 +73,30 @@ def run(script: str, *words: str | Path) -> None:
         raise SystemExit(code)
 
 
+def is_finished(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in FINISHED)
+
+
+def refuse_another_study(study: Path, arguments: argparse.Namespace) -> None:
+    """Keeps the arguments of a study; ends one that would go on with others, and call finished what they never ran."""
+    path, asked = study / ARGUMENTS_FILE, {name: getattr(arguments, name) for name in SAME}
+    if not path.is_file():
+        study.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(asked, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    begun = json.loads(path.read_text(encoding="utf-8"))
+    if others := [name for name in SAME if begun.get(name) != asked[name]]:
+        told = ", ".join(f"--{name} {begun.get(name) or '(none)'}, not {asked[name] or '(none)'}" for name in others)
+        stop(f"{study} was begun with {told}: delete it, or take another --ckpt_dir")
+    stale = [folder.name for folder in sorted(study.glob("pre-*")) if is_finished(folder)]
+    if stale and not is_finished(study / "pretraining"):
+        stop(f"{study} holds fine-tunings of an earlier pretraining ({', '.join(stale)}): delete them too")
+
+
 def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
     """The command whose results lie in `folder`, or in a folder for each seed."""
-    if any((folder / name).is_file() for name in (RESULTS_FILE, "seeds.json")):
+    if is_finished(folder):
         print(f"{folder} is finished; delete it to run it again", flush=True)
     else:
         resume = ["--resume"] if folder.is_dir() else []
@@ -77,10 +105,13 @@ def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
 
 def checkpoint_after(epochs: int, pretraining: Path) -> Path:
     """The checkpoint that was written at the end of that epoch."""
-    for path in pretraining.glob("checkpoint-*"):
-        known = json.loads((path / "config.json").read_text(encoding="utf-8")).get("pretraining") or {}
+    for path in pretraining.glob("checkpoint-*/config.json"):
+        try:
+            known = json.loads(path.read_text(encoding="utf-8")).get("pretraining") or {}
+        except ValueError:  # of a damaged checkpoint, which may be another than the one that is needed
+            continue
         if known.get("epochs") == epochs:
-            return path
+            return path.parent
     stop(f"{pretraining} holds no checkpoint of epoch {epochs}; delete it to pretrain again")
 
 
@@ -113,6 +144,7 @@ def main() -> None:
     if arguments.scale == "sample" and not Path("sample_data").is_dir():
         run("scripts/make_sample_data.py")
     refuse_missing_data(arguments)
+    refuse_another_study(study, arguments)
     every_epoch = ["--num_train_epochs", str(PRETRAINING_EPOCHS), "--save_steps", "epoch"]
     every_epoch += ["--save_total_limit", str(PRETRAINING_EPOCHS)]
     run_unless_finished(

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +42,14 @@ HEADER = ("ITEM", "Pretrain", "logit", "epoch", "loss", "accuracy")
 Cell = tuple[float, str]  # epochs of pretraining, pooling
 
 
+def is_spanbert(run: Run) -> bool:
+    """Whether a run began with this suite's SpanBERT, or from scratch."""
+    known = run.pretraining or {}
+    if run.config.get("from_scratch"):
+        return True
+    return known.get("objective") == "spanbert" and isinstance(known.get("epochs"), int | float)
+
+
 def cell_of(run: Run) -> Cell:
     return float((run.pretraining or {}).get("epochs", 0)), str(run.config.get("pooling", "cls"))
 
@@ -53,7 +63,7 @@ def training_loss(run: Run) -> float | None:
     for event in read_lines(path):
         epoch, loss = event.get("epoch"), event.get("loss")
         if event.get("event") == "train" and isinstance(epoch, int | float) and isinstance(loss, int | float):
-            losses += [loss] if run.epoch - 1 < epoch <= run.epoch + 0.01 else []
+            losses += [loss] if run.epoch - 1 < epoch <= run.epoch + 0.01 and math.isfinite(loss) else []
     return statistics.fmean(losses) if losses else None
 
 
@@ -137,9 +147,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     refuse_missing(arguments.folders)
-    runs = [run for run in find_runs(arguments.folders, {TASK: (METRIC,)}) if run.task == TASK]
+    found = [run for run in find_runs(arguments.folders, {TASK: (METRIC,)}) if run.task == TASK]
+    runs = [run for run in found if is_spanbert(run)]
+    for run in found:
+        if run not in runs:
+            print(f"warning: {run.path}: {run.model} is no SpanBERT of this suite; left out", file=sys.stderr)
     if not runs:
-        stop(f"no results of {TASK} below {', '.join(map(str, arguments.folders))} (looked for results.json)")
+        stop(
+            f"no SpanBERT's results of {TASK} below {', '.join(map(str, arguments.folders))} (looked for results.json)"
+        )
     write_out(table(*rows_of(runs)), arguments.output)
 
 

@@ -93,6 +93,26 @@ def test_what_is_finished_is_left_and_what_was_stopped_goes_on(commands, tmp_pat
     assert value_of("--output_dir", again) == "pre-5-max" and again[-1] == "--resume"
 
 
+def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, capsys: pytest.CaptureFixture):
+    commands("--scale", "base", "--corpus", "a.txt")
+    for words, told in (
+        (["--corpus", "b.txt"], "--corpus ['a.txt'], not ['b.txt']"),
+        (["--corpus", "a.txt", "--seeds", "1", "2"], "--seeds (none), not [1, 2]"),
+        (["--corpus", "a.txt", "--data_dir", "there"], "--data_dir (none), not there"),
+    ):
+        with pytest.raises(SystemExit):
+            commands("--scale", "base", *words)
+        assert f"was begun with {told}: delete it" in capsys.readouterr().err
+    (tmp_path / "spanbert-nsmc-base" / "pretraining" / "results.json").unlink()
+    with pytest.raises(SystemExit):
+        commands("--scale", "base", "--corpus", "a.txt")
+    assert "holds fine-tunings of an earlier pretraining (pre-0-cls, pre-10-max" in capsys.readouterr().err
+    for seeds in (["1", "1"], ["-1"]):
+        with pytest.raises(SystemExit):
+            commands("--scale", "half", "--seeds", *seeds)
+        assert "each of them once" in capsys.readouterr().err
+
+
 def test_missing_data_are_said_before_pretraining(commands, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit):
         commands("--scale", "half", "--data_dir", "nowhere")
@@ -100,7 +120,9 @@ def test_missing_data_are_said_before_pretraining(commands, capsys: pytest.Captu
 
 
 def test_a_pretraining_without_the_epoch_is_said(study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture):
-    (tmp_path / "checkpoint-3").mkdir()
+    for name in ("checkpoint-2", "checkpoint-3"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-2" / "config.json").write_text("{")
     (tmp_path / "checkpoint-3" / "config.json").write_text('{"pretraining": {"epochs": 4.0}}')
     with pytest.raises(SystemExit):
         study.checkpoint_after(5, tmp_path)
@@ -124,8 +146,8 @@ def write_run(folder: Path, epochs: int, pooling: str, accuracy: float, step: in
         **{"task": "nsmc", "model": f"checkpoint-{epochs}", "seed": seed, "split": "test", "main_metric": "accuracy"},
         **{"metrics": {"accuracy": accuracy}, "selection": "test", "at_chance": False, "step": step},
         "training": {"steps": 30, "epochs": 3.0},
-        "config": {"pooling": pooling, "seed": seed, **changes},
-        "pretraining": {"epochs": float(epochs)} if epochs else None,
+        "config": {"pooling": pooling, "seed": seed, "from_scratch": not epochs, **changes},
+        "pretraining": {"objective": "spanbert", "epochs": float(epochs)} if epochs else None,
     }
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
@@ -181,7 +203,12 @@ def test_a_log_that_broke_off(tmp_path: Path):
 
 def test_what_the_table_refuses(tmp_path: Path):
     assert "no such folder" in table(tmp_path / "none", code=2)[2]
-    assert "no results of nsmc" in table(tmp_path, code=2)[2]
+    assert "no SpanBERT's results of nsmc" in table(tmp_path, code=2)[2]
+    write_run(tmp_path / "electra", 0, "cls", 0.9, step=30, from_scratch=False)
+    said = table(tmp_path, code=2)[2]
+    assert "checkpoint-0 is no SpanBERT of this suite; left out" in said
+    (tmp_path / "electra" / "results.json").write_text('{"task": "nsmc", "hardware": "x"}')
+    assert "hardware" in table(tmp_path, code=2)[2]
 
 
 @pytest.mark.slow
@@ -203,7 +230,7 @@ def test_the_whole_study_on_a_part_of_the_sample(user: User, tmp_path: Path):
     folder = tmp_path / "spanbert-nsmc-sample"
     figures = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("png", "svg")}
     assert {path.name for path in folder.iterdir()} == {
-        *("pretraining", "table.md", *figures),
+        *("study.json", "pretraining", "table.md", *figures),
         *(f"pre-{epochs}-{pooling}" for epochs, pooling in CELLS),
     }
     rows, _, _ = table(folder)
