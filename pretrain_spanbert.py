@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from models import MODELS, ModelError, build_tokenizer, find_model
-from processors.blocks import Blocks
+from processors.blocks import Blocks, hold_out
 from processors.corpus import build_blocks
 from processors.corpus_readers import Corpus, open_corpus
 from processors.features import warn_of_unknown
@@ -66,10 +66,18 @@ class SpanBertConfig(PretrainingConfig):
         if self.model_name_or_path:
             idle = [key for key in (*SIZES, "tokenizer", "train_vocab") if is_typed(key, given)]
             yield from (f"--{key} has no effect on the model that model_name_or_path names" for key in idle)
+            if is_typed("lower_case", given) and self.lower_case:
+                yield "--lower_case has no effect: the tokenizer of the model treats capital letters in its own way"
         elif self.hidden_size % self.num_attention_heads:
             yield f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
         if is_typed("span_p", given) and self.span_law != "geometric":
             yield f"--span_p has no effect on span_law {self.span_law}"
+
+    @property
+    def lower_cases_texts(self) -> bool:
+        """Whether texts are lower-cased: not for a tokenizer that is there already, and would not do so afterwards."""
+        is_there = self.model_name_or_path or (self.tokenizer and not Path(self.tokenizer).is_file())
+        return self.lower_case and not is_there
 
     @property
     def masking(self) -> SpanMasking:
@@ -132,12 +140,8 @@ def pretrain(config: SpanBertConfig, runtime, overwrite: bool) -> None:
     """From the corpora to checkpoints and results."""
     import torch
 
-    corpora = [
-        open_corpus(
-            [Path(path)], config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_case
-        )
-        for path in config.corpus
-    ]
+    how = config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_cases_texts
+    corpora = [open_corpus([Path(path)], *how) for path in config.corpus]
     data = {str(file): sha256 for corpus in corpora for file, sha256 in corpus.hashes.items()}
     folder = find_model(None, config.model_name_or_path) if config.model_name_or_path else None
     tokenizer = tokenizer_of(config, runtime, folder, corpora, data)
@@ -150,8 +154,7 @@ def pretrain(config: SpanBertConfig, runtime, overwrite: bool) -> None:
     ]
     held_out = None
     if config.held_out_share:
-        parts, held_out_parts = zip(*(part.split(config.held_out_share) for part in parts), strict=True)
-        held_out = Blocks.joined(held_out_parts)
+        parts, held_out = hold_out(parts, config.held_out_share)
         runtime.say(f"held out: {len(held_out)} rows")
     passes = Passes([len(part) for part in parts], config.corpus_weights or [1.0] * len(parts))
     train(config, runtime, objective, Blocks.joined(parts), passes, held_out, data, overwrite)
@@ -167,10 +170,7 @@ def tokenizer_of(
         if folder is None and Path(config.tokenizer).is_file():
             return sentencepiece_tokenizer(Path(config.tokenizer).read_bytes(), config.lower_case)
         known = config.tokenizer if folder is None and config.tokenizer in MODELS else None
-        tokenizer = build_tokenizer(known, folder or (find_model(known, None) if known else Path(config.tokenizer)))
-        if config.lower_case and not lower_cases(tokenizer):
-            runtime.say("warning: the tokenizer keeps capital letters, which the model will not have learned")
-        return tokenizer
+        return build_tokenizer(known, folder or (find_model(known, None) if known else Path(config.tokenizer)))
     settings = [config.train_vocab, config.vocab_size, config.lower_case, config.seed, config.documents]
     content = repr([*settings, config.text_field, config.encoding, config.skip_bad_rows, sorted(data.values())])
     target = Path(config.cache_dir) / f"vocabulary-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
@@ -179,13 +179,10 @@ def tokenizer_of(
         lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
         make = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
         make(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
-    return build_tokenizer(None, target)
-
-
-def lower_cases(tokenizer) -> bool:
-    """Whether a tokenizer lower-cases what it is given; a Python tokenizer, which has no normalizer, does not."""
-    normalizer = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", None)
-    return normalizer is not None and normalizer.normalize_str("A") == "a"
+    try:
+        return build_tokenizer(None, target)
+    except ModelError as error:
+        raise ModelError(f"{error}; without {target} it is made again") from error
 
 
 def build_spanbert_for(config: SpanBertConfig, folder: Path | None, tokenizer):

@@ -9,6 +9,7 @@ all, and the same lines give the same bytes.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import random
@@ -279,7 +280,11 @@ def _save(tokenizer: PreTrainedTokenizerFast, folder: Path, files: Mapping[str, 
         for path in temporary.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())  # or a power cut could leave the name without the content
-        temporary.replace(folder)
+        try:
+            temporary.replace(folder)
+        except OSError as error:  # another process may have made it in the meantime, from the same lines the same
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     except Exception as error:  # a full disk is whatever the library that writes raises: OSError, or Rust's own
         raise ModelError(f"the vocabulary could not be written to {folder}: {error}") from error
     finally:

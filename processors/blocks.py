@@ -92,34 +92,42 @@ class Blocks:
         return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
     def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
-        """Training and held-out blocks: about that share of the documents, at least one, by their hashes alone.
-
-        A document, or a copy of it, is on one side only, whatever the tokenizer, `max_seq_length` and other files are.
-        Raises DataError where nothing is left for one side.
-        """
-        if not 0 < held_out_share < 1:
-            raise DataError(f"the held-out share must be between 0 and 1, not {held_out_share}")
-        smallest = min((int(s.shard.documents[s.start]) for s in self._stretches), default=0)
-        limit = max(int(held_out_share * 2**31), smallest + 1)
-        training, held_out = [], []
-        for stretch in self._stretches:
-            documents = stretch.shard.documents[stretch.start : stretch.stop]
-            cut = stretch.start + int(np.searchsorted(documents, limit))
-            held_out.append(Stretch(stretch.shard, stretch.start, cut))
-            training.append(Stretch(stretch.shard, cut, stretch.stop))
-        sides = (
-            Blocks(training, hash_of(self.content, "training", limit), self.counts),
-            Blocks(held_out, hash_of(self.content, "held out", limit), self.counts),
-        )
-        if not all(map(len, sides)):
-            raise DataError("the corpus has too few documents to hold some out: give more text, or --held_out_share 0")
-        return sides
+        """Training and held-out blocks; see `hold_out`."""
+        training, held_out = hold_out([self], held_out_share)
+        return training[0], held_out
 
     @classmethod
     def joined(cls, parts: Sequence[Blocks]) -> Blocks:
         """One after another: row i of the second is row `len(first) + i`."""
         stretches = [stretch for part in parts for stretch in part._stretches]
         return cls(stretches, hash_of(*(part.content for part in parts)), sum((p.counts for p in parts), Counter()))
+
+
+def hold_out(parts: Sequence[Blocks], share: float) -> tuple[list[Blocks], Blocks]:
+    """Training blocks of each part, and the held-out blocks of all: about that share of the documents, at least one, by
+    their hashes alone.
+
+    A document, or a copy of it in any of the parts, is on one side only, whatever tokenizer and `max_seq_length` are.
+    Raises DataError where nothing is left for one side, in any of the parts.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"the held-out share must be between 0 and 1, not {share}")
+    smallest = min((int(s.shard.documents[s.start]) for part in parts for s in part._stretches), default=0)
+    limit = max(int(share * 2**31), smallest + 1)
+    training, held_out = [], []
+    for part in parts:
+        cuts = [
+            stretch.start + int(np.searchsorted(stretch.shard.documents[stretch.start : stretch.stop], limit))
+            for stretch in part._stretches
+        ]
+        below = [Stretch(s.shard, s.start, cut) for s, cut in zip(part._stretches, cuts, strict=True)]
+        above = [Stretch(s.shard, cut, s.stop) for s, cut in zip(part._stretches, cuts, strict=True)]
+        held_out.append(Blocks(below, hash_of(part.content, "held out", limit), part.counts))
+        training.append(Blocks(above, hash_of(part.content, "training", limit), part.counts))
+    if not all(map(len, training)) or not any(map(len, held_out)):
+        which = "the corpus" if len(parts) == 1 else "one of the corpora"
+        raise DataError(f"{which} has too few documents to hold some out: give more text, or --held_out_share 0")
+    return training, Blocks.joined(held_out)
 
 
 def hash_of(*content: Any) -> str:

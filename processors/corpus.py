@@ -142,12 +142,13 @@ def _finished(folder: Path) -> Blocks | None:
     """The blocks of a folder where the build came to its end and everything is still there; else None."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        sizes, left_out = dict(manifest["shards"]), Counter(manifest["left_out"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    shards = [_intact(folder / name) for name in manifest["shards"]]
-    if [None if shard is None else len(shard) for shard in shards] != list(manifest["shards"].values()):
+    shards = [_intact(folder / name) for name in sizes]
+    if not shards or [None if shard is None else len(shard) for shard in shards] != list(sizes.values()):
         return None
-    return _blocks_of(folder, shards, Counter(manifest["left_out"]))
+    return _blocks_of(folder, shards, left_out)
 
 
 def _intact(path: Path) -> Shard | None:

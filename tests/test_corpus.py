@@ -20,7 +20,7 @@ from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from processors import corpus as corpus_module
 from processors import corpus_readers
-from processors.blocks import Blocks
+from processors.blocks import Blocks, hold_out
 from processors.corpus import MIN_TOKENS, build_blocks, word_starts
 from processors.corpus_readers import clean, cut_at_spaces, open_corpus
 from processors.task import DataError
@@ -518,6 +518,31 @@ def test_copies_of_a_document_are_on_one_side(tmp_path: Path, small_shards):
     training, held_out = build_blocks(open_corpus([path]), wordpiece(), tmp_path / "cache", 512).split(0.3)
     left, right = rows_as_sets(training, held_out)
     assert left and right and not left & right
+
+
+def test_copies_in_another_corpus_are_on_the_same_side(tmp_path: Path):
+    """A small corpus, of which one document at least is held out by itself, and a large one that has it too."""
+    texts = random_documents(60, seed=4)
+    files = [write(tmp_path / f"{n}.txt", as_plain_text(texts[:n])) for n in (3, 60)]
+    parts = [build_blocks(open_corpus([file]), wordpiece(), tmp_path / "cache", 512) for file in files]
+    training, held_out = hold_out(parts, 0.05)
+    assert [len(part) > 0 for part in training] == [True, True] and len(held_out)
+    for part in training:
+        left, right = rows_as_sets(part, held_out)
+        assert not left & right
+    assert len(held_out) < len(Blocks.joined(parts)) / 3
+    with pytest.raises(DataError, match="one of the corpora has too few documents"):
+        hold_out(parts, 0.999)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"shards": 5}', '{"shards": {}, "left_out": {}}', '{"shards": {"a": 1}}'])
+def test_a_manifest_of_another_form_is_made_anew(tmp_path: Path, content: str):
+    corpus = open_corpus([write(tmp_path / "a.txt", "가나다라\n마바사아\n")])
+    blocks = build_blocks(corpus, wordpiece(), tmp_path / "cache", 16)
+    (manifest,) = (tmp_path / "cache").glob("*/manifest.json")
+    manifest.write_text(content)
+    again = build_blocks(corpus, wordpiece(), tmp_path / "cache", 16)
+    assert len(again) == len(blocks) and json.loads(manifest.read_text())["shards"]
 
 
 def test_at_least_one_document_is_held_out(tmp_path: Path):

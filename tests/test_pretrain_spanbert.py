@@ -129,16 +129,48 @@ def test_a_vocabulary_is_made_once(user: User, types, corpora):
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_the_originals_vocabulary_is_one_file(user: User, types, corpora):
+def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, corpora):
     lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:1000]
     train_sentencepiece((json.loads(line)["text"] for line in lines), user.folder / "original", 1000)
     command = [*words("span-file", *corpora, "--max_steps", 1), "--lower_case", "--tokenizer"]
-    finished = types(*command, "original/sentencepiece.model")
-    assert "keeps capital letters" not in finished.out + finished.err
+    types(*command, "original/sentencepiece.model")
     tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
     assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
-    finished = types(*command, "original", "--overwrite_output_dir")
-    assert "warning: the tokenizer keeps capital letters" in finished.out + finished.err
+    assert "tokenizer in original treats capital letters in its own way" in is_refused(*command, "original")
+
+
+def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(
+    types, is_refused, corpora, brief: str, user: User
+):
+    """And a cased tokenizer is given cased texts, whatever the file says of the vocabulary it would have made."""
+    half = ["--config_file", "half.json", *corpora, *TINY, "--max_steps", 1]
+    types(*half, "--tokenizer", "sample_data/tiny-electra", "--output_dir", "span-half")
+    config = json.loads((user.run_dir("span-half") / "run_config.json").read_text())
+    assert config["train_vocab"] and config["tokenizer"] == "sample_data/tiny-electra"
+    said = is_refused(*half, "--tokenizer", "sample_data/tiny-electra", "--train_vocab", "wordpiece")
+    assert "give one of them" in said
+    words = ["--config_file", "half.json", "--corpus", "a.txt", "--model_name_or_path", "x"]
+    config, _ = resolve(SpanBertConfig, words, {"spanbert": {}}, ROOT / "config", "")
+    assert config.lower_case and not config.lower_cases_texts
+    assert "has no effect" in is_refused("--corpus", "news", "--model_name_or_path", "x", "--lower_case")
+
+
+def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refused, corpora):
+    (user.folder / "damaged.json").write_text('{"train_vocab": "wordpiece", "vocab_size": 1400, "max_steps": 1}')
+    command = [
+        "--config_file",
+        "damaged.json",
+        *TINY,
+        *corpora,
+        "--cache_dir",
+        "damaged",
+        "--output_dir",
+        "span-damaged",
+    ]
+    types(*command)
+    (folder,) = (user.folder / "damaged").glob("vocabulary-*")
+    (folder / "tokenizer.json").write_text("{")
+    assert f"without damaged/{folder.name} it is made again" in is_refused(*command, "--overwrite_output_dir")
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):

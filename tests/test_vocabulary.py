@@ -342,6 +342,17 @@ def test_a_full_disk(train, tmp_path: Path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("train", TRAINERS.values(), ids=TRAINERS)
+def test_one_that_another_process_made_in_the_meantime_stays(train, tmp_path: Path):
+    def slow_lines():
+        yield from lines()
+        train(lines(), tmp_path / "made", 60)
+
+    tokenizer = train(slow_lines(), tmp_path / "made", 60)
+    again = AutoTokenizer.from_pretrained(tmp_path / "made")
+    assert again.get_vocab() == tokenizer.get_vocab() and [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 def test_check_for_masking():
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "가"]
     tokenizer = BertTokenizer(vocab={token: i for i, token in enumerate(tokens)})

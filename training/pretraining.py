@@ -41,7 +41,7 @@ class CorpusConfig(Section):
     )
     text_field: str = Field("text", description="field of JSON lines that holds the text")
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
-    lower_case: bool = Field(False, description="lower-case the texts")
+    lower_case: bool = Field(False, description="lower-case the texts, and have the tokenizer that is made do so")
     skip_bad_rows: bool = Field(False, description="leave malformed lines out, and count them, instead of stopping")
     held_out_share: float = Field(0.01, ge=0, lt=1, description="share of the documents kept for scoring; 0: none")
     max_seq_length: int = Field(512, ge=8, description="tokens a row, special ones included")
@@ -68,8 +68,11 @@ class VocabularyConfig(Section):
     vocab_size: int = Field(8000, ge=1, description="tokens of the one that is made, beside the special ones")
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.train_vocab and self.tokenizer:
+        # A typed tokenizer is taken instead of the vocabulary that a file would have made.
+        if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
             yield "train_vocab makes a vocabulary and tokenizer names one: give one of them"
+        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
+            yield f"--lower_case has no effect: the tokenizer in {self.tokenizer} treats capital letters in its own way"
         if is_typed("vocab_size", given) and not self.train_vocab:
             yield "--vocab_size has no effect without train_vocab"
 
