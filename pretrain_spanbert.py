@@ -3,7 +3,7 @@
 python3 pretrain_spanbert.py --config_file half.json --corpus kowiki.txt
 python3 pretrain_spanbert.py --config_file half.json --corpus kowiki.txt news.jsonl.gz --corpus_weights 2 1
 python3 pretrain_spanbert.py --config_file base.json --corpus kowiki/ --model_name_or_path klue/bert-base
-python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/checkpoint-1000 --pooling max
+python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/checkpoint-<step> --pooling max
 """
 
 from __future__ import annotations
