@@ -1,0 +1,430 @@
+"""Splinter: BERT with question-aware span selection (QASS), for pretraining on recurring spans and for answers.
+
+Ram et al., 2021, arXiv:2101.00438, section 4. One loader reads checkpoints of three formats, told apart by their keys:
+the original's (github.com/oriram/splinter, KoSplinter), transformers' Splinter, and the one that `save_pretrained`
+writes here; any published BERT can be gone on from.
+
+    model = build_splinter(Path("kosplinter"), initialize_new_qass=True)    # its encoder, a fresh head to be fine-tuned
+    set_token_ids(model, tokenizer)                                         # which id [QUESTION] has, and [SEP]
+    mask = visible_tokens(input_ids, attention_mask, model.config.hidden_token_id)      # [SEP] hides from attention
+    outputs = model(input_ids, mask, columns)                               # one question a row: logits [B, L]
+    outputs = model(input_ids, mask, columns, rows, starts, ends)           # Q questions: logits [Q, L], and losses
+    export_splinter(model, Path("for-transformers"), "transformers")
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, gelu
+from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers.utils import ModelOutput
+
+from models import ModelError, one_line
+from models.quick_modules import quicken
+
+QUESTION = "[QUESTION]"
+# Where KoSplinter's released fine-tuning code looks for [SEP]: English BERT's id. In its own vocabulary that is "®".
+KOSPLINTER_SEP_ID = 102
+# Logit of a token that attention does not see, as the original has it. A label there costs that much, and not infinity.
+HIDDEN_LOGIT = -1e4
+
+Qass = Literal["pretrained", "new"]
+Format = Literal["ours", "transformers", "original"]
+# How the keys of encoder and head begin. The rest of a key is the same everywhere, but that the original's bilinear
+# matrices are parameters by themselves, W in `x @ W`, where the others have linear layers, which hold W transposed.
+# The original calls a head new that was initialized for fine-tuning, and reads it in place of the pretrained one.
+PREFIXES = {
+    "ours": ("bert.", "qass."),
+    "transformers": ("splinter.", "splinter_qass."),
+    "original": ("bert.", "cls.span_predictions."),
+    "original, new": ("bert.", "new_cls.span_predictions."),
+}
+MATRICES = ("start_classifier", "end_classifier")
+# What BERT's checkpoints hold besides: a pooler, a row of numbers, heads of other objectives (SpanBERT's too).
+NOT_SPLINTERS = re.compile(r"bert\.(pooler\.|embeddings\.position_ids$)|cls\.(predictions|seq_relationship)\.|sbo\.")
+KEYS_SHOWN = 8
+
+
+@dataclass
+class SplinterOutput(ModelOutput):
+    """start_logits, end_logits: fp32 `[Q, L]`, over the tokens of each question's own row; HIDDEN_LOGIT at the hidden
+    ones. questions: Q.
+
+    Where starts and ends are given: start_loss, end_loss: sums over the questions, fp32. start_correct, end_correct,
+    both_correct: for how many of them that token is the likeliest.
+    """
+
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
+    questions: int | None = None
+    start_loss: Tensor | None = None
+    end_loss: Tensor | None = None
+    start_correct: Tensor | None = None
+    end_correct: Tensor | None = None
+    both_correct: Tensor | None = None
+
+
+class SpanTransform(nn.Module):
+    """Dense, GELU, LayerNorm: `[..., H]` to `[..., H]`."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.LayerNorm = nn.LayerNorm(width)  # eps 1e-5, not the encoder's 1e-12: so have the original and transformers
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.LayerNorm(gelu(self.dense(hidden_states)))
+
+
+class QuestionAwareSpanSelection(nn.Module):
+    """For each question, how likely each token of its row starts and ends the answer (section 4.1)."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__()
+        width = config.hidden_size
+        self.query_start_transform, self.query_end_transform = SpanTransform(width), SpanTransform(width)
+        self.start_transform, self.end_transform = SpanTransform(width), SpanTransform(width)
+        self.start_classifier = nn.Linear(width, width, bias=False)
+        self.end_classifier = nn.Linear(width, width, bias=False)
+
+    def forward(self, hidden_states: Tensor, questions: Tensor, places: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """`[Q, L]` for starts, and for ends.
+
+        hidden_states: `[B, L, H]`. questions: `[Q, H]`, those of the question tokens. places: `[Q]`, a place of its own
+        for each question among the `most` that each row has; `row * most` is the first.
+        """
+        queries = (
+            self.start_classifier(self.query_start_transform(questions)),
+            self.end_classifier(self.query_end_transform(questions)),
+        )
+        tokens = (self.start_transform(hidden_states), self.end_transform(hidden_states))
+        start, end = (_products(*pair, places, most) for pair in zip(queries, tokens, strict=True))
+        return start, end
+
+
+def _products(queries: Tensor, tokens: Tensor, places: Tensor, most: int) -> Tensor:
+    """`[Q, L]`: of each query `[Q, H]` with the tokens `[B, L, H]` of its own row alone.
+
+    In fp32 whatever autocast says: two logits near 50 that differ by less than 0.25 would be the same in bf16.
+    """
+    rows, length, width = tokens.shape
+    with torch.autocast(tokens.device.type, enabled=False):
+        queries, tokens = queries.float(), tokens.float()
+        by_row = queries.new_zeros(rows * most, width).index_copy(0, places, queries).view(rows, most, width)
+        return (by_row @ tokens.transpose(1, 2)).view(rows * most, length).index_select(0, places)
+
+
+def _places(rows: Tensor, batch: int, most: int) -> Tensor:
+    """`[Q]`: `row * most`, plus the number of questions of that row that come before."""
+    of_row = rows.unsqueeze(1) == torch.arange(batch, device=rows.device)  # [Q, B]
+    until_here = of_row.long().cumsum(dim=0).gather(1, rows.unsqueeze(1)).squeeze(1)
+    return rows * most + until_here - 1
+
+
+class BertForSpanSelection(BertPreTrainedModel):
+    """BERT and QASS. The encoder's keys are those of every BERT, and the head's begin with `qass`.
+
+    In the configuration: qass: whose head it is, recurring span selection's ("pretrained") or one that was initialized
+    for fine-tuning ("new"). question_token_id, hidden_token_id, kosplinter_compat: see `set_token_ids`.
+    """
+
+    def __init__(self, config: BertConfig):
+        super().__init__(config)
+        if config.model_type != "bert":
+            raise ValueError(f"Splinter is made of BERT, and this is {config.model_type}")
+        config.qass = getattr(config, "qass", "pretrained")
+        if config.qass not in get_args(Qass):
+            raise ValueError(f"qass is {' or '.join(get_args(Qass))}, not {config.qass!r}")
+        self.bert = BertModel(config, add_pooling_layer=False)  # a pooler would be trained by nothing
+        self.qass = QuestionAwareSpanSelection(config)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        columns: Tensor,
+        rows: Tensor | None = None,
+        starts: Tensor | None = None,
+        ends: Tensor | None = None,
+        most_questions: int | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs,
+    ) -> SplinterOutput:
+        """The logits of the questions' answers; where these are given, losses too.
+
+        input_ids, attention_mask: `[B, L]`; the mask is 0 at all that attention does not see, also inside rows
+        (`visible_tokens`). columns, rows: int64 `[Q]`, where the question tokens are, in any order; without rows, each
+        row has one, Q = B. starts, ends: int64 `[Q]`, first and last token of the answers, any column of the row.
+        most_questions: no row has more; without it they are counted, which a GPU has to wait for.
+        token_type_ids: not used, as Splinter knows none. kwargs: for the encoder, such as `packing`
+        (models/unpadding.py).
+        """
+        hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        batch, length = input_ids.shape
+        if rows is None:
+            rows = places = torch.arange(batch, device=columns.device)
+            most = 1
+        else:
+            if most_questions is None or rows.device.type == "cpu":  # where to count costs nothing, and saves places
+                most_questions = int(torch.bincount(rows, minlength=batch).max())
+            most = max(1, most_questions)
+            places = _places(rows, batch, most)
+        questions = hidden_states.flatten(0, 1).index_select(0, rows * length + columns)
+        hidden = (attention_mask == 0).index_select(0, rows)
+        start_logits, end_logits = (
+            logits.masked_fill(hidden, HIDDEN_LOGIT) for logits in self.qass(hidden_states, questions, places, most)
+        )
+        outputs = SplinterOutput(start_logits, end_logits, len(columns))
+        if starts is None or ends is None:
+            return outputs
+        # No column means "no label" here: transformers ignores the one that equals the id of [PAD].
+        outputs.start_loss = cross_entropy(start_logits, starts, reduction="sum")
+        outputs.end_loss = cross_entropy(end_logits, ends, reduction="sum")
+        right_start, right_end = start_logits.argmax(dim=-1) == starts, end_logits.argmax(dim=-1) == ends
+        outputs.start_correct, outputs.end_correct = right_start.sum(), right_end.sum()
+        outputs.both_correct = (right_start & right_end).sum()
+        return outputs
+
+
+def visible_tokens(input_ids: np.ndarray, attention_mask: np.ndarray, hidden_token_id: int) -> np.ndarray:
+    """The attention mask `[B, L]` with holes where the hidden token is, which is [SEP] (`set_token_ids`)."""
+    return np.where(input_ids == hidden_token_id, 0, attention_mask)
+
+
+def build_splinter(
+    source: Path | BertConfig, initialize_new_qass: bool | None = None, from_scratch: bool = False
+) -> BertForSpanSelection:
+    """The model of a folder in any of the formats, or one of a configuration's sizes with fresh weights.
+
+    initialize_new_qass: True: a fresh head, to be fine-tuned, as the original does unless told otherwise. False: the
+    folder's head, which must be there. None: the folder's head, and one to be pretrained where it has none.
+    from_scratch: architecture of the folder, with fresh weights.
+    Raises ModelError where the folder holds no BERT, and where keys are missing or unknown, or sizes differ.
+    """
+    folder = source if isinstance(source, Path) else None
+    config = source if folder is None else _config_of(folder)
+    weights, prefixes = ({}, "ours") if folder is None or from_scratch else _recognized(_weights_of(folder), folder)
+    has_head = any(key.startswith("qass.") for key in weights)
+    if initialize_new_qass or prefixes == "original, new":
+        config.qass = "new"
+    elif prefixes == "original" or not has_head:
+        config.qass = "pretrained"
+    config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+    try:
+        model = BertForSpanSelection(config)
+    except Exception as error:  # a broken configuration raises whatever the part that reads it raises
+        where = "of this configuration" if folder is None else f"in {folder}"
+        raise ModelError(f"no Splinter {where}: {one_line(error)}") from error
+    if weights:
+        if initialize_new_qass is False and not has_head:
+            raise ModelError(f"{folder} holds no span selection head, only an encoder: --initialize_new_qass makes one")
+        with_head = has_head and not initialize_new_qass
+        _load(model, weights, prefixes, with_head, folder)
+    return quicken(model)
+
+
+def _config_of(folder: Path) -> BertConfig:
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = saved.get("model_type", "bert")  # which Google's own files do not say
+        if kind not in ("bert", "splinter"):
+            raise ValueError(f"Splinter is made of BERT, and this is {kind}")
+        own = ("model_type", "architectures", "torch_dtype", "dtype")
+        return BertConfig.from_dict({name: value for name, value in saved.items() if name not in own})
+    except Exception as error:  # OSError, and what is raised by JSON and by transformers about its content
+        raise ModelError(f"no Splinter in {folder}: {one_line(error)}") from error
+
+
+def _weights_of(folder: Path) -> dict[str, Tensor]:
+    """All tensors in a folder, by the names that they have there."""
+    from safetensors.torch import load_file
+
+    for whole, parts in (("model.safetensors", "model-*.safetensors"), ("pytorch_model.bin", "pytorch_model-*.bin")):
+        files = [folder / whole] if (folder / whole).is_file() else sorted(folder.glob(parts))
+        weights: dict[str, Tensor] = {}
+        for file in files:
+            try:
+                safe = file.suffix == ".safetensors"
+                weights |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:  # OSError, and the many ways in which a damaged archive fails
+                raise ModelError(f"{file} cannot be read: {one_line(error)}") from error
+        if weights:
+            return weights
+    raise ModelError(f"no Splinter in {folder}: there are no weights (model.safetensors, pytorch_model.bin)")
+
+
+def _recognized(weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights by our keys, and whose keys (of PREFIXES) they had. What is unknown there keeps its key.
+
+    Raises ModelError where there is more than one head.
+    """
+    # Old checkpoints, made of TensorFlow's, call the parts of a LayerNorm gamma and beta.
+    weights = {re.sub("gamma$", "weight", re.sub("beta$", "bias", key)): value for key, value in weights.items()}
+    if "embeddings.word_embeddings.weight" in weights:  # an encoder that was saved by itself
+        weights = {f"bert.{key}": value for key, value in weights.items()}
+    heads = [name for name, (_, head) in PREFIXES.items() if any(key.startswith(head) for key in weights)]
+    if len(heads) > 1:
+        prefixes = " and ".join(PREFIXES[name][1] for name in heads)
+        raise ModelError(f"the weights in {folder} hold more than one span selection head: {prefixes}")
+    is_theirs = any(key.startswith(PREFIXES["transformers"][0]) for key in weights)
+    found = heads[0] if heads else "transformers" if is_theirs else "ours"
+    encoder, head = PREFIXES[found]
+    ours: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        if key.startswith(head):
+            key = f"qass.{key.removeprefix(head)}"
+            if _is_bare_matrix(key, found):
+                key, value = f"{key}.weight", value.T
+        elif key.startswith(encoder):
+            key = f"bert.{key.removeprefix(encoder)}"
+        ours[key] = value
+    return ours, found
+
+
+def _is_bare_matrix(key: str, prefixes: str) -> bool:
+    return prefixes.startswith("original") and key.rpartition(".")[2] in MATRICES
+
+
+def _name_in(prefixes: str, key: str) -> str:
+    """What one of our keys is called there."""
+    encoder, head = PREFIXES[prefixes]
+    if key.startswith("bert."):
+        return encoder + key.removeprefix("bert.")
+    if not key.startswith("qass."):
+        return key
+    bare = key.removesuffix(".weight")
+    return head + (bare if _is_bare_matrix(bare, prefixes) else key).removeprefix("qass.")
+
+
+def _load(
+    model: BertForSpanSelection, weights: Mapping[str, Tensor], prefixes: str, with_head: bool, folder: Path
+) -> None:
+    """Puts the weights into the model. Raises ModelError, which names the keys as the folder has them."""
+    left_out = () if with_head else ("qass.",)
+    wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(left_out)}
+    given = {key: value for key, value in weights.items() if not (key.startswith(left_out) or NOT_SPLINTERS.match(key))}
+    name_of = functools.partial(_name_in, prefixes)
+    problems = {
+        "missing": [name_of(key) for key in wanted if key not in given],
+        "unknown": [name_of(key) for key in given if key not in wanted],
+        "of another size": [
+            f"{name_of(key)} ({list(given[key].shape)}, not {list(value.shape)})"
+            for key, value in wanted.items()
+            if key in given and given[key].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {_first(found)}" for what, found in problems.items() if found)
+        raise ModelError(f"the weights in {folder} are not those of a Splinter of its config.json's sizes: {told}")
+    model.load_state_dict(given, strict=False)
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+    return ", ".join(keys[:KEYS_SHOWN]) + more
+
+
+def export_splinter(model: BertForSpanSelection, folder: Path, form: Format) -> None:
+    """Writes weights and configuration in a format. `build_splinter` reads all of them.
+
+    transformers: for its SplinterForQuestionAnswering and SplinterForPreTraining, which leave it to their caller to
+    hide [SEP]. original: for github.com/oriram/splinter, by the head's keys for initialize_new_qass or without.
+    Raises ModelError where transformers could not know which token is [QUESTION].
+    """
+    if form == "ours":
+        model.save_pretrained(folder)
+        return
+    if form == "transformers" and getattr(model.config, "question_token_id", None) is None:
+        raise ModelError(
+            f"which id {QUESTION} has is not known yet, and transformers looks for it: set_token_ids first"
+        )
+    prefixes = "original, new" if form == "original" and model.config.qass == "new" else form
+    weights = {}
+    for key, value in model.state_dict().items():
+        name = _name_in(prefixes, key)
+        weights[name] = (value.T if _is_bare_matrix(name, prefixes) else value).detach().cpu().contiguous()
+    own = ("model_type", "architectures")
+    config = {name: value for name, value in model.config.to_dict().items() if name not in own}
+    folder.mkdir(parents=True, exist_ok=True)
+    if form == "original":
+        BertConfig.from_dict(config | {"architectures": ["ModelWithQASSHead"]}).save_pretrained(folder)
+        torch.save(weights, folder / "pytorch_model.bin")
+    else:
+        from safetensors.torch import save_file
+        from transformers import SplinterConfig
+
+        SplinterConfig.from_dict(config | {"architectures": ["SplinterForQuestionAnswering"]}).save_pretrained(folder)
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def set_token_ids(model: BertForSpanSelection, tokenizer, kosplinter_compat: bool | None = None) -> None:
+    """Puts what the tokenizer knows into the model's configuration, from where the rows are built, in place:
+
+    question_token_id: what stands where the answer is asked for. hidden_token_id: what attention does not see.
+    These are [QUESTION] and [SEP], or, with kosplinter_compat, what KoSplinter's released fine-tuning code has there:
+    [MASK], and whatever token has the id 102. None: as the model was trained, which its configuration says.
+    [QUESTION] is from then on a token that the tokenizer finds in texts.
+
+    Raises ModelError where the vocabulary has no such token, or the model no embedding for it.
+    """
+    config = model.config
+    compat = getattr(config, "kosplinter_compat", False) if kosplinter_compat is None else kosplinter_compat
+    name = "[MASK]" if compat else QUESTION
+    question = tokenizer.mask_token_id if compat else tokenizer.get_vocab().get(QUESTION)
+    if question is None:
+        remedy = "" if compat else ": --add_question_token adds it"
+        raise ModelError(f"the vocabulary has no {name}, which stands where the answer is asked for{remedy}")
+    if question >= config.vocab_size:
+        remedy = "the tokenizer is another model's" if compat else "--add_question_token adds an embedding for it"
+        raise ModelError(
+            f"{name} has the id {question}, and the model {config.vocab_size} tokens (vocab_size): {remedy}"
+        )
+    if not compat and tokenizer.sep_token_id is None:
+        raise ModelError("the tokenizer has no [SEP], which Splinter hides from attention")
+    if not compat:
+        _find_in_texts(tokenizer)
+    config.kosplinter_compat, config.question_token_id = compat, question
+    config.hidden_token_id = KOSPLINTER_SEP_ID if compat else tokenizer.sep_token_id
+    # The embedding of padding gets no gradient. In KoSplinter's vocabulary the id 0, which is BERT's default for it, is
+    # [QUESTION], which would then never be trained.
+    config.pad_token_id = model.bert.embeddings.word_embeddings.padding_idx = tokenizer.pad_token_id
+
+
+def add_question_token(tokenizer, model: BertForSpanSelection | None = None) -> bool:
+    """Gives the vocabulary a [QUESTION], and the model an embedding for it, in place, where they have none.
+
+    Its embedding begins as that of [MASK]: the token that says already that something is to be told from what stands
+    around, and that KoSplinter was fine-tuned with in its place. Without a [MASK], the mean of all.
+    Returns whether anything was added.
+    """
+    is_new = QUESTION not in tokenizer.get_vocab()
+    _find_in_texts(tokenizer)
+    if model is None:
+        return is_new
+    question, size = tokenizer.get_vocab()[QUESTION], model.config.vocab_size
+    if question >= size:
+        model.resize_token_embeddings(question + 1, mean_resizing=False)
+    elif not is_new:
+        return False
+    with torch.no_grad():
+        embeddings = model.bert.embeddings.word_embeddings.weight
+        known = embeddings[: min(size, question)]
+        mask = tokenizer.mask_token_id
+        embeddings[question] = embeddings[mask] if mask is not None and mask < size else known.mean(dim=0)
+    return True
+
+
+def _find_in_texts(tokenizer) -> None:
+    """BERT's rules would take `[QUESTION]` apart, though the vocabulary has it. It keeps the id that it has there."""
+    tokenizer.add_special_tokens({"extra_special_tokens": [QUESTION]}, replace_extra_special_tokens=False)
