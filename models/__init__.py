@@ -101,8 +101,15 @@ def build_tokenizer(model_type: str | None, folder: Path):
     kind = MODELS[model_type].tokenizer if model_type else "auto"
     if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, by whatever name it was asked for
         kind = "hanbert"
+    said = ("config.json", "tokenizer_config.json", "tokenizer.json")  # where the Auto class looks for what it is
+    if kind == "auto" and (folder / "vocab.txt").is_file() and not any((folder / name).is_file() for name in said):
+        kind = "bert"
     try:
-        if kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
+        if kind == "bert":
+            from transformers import BertTokenizer
+
+            tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
+        elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
             # `do_lower_case` defaults to True on a bare vocab.txt, and would take Hangul apart into jamo.
             lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
