@@ -49,12 +49,12 @@ def corpora(user: User) -> list[str]:
     lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:2000]
     texts = [json.loads(line)["text"].replace("\n", " ") for line in lines]
     documents = [" ".join(texts[at : at + 5]) for at in range(0, len(texts), 5)]
-    (user.folder / "reviews.txt.gz").write_bytes(gzip.compress("\n".join(documents[:150]).encode()))
-    (user.folder / "news").mkdir()
+    (user.folder / "talk.txt.gz").write_bytes(gzip.compress("\n".join(documents[:150]).encode()))
+    (user.folder / "articles").mkdir()
     news = [*documents[150:], "전혀 다른 이야기"]
     content = "\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in news)
-    (user.folder / "news" / "a.jsonl").write_text(content, encoding="utf-8")
-    return ["--corpus", "reviews.txt.gz", "news"]
+    (user.folder / "articles" / "a.jsonl").write_text(content, encoding="utf-8")
+    return ["--corpus", "talk.txt.gz", "articles"]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_what_a_run_leaves(user: User, brief: str):
     assert len(losses) == 6 and losses[-1] < losses[0]
     # As likely as each other token of the row, so that the losses are those of one start or end, and not of both.
     assert losses[0] < 1.5 * np.log(128)
-    assert set(results["data"]) == {"reviews.txt.gz", "news/a.jsonl"}
+    assert set(results["data"]) == {"talk.txt.gz", "articles/a.jsonl"}
     assert results["training"]["tokens_per_second"] > 0
     config = json.loads((folder / "checkpoint-4" / "config.json").read_text())
     assert config["pretraining"]["objective"] == "splinter" and config["pretraining"]["steps"] == 4
@@ -142,9 +142,9 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     tokenizer = build_tokenizer(None, user.folder / "sample_data" / "tiny-electra")
     runtime = Runtime(True, "fp32")
     objective = SplinterObjective(config, runtime, build_splinter_for(config, None, tokenizer), tokenizer)
-    corpus = open_corpus([user.folder / "news"])
+    corpus = open_corpus([user.folder / "articles"])
     everything = build_blocks(corpus, tokenizer, user.folder / "cache", config.max_seq_length)
-    blocks = with_questions(runtime, objective, "news", everything)
+    blocks = with_questions(runtime, objective, "articles", everything)
     assert 0 < len(blocks) < len(everything) and blocks.content != everything.content
     rows = np.arange(min(32, len(blocks)))
     batch = objective.collate(blocks, rows, np.random.default_rng(0))
@@ -169,7 +169,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
 
 def test_what_an_earlier_corpus_asked_for_is_not_asked_for_again(user: User, types, is_refused, corpora):
     """Written for one corpus, left out in another; a run that leaves out something else is another run."""
-    first, second = "reviews.txt.gz", ["--corpus", "news"]
+    first, second = "talk.txt.gz", ["--corpus", "articles"]
     types(*words("splinter-first", "--corpus", first, *ONE_STEP, "--ngrams_out", "first.tsv"))
     again = ["--ngrams_in", "first.tsv", "--ngrams_out", "second.tsv"]
     finished = types(*words("splinter-second", *second, *ONE_STEP, *again))
@@ -193,10 +193,10 @@ def test_files_of_ngrams_that_cannot_be(user: User, is_refused, corpora, brief: 
     assert "nowhere.tsv" in is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "nowhere.tsv"))
     both = ["--ngrams_in", "brief.tsv", "--ngrams_out", "./brief.tsv"]
     assert "ngrams_out would overwrite what ngrams_in reads" in is_refused(*words("splinter-wrong", *corpora, *both))
-    before = (user.folder / "reviews.txt.gz").read_bytes()
-    said = is_refused(*words("splinter-wrong", *corpora, "--ngrams_out", "reviews.txt.gz"))
-    assert "ngrams_out would overwrite a file that holds no n-grams: reviews.txt.gz" in said
-    assert (user.folder / "reviews.txt.gz").read_bytes() == before
+    before = (user.folder / "talk.txt.gz").read_bytes()
+    said = is_refused(*words("splinter-wrong", *corpora, "--ngrams_out", "talk.txt.gz"))
+    assert "ngrams_out would overwrite a file that holds no n-grams: talk.txt.gz" in said
+    assert (user.folder / "talk.txt.gz").read_bytes() == before
 
 
 def test_a_vocabulary_without_the_question_token(user: User, types, is_refused, corpora):
@@ -215,16 +215,16 @@ def test_a_vocabulary_without_the_question_token(user: User, types, is_refused, 
 def test_one_goes_on_from_a_published_bert_and_from_a_splinter(user: User, types, is_refused, corpora, brief: str):
     """A BERT's vocabulary and embeddings grow by [QUESTION]; a Splinter's head is gone on with."""
     source = user.run_dir(brief) / "checkpoint-6"
-    (user.folder / "bert").mkdir()
+    (user.folder / "plain-bert").mkdir()
     model = AutoModel.from_pretrained(source)
     size = model.config.vocab_size - 1
     model.resize_token_embeddings(size)
     for key in ("qass", "question_token_id", "hidden_token_id", "kosplinter_compat", "pretraining"):
         delattr(model.config, key)
-    model.save_pretrained(user.folder / "bert")
-    shutil.copy(user.folder / "sample_data" / "tiny-electra" / "vocab.txt", user.folder / "bert")
-    flags = ["--corpus", "news", "--max_seq_length", 128, *ONE_STEP, "--no_cuda", "--learning_rate", 1e-3]
-    from_bert = [*flags, "--model_name_or_path", "bert", "--output_dir", "splinter-on-bert"]
+    model.save_pretrained(user.folder / "plain-bert")
+    shutil.copy(user.folder / "sample_data" / "tiny-electra" / "vocab.txt", user.folder / "plain-bert")
+    flags = ["--corpus", "articles", "--max_seq_length", 128, *ONE_STEP, "--no_cuda", "--learning_rate", 1e-3]
+    from_bert = [*flags, "--model_name_or_path", "plain-bert", "--output_dir", "splinter-on-bert"]
     assert "--add_question_token adds it" in is_refused(*from_bert)
     types(*from_bert, "--add_question_token")
     assert build_splinter(user.run_dir("splinter-on-bert") / "checkpoint-1").config.vocab_size == size + 1
@@ -246,8 +246,8 @@ def test_a_vocabulary_of_bytes(user: User, is_refused, corpora):
     vocabulary.train_from_iterator(["오늘 영화가 정말 좋았다"] * 9, vocab_size=400, special_tokens=special)
     names = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary._tokenizer, **names)
-    tokenizer.save_pretrained(user.folder / "bytes")
-    said = is_refused(*words("splinter-bytes", *corpora, "--tokenizer", "bytes"))
+    tokenizer.save_pretrained(user.folder / "bytes-bpe")
+    said = is_refused(*words("splinter-bytes", *corpora, "--tokenizer", "bytes-bpe"))
     assert "this vocabulary is of bytes: take one of WordPiece or SentencePiece" in said
 
 
@@ -261,7 +261,7 @@ def test_commands_that_cannot_be(user: User, is_refused, corpora):
     assert "corpus_weights has 1 numbers for 2 corpora: one each" in is_refused(
         *words("splinter-wrong", *corpora, "--corpus_weights", 2)
     )
-    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "reviews.txt.gz")
+    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "talk.txt.gz")
     assert "unknown flag --span_law" in is_refused(*words("splinter-wrong", "--span_law", "inverse"))
 
 
