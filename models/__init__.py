@@ -5,6 +5,7 @@ Any other encoder is built through transformers' Auto classes from a hub id or a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,16 @@ def build_tokenizer(model_type: str | None, folder: Path):
     kind = MODELS[model_type].tokenizer if model_type else "auto"
     if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, by whatever name it was asked for
         kind = "hanbert"
+    # The Auto class is told by a JSON file what a tokenizer is; a vocab.txt with nothing beside it can only be BERT's.
+    beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
+    if kind == "auto" and (folder / "vocab.txt").is_file() and not any(beside):
+        kind = "bert"
     try:
-        if kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
+        if kind == "bert":
+            from transformers import BertTokenizer
+
+            tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
+        elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
             # `do_lower_case` defaults to True on a bare vocab.txt, and would take Hangul apart into jamo.
             lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)

@@ -91,6 +91,21 @@ class Blocks:
         mask = np.arange(ids.shape[1]) < lengths[:, None]
         return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
+    def where(self, kept: np.ndarray, *why: Any) -> Blocks:
+        """The rows for which `kept`, bool `[rows]`, is true. why: JSON that `content` stands for too."""
+        stretches = []
+        for number, stretch in enumerate(self._stretches):
+            first = self._first_rows[number]
+            inside = kept[first : self._first_rows[number + 1]].astype(np.int8)
+            edges = np.diff(inside, prepend=np.int8(0), append=np.int8(0))
+            starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+            stretches += [
+                Stretch(stretch.shard, stretch.start + start, stretch.start + stop)
+                for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+            ]
+        which = hashlib.sha256(np.packbits(kept).tobytes()).hexdigest()
+        return Blocks(stretches, hash_of(self.content, which, *why), self.counts)
+
     def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
         """Training and held-out blocks; see `hold_out`."""
         training, held_out = hold_out([self], held_out_share)

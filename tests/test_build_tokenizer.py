@@ -27,6 +27,16 @@ def test_a_bare_vocabulary_leaves_everything_as_it_is(tmp_path: Path):
     assert tokenizer("한국")["input_ids"] == [2, 7, 3]
 
 
+def test_nothing_but_a_vocabulary_is_wordpiece(tmp_path: Path):
+    """With its ids, whatever stands first: KoSplinter's has [QUESTION] there."""
+    tokenizer = build_tokenizer(None, tokenizer_folder(tmp_path, ["[QUESTION]", *VOCABULARY]))
+    assert tokenizer.tokenize(TEXT) == ["한국", "##어", "Abc", "é", "[UNK]"]
+    assert tokenizer("한국")["input_ids"] == [3, 8, 4] and tokenizer.pad_token_id == 1
+    (tmp_path / "kobert.model").write_bytes(b"")  # then the vocabulary is not all there is to it
+    with pytest.raises(ModelError, match="no tokenizer in"):
+        build_tokenizer(None, tmp_path)
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_lower_casing_never_reaches_hangul(lower: bool, tmp_path: Path):
     folder = tokenizer_folder(tmp_path, config={"model_type": "bert"}, tokenizer_config={"do_lower_case": lower})

@@ -569,6 +569,21 @@ def test_joined(tmp_path: Path):
     assert len({first.content, second.content, both.content, other_way.content}) == 4
 
 
+def test_some_rows(plain: Path, tmp_path: Path, small_shards):
+    """Of several shards, also of those of which nothing is left; they are held out as all others are."""
+    blocks = build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
+    rows, draws = content(blocks), np.random.default_rng(0)
+    for kept in (draws.random(len(rows)) < 0.5, np.arange(len(rows)) == len(rows) - 1, np.ones(len(rows), bool)):
+        some = blocks.where(kept)
+        assert content(some) == [row for row, is_kept in zip(rows, kept, strict=True) if is_kept]
+        assert some.lengths.tolist() == list(map(len, content(some))) and some.counts == blocks.counts
+    some, others = blocks.where(kept := draws.random(len(rows)) < 0.5), blocks.where(~kept)
+    contents = [blocks.content, some.content, others.content, blocks.where(kept, "why").content]
+    assert len(set(contents)) == 4 and blocks.where(kept).content == some.content
+    limit = max(hashes_of(blocks.split(0.3)[1]))
+    assert [hash <= limit for hash in hashes_of(some.split(0.3)[1])].count(False) == 0
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # The cache
 # --------------------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def checkpoints(folder: Path) -> list[int]:
 def test_every_task_has_a_sample_configuration_here():
     assert set(CHANCE) == {task.name for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
     with_sample = {path.parent.name for path in (REPOSITORY / "config").glob("*/sample.json")}
-    assert with_sample == set(TASKS) - {"klue-mrc"} | {"spanbert"}  # klue-mrc's format is korquad's
+    assert with_sample == set(TASKS) - {"klue-mrc"} | {"spanbert", "splinter"}  # klue-mrc's format is korquad's
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,271 @@
+"""Pretrains a Splinter: of the spans that are the same in a row one stays, and a [QUESTION] asks for it at each other.
+
+python3 pretrain_splinter.py --config_file base.json --corpus kowiki.txt
+python3 pretrain_splinter.py --config_file base.json --corpus kowiki/ --tokenizer kosplinter/ --processes 8
+python3 pretrain_splinter.py --config_file base.json --corpus kowiki/ --model_name_or_path klue/bert-base
+python3 pretrain_splinter.py --config_file base.json --corpus kowiki.txt --ngrams_out kowiki.tsv
+python3 pretrain_splinter.py --config_file base.json --corpus news.txt --ngrams_in kowiki.tsv --output_dir news \\
+    --model_name_or_path ckpt/splinter-base/checkpoint-<step>
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from learners.pretraining import (
+    EncoderConfig,
+    blocks_of,
+    divide,
+    fresh_config,
+    open_corpora,
+    tokenizer_of,
+    train_on,
+)
+from models import ModelError
+from processors.blocks import Blocks
+from processors.recurring_spans import (
+    RecurringSpans,
+    SplinterVocabulary,
+    count_ngrams,
+    find_clusters,
+    keys_of,
+    read_ngrams,
+    recurs_in,
+    select_spans,
+    write_ngrams,
+)
+from processors.task import DataError
+from training.pretraining import PretrainingConfig, run_pretraining
+
+# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+
+ROWS_AT_ONCE = 64  # when the whole corpus is looked through; more at once are no faster
+
+
+class SplinterConfig(EncoderConfig):
+    """Splinter"""
+
+    # The content of the files is compared when a run is resumed, not where they are.
+    FREE: ClassVar[frozenset[str]] = PretrainingConfig.FREE | {"ngrams_in", "ngrams_out"}
+
+    task: Literal["splinter"] = Field("splinter", description="the objective")
+    longest_span: int = Field(10, ge=1, description="tokens of the longest span that is asked for")
+    question_budget: float = Field(0.15, gt=0, lt=1, description="questions in a row, as a share of its tokens")
+    most_questions: int = Field(30, ge=1, description="questions in a row, however long")
+    first_member_only: bool = Field(
+        False,
+        description="whether spans end where a word does is asked of the first of those that are the same, as in the "
+        "original; else of each",
+    )
+    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that has none")
+    ngrams_in: list[str] | None = Field(
+        None, description="files of n-grams that earlier corpora asked for: they are not asked for again"
+    )
+    ngrams_out: str | None = Field(
+        None, description="file for the n-grams that can be asked for here, each with the number of its rows"
+    )
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.ngrams_out and Path(self.ngrams_out).resolve() in [Path(p).resolve() for p in self.ngrams_in or ()]:
+            yield f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
+
+    @property
+    def recurring_spans(self) -> RecurringSpans:
+        return RecurringSpans(self.longest_span, self.first_member_only, self.question_budget, self.most_questions)
+
+
+class SplinterObjective:
+    """The model and its tokenizer; asks for recurring spans, and scores the answers.
+
+    left_out: n-grams that are not asked for, as `select_spans` takes them.
+    """
+
+    def __init__(self, config: SplinterConfig, runtime, model, tokenizer):
+        from models.collator import Collator
+
+        self.tokenizer, self.spans = tokenizer, config.recurring_spans
+        self.left_out: frozenset[bytes] = frozenset()
+        self.hidden_token_id = model.config.hidden_token_id
+        self.vocabulary = vocabulary_of(tokenizer, model.config.question_token_id)
+        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
+        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+
+    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers."""
+        import torch
+
+        from models.splinter import visible_tokens
+
+        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id)
+        ids, mask = arrays["input_ids"], arrays["attention_mask"]
+        selected = select_spans(ids, mask, self.vocabulary, self.spans, draws, self.left_out)
+        visible = visible_tokens(selected.input_ids, selected.attention_mask, self.hidden_token_id)
+        names = ("rows", "columns", "starts", "ends")
+        questions: dict[str, Any] = {name: torch.from_numpy(getattr(selected, name)) for name in names}
+        questions["most_questions"] = int(np.bincount(selected.rows).max())  # here, where no device has to wait
+        batch = self.collator.batch({"input_ids": selected.input_ids, "attention_mask": visible})
+        return batch | {"questions": questions}
+
+    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
+        """Sum over the questions of the losses of start and end, and twice the number of questions."""
+        outputs = model(**batch["inputs"], **batch["questions"])
+        return outputs.start_loss + outputs.end_loss, 2 * outputs.questions
+
+    def sums_of(self, model, batch: dict[str, Any]):
+        """`[5]`: questions; losses of start and end; right starts, right ends, and both right."""
+        import torch
+
+        outputs = model(**batch["inputs"], **batch["questions"])
+        loss = outputs.start_loss + outputs.end_loss
+        right = (outputs.start_correct, outputs.end_correct, outputs.both_correct)
+        return torch.stack([torch.full_like(loss, outputs.questions), loss, *(count.float() for count in right)])
+
+    def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
+        """Means over the questions; of the loss, over starts and ends, as in training."""
+        loss, start_accuracy, end_accuracy, span_em = (sums[1:] / sums[0]).tolist()
+        return {
+            "loss": loss / 2,
+            "start_accuracy": start_accuracy,
+            "end_accuracy": end_accuracy,
+            "span_em": span_em,
+        }
+
+
+def pretrain(config: SplinterConfig, runtime, overwrite: bool) -> None:
+    """From the corpora to checkpoints and results."""
+    import torch
+
+    check_for_overwriting(config)
+    corpora, data = open_corpora(config)
+    folder = config.folder
+    tokenizer = tokenizer_of(config, runtime, folder, corpora, data)
+    torch.manual_seed(config.seed)
+    model = build_splinter_for(config, folder, tokenizer)
+    objective = SplinterObjective(config, runtime, model, tokenizer)
+    objective.left_out = ngrams_of_earlier_corpora(config, runtime, objective.vocabulary, data)
+
+    pairs = zip(config.corpus, corpora, strict=True)
+    blocks = {path: blocks_of(config, runtime, path, corpus, tokenizer) for path, corpus in pairs}
+    parts = [with_questions(runtime, objective, path, rows) for path, rows in blocks.items()]
+    parts, held_out = divide(config, runtime, parts)
+    if config.ngrams_out:
+        write_ngrams_of(config.ngrams_out, runtime, objective, Blocks.joined(parts))
+    train_on(config, runtime, objective, parts, held_out, data, overwrite)
+
+
+def build_splinter_for(config: SplinterConfig, folder: Path | None, tokenizer):
+    """The model in `folder`, or a fresh one of the settings' sizes; with its tokenizer, it knows [QUESTION]."""
+    from models.splinter import add_question_token, build_splinter, set_token_ids
+
+    if config.add_question_token:
+        add_question_token(tokenizer)
+    model = build_splinter(fresh_config(config, tokenizer) if folder is None else folder)
+    if config.add_question_token:
+        add_question_token(tokenizer, model)
+    # A model that was fine-tuned as KoSplinter's code does is asked by [QUESTION] all the same.
+    set_token_ids(model, tokenizer, kosplinter_compat=False)
+    return model
+
+
+def vocabulary_of(tokenizer, question_id: int) -> SplinterVocabulary:
+    """What finding spans has to know of the tokenizer. Raises ModelError where spans cannot be found in its tokens."""
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    special = tokenizer.all_special_ids
+    try:
+        return SplinterVocabulary.of_tokens(
+            tokens, special, question_id, tokenizer.pad_token_id, tokenizer.unk_token_id
+        )
+    except ValueError as error:
+        raise ModelError(f"{error}: take one of WordPiece or SentencePiece, or make one (train_vocab)") from error
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Which rows have questions, and which n-grams are asked for
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def with_questions(runtime, objective: SplinterObjective, path: str, blocks: Blocks) -> Blocks:
+    """The rows in which a span recurs, so that every row of an epoch teaches something; says how many others there are.
+
+    Looked for once, before training: whether there is a cluster does not depend on what is drawn. Raises DataError
+    where there is no such row.
+    """
+    recurs = np.zeros(len(blocks), dtype=bool)
+    for rows, ids, mask in looked_through(runtime, f"find recurring spans in {path}", objective, blocks):
+        recurs[rows] = recurs_in(ids, mask, objective.vocabulary, objective.spans, objective.left_out)
+    if not recurs.any():
+        but = ", but for n-grams of earlier corpora (ngrams_in)" if objective.left_out else ""
+        raise DataError(
+            f"{path}: no span recurs in any of its {len(blocks):,} rows{but}, so there is nothing to ask for: give "
+            "text of longer documents, or rows of more tokens (max_seq_length)"
+        )
+    if count := int(np.count_nonzero(~recurs)):
+        runtime.say(f"{path}: rows skipped because no span recurs in them: {count:,}")
+    # What is left out decides about questions in the other rows too, and so must be the same when a run is resumed.
+    return blocks.where(recurs, hashlib.sha256(b"\n".join(sorted(objective.left_out))).hexdigest())
+
+
+def looked_through(
+    runtime, name: str, objective: SplinterObjective, blocks: Blocks
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All rows, some at a time: their numbers `[B]`, token ids and attention mask `[B, L]`. Shows how far it is."""
+    from training.progress import Progress
+
+    progress = Progress(runtime, name, len(blocks), "row")
+    for at in range(0, len(blocks), ROWS_AT_ONCE):
+        rows = np.arange(at, min(at + ROWS_AT_ONCE, len(blocks)))
+        yield rows, *blocks.padded(rows, objective.tokenizer.pad_token_id).values()
+        progress.advance(len(rows))
+        progress.show_now_and_then()
+    progress.close()
+
+
+def ngrams_of_earlier_corpora(
+    config: SplinterConfig, runtime, vocabulary: SplinterVocabulary, data: dict[str, str]
+) -> frozenset[bytes]:
+    """The n-grams of all files, as `select_spans` leaves them out; `data` gets the files' hashes.
+
+    Raises DataError where a file cannot be read, and where it was written with another vocabulary.
+    """
+    left_out: frozenset[bytes] = frozenset()
+    for path in config.ngrams_in or ():
+        ngrams = read_ngrams(Path(path))
+        keys = keys_of(ngrams, vocabulary)
+        if ngrams and not keys:
+            raise DataError(f"{path}: none of its {len(ngrams):,} n-grams is of this vocabulary's tokens")
+        unknown = f"; of tokens that this vocabulary has not: {len(ngrams) - len(keys):,}" * (len(keys) < len(ngrams))
+        runtime.say(f"{path}: n-grams that are not asked for again: {len(keys):,}{unknown}")
+        data[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        left_out |= keys
+    return left_out
+
+
+def write_ngrams_of(path: str, runtime, objective: SplinterObjective, blocks: Blocks) -> None:
+    """Writes the n-grams of the rows that are learned from, all that can be asked for in any epoch."""
+    counts: Counter[str] = Counter()
+    for _, ids, mask in looked_through(runtime, "count n-grams", objective, blocks):
+        clusters = find_clusters(ids, mask, objective.vocabulary, objective.spans, objective.left_out)
+        counts += count_ngrams(clusters, ids, objective.vocabulary)
+    write_ngrams(Path(path), counts)
+    runtime.say(f"{path}: n-grams that can be asked for, written with the number of their rows: {len(counts):,}")
+
+
+def check_for_overwriting(config: SplinterConfig) -> None:
+    """Raises DataError where `ngrams_out` names a file of something else."""
+    if config.ngrams_out and Path(config.ngrams_out).exists():
+        try:
+            read_ngrams(Path(config.ngrams_out))
+        except DataError as error:
+            raise DataError(f"ngrams_out would overwrite a file that holds no n-grams: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SplinterConfig, (DataError, ModelError), pretrain))
