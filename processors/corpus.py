@@ -19,7 +19,6 @@ import json
 import multiprocessing
 import os
 import re
-import secrets
 import shutil
 import signal
 import threading
@@ -39,6 +38,7 @@ import pyarrow as pa
 from processors.blocks import Blocks, Shard, Stretch, hash_of
 from processors.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_of
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
+from processors.files import write_whole
 from processors.task import DataError
 from processors.words import mark_of_words, start_words
 
@@ -116,7 +116,7 @@ def build_blocks(
         raise DataError(f"{corpus.names}: no document has {MIN_TOKENS} tokens or more: there is nothing to learn from")
     manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
     with _explained(folder / MANIFEST):
-        _write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
     return _blocks_of(folder, shards, counts)
 
 
@@ -251,21 +251,7 @@ def _write_shard(encoder: _ShardEncoder, path: Path, parts: list[Part]) -> None:
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     with _explained(path):
-        _write_whole(path, sink.getvalue())
-
-
-def _write_whole(path: Path, content: bytes | pa.Buffer) -> None:
-    """Under another name first, so that the file is there whole or not at all, whatever happens."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could leave the name without the content
-        temporary.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        write_whole(path, sink.getvalue())
 
 
 @contextlib.contextmanager

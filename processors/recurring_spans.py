@@ -13,8 +13,6 @@ a row of one repeated token costs little more than any other.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -23,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from processors.files import write_whole
 from processors.task import DataError, tab_separated
 from processors.words import mark_of_words, start_words
 
@@ -469,14 +468,10 @@ def write_ngrams(path: Path, counts: Mapping[str, int]) -> None:
     """
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     lines = ["\t".join(NGRAM_COLUMNS), *(f"{ngram}\t{count}" for ngram, count in ordered), ""]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text("\n".join(lines), encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, "\n".join(lines).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise DataError(f"{path} could not be written: {error.strerror or error}") from error
 
 
