@@ -42,7 +42,7 @@ def resolve(
     Raises UsageError with everything that is wrong, a line each.
     """
     problems: list[str] = []
-    flags, broken = _read_flags(config_class, argv, about, list(tasks), problems)
+    flags, broken = _read_flags(config_class, argv, about, tasks, problems)
     values: dict[str, Any] = {}
     given: dict[str, str] = {}
     config_file = flags.pop("config_file", None)
@@ -160,7 +160,8 @@ def describe(annotation: Any) -> str:
         return " or ".join(describe(part) for part in _kinds(annotation) if part is not type(None))
     if typing.get_origin(annotation) is list:
         kinds = {int: "whole numbers", float: "numbers", str: "texts"}
-        return f"a list of {kinds[typing.get_args(annotation)[0]]}"
+        of = _kinds(*typing.get_args(annotation))
+        return "a list of " + " or ".join(kinds[kind] if kind in kinds else describe(kind) for kind in of)
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
 
 
@@ -227,7 +228,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 def _read_flags(
-    config_class: type[Section], argv: list[str], about: str, tasks: list[str], problems: list[str]
+    config_class: type[Section],
+    argv: list[str],
+    about: str,
+    tasks: Mapping[str, Mapping[str, Any]],
+    problems: list[str],
 ) -> tuple[dict[str, Any], set[str]]:
     """Flag -> value, and the flags that have none that could be read.
 
@@ -249,17 +254,20 @@ def _read_flags(
         default=argparse.SUPPRESS,
         help="JSON file of settings, by its name in config/<task>/ or by its path",
     )
+    listed: set[str] = set()
+    of_own_task = tasks.get(_own_task(config_class), {})
     for section in _sections(config_class):
         group = parser.add_argument_group(section.__doc__.split("\n")[0])
-        for key in _fields_of(section):
-            field = section.model_fields[key]
+        for key in [key for key in _fields_of(section) if key not in listed]:
+            listed.add(key)
+            field = config_class.model_fields[key]  # a script may say more of a setting than the section that has it
             group.add_argument(
                 f"--{key}",
                 nargs="*",
                 action="append",
                 default=argparse.SUPPRESS,
                 metavar=_metavar(field.annotation),
-                help=_help_of(field, tasks if key == "task" else None),
+                help=_help_of(field, of_own_task.get(key, field.get_default()), list(tasks) if key == "task" else []),
             )
     known, unknown = parser.parse_known_args(argv)
     flags = [*config_class.model_fields, "config_file"]
@@ -286,7 +294,7 @@ def _value_of_words(key: str, words: list[str], annotation: Any, problems: list[
         problems.append(f"--{key} needs a value: {describe(annotation)}")
         return {}
     if lists and (len(words) > 1 or str not in kinds):
-        return {key: [_convert(word, typing.get_args(lists[0])) for word in words]}
+        return {key: [_convert(word, _kinds(*typing.get_args(lists[0]))) for word in words]}
     if len(words) > 1:
         problems.append(f"--{key} takes one value, not {len(words)}: {' '.join(words)}")
         return {}
@@ -320,12 +328,11 @@ def _fields_of(section: type[Section]) -> list[str]:
 def _metavar(annotation: Any) -> str:
     kinds = [kind for kind in _kinds(annotation) if kind is not type(None)]
     lists = [kind for kind in kinds if typing.get_origin(kind) is list]
-    names = {int: "N", float: "X", bool: "true|false"}
     if lists:
-        return names.get(typing.get_args(lists[0])[0], "TEXT") + " ..."
+        return "|".join(_metavar(kind) for kind in _kinds(*typing.get_args(lists[0]))) + " ..."
     if typing.get_origin(kinds[0]) is Literal:
         return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(kinds[0]))
-    return names.get(kinds[0], "TEXT")
+    return {int: "N", float: "X", bool: "true|false"}.get(kinds[0], "TEXT")
 
 
 def _kinds(annotation: Any) -> tuple:
@@ -334,11 +341,10 @@ def _kinds(annotation: Any) -> tuple:
     return typing.get_args(annotation) if is_union else (annotation,)
 
 
-def _help_of(field: Any, choices: list[str] | None) -> str:
+def _help_of(field: Any, default: Any, choices: list[str]) -> str:
     text = field.description
     if choices:
         text += ": " + ", ".join(choices)
-    default = field.get_default()
     if default is not None and not field.is_required():
         shown = str(default).lower() if isinstance(default, bool) else default
         text += f" (default {shown})" if shown != "" else ""

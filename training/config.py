@@ -89,6 +89,7 @@ class TrainingConfig(Section):
 
     num_train_epochs: float = Field(10, gt=0, description="passes over the training rows")
     max_steps: int = Field(-1, description="optimizer steps, instead of num_train_epochs; -1: by epochs")
+    min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the rows")
     train_batch_size: int = Field(32, ge=1, description="rows a device and micro-batch")
     gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches an optimizer step")
     learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
@@ -108,6 +109,8 @@ class TrainingConfig(Section):
         return value
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if is_typed("min_steps", given) and self.max_steps > 0:
+            yield "--min_steps has no effect beside max_steps: leave one of them out"
         if is_typed("num_train_epochs", given) and self.max_steps > 0:
             if is_typed("max_steps", given):
                 yield "--num_train_epochs and --max_steps both say when to stop: give one"

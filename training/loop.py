@@ -56,6 +56,7 @@ class Plan:
     epochs: float
     seed: int
     max_steps: int = -1
+    min_steps: int = 0
 
     @classmethod
     def of(cls, config: LoopConfig, rows: int) -> Plan:
@@ -66,6 +67,7 @@ class Plan:
             epochs=config.num_train_epochs,
             seed=config.seed,
             max_steps=config.max_steps,
+            min_steps=config.min_steps,
         )
 
     @property
@@ -74,7 +76,9 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        return self.max_steps if self.max_steps > 0 else max(1, math.ceil(self.steps_per_epoch * self.epochs))
+        if self.max_steps > 0:
+            return self.max_steps
+        return max(1, self.min_steps, math.ceil(self.steps_per_epoch * self.epochs))
 
     def micro_batches(self, step: int) -> list[np.ndarray]:
         """The row ids of each micro-batch of optimizer step `step`, from 0. The last step of an epoch may be short."""
