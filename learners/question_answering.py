@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import warn_of_unknown
+from processors.features import SpecialTokens, warn_of_unknown
 from processors.qa import UNANSWERABLE, Questions, read_unanswered
 from processors.qa_decoding import Decoder, Predictions
 from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
@@ -76,19 +76,32 @@ class Reader:
 
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
-        from_scratch = config.from_scratch and not is_trained
+        model = self.build(folder, config.from_scratch and not is_trained, is_trained)
+        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
+        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+
+    def build(self, folder: Path, from_scratch: bool, is_trained: bool):
+        """The model in `folder`, a trained one or one whose head may be fresh."""
+        attention = self.config.attention
         model = build_model(
-            folder,
-            "question answering",
-            from_scratch=from_scratch,
-            fresh_head=not is_trained,
-            attention=config.attention,
+            folder, "question answering", from_scratch=from_scratch, fresh_head=not is_trained, attention=attention
         )
         if hasattr(model, "sep_token_id"):
             # BigBird's head finds the question by it, and would go by the vocabulary of another model.
             model.sep_token_id = model.config.sep_token_id = self.tokenizer.sep_token_id
-        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
-        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+        return model
+
+    def features_of(self, rows: Questions) -> QuestionFeatures:
+        """Windows of the contexts, each with its question."""
+        config = self.config
+        lengths = Lengths(config.max_seq_length, config.doc_stride, config.max_query_length)
+        return build_question_features(
+            rows, self.tokenizer, lengths, Path(config.cache_dir), config.threads, self.special_tokens()
+        )
+
+    def special_tokens(self) -> SpecialTokens | None:
+        """What stands around question and window; None: what the tokenizer puts there."""
+        return None
 
     def prepare(self, name: str, rows: Questions) -> Split:
         """Tokenizes the questions of a split, and says, once, what there is to know about them."""
@@ -96,13 +109,9 @@ class Reader:
         if rows.has_unanswerable and not config.version_2_with_negative:
             first = rows.ids[rows.answers.index(())]
             raise DataError(f"{name}: question {first!r} has no answer: --version_2_with_negative takes such data")
-        if name == "train":  # without those whose answer was not found in the context
-            pairs = zip(rows.spans, rows.answers, strict=True)
-            rows = rows.where(np.array([span != UNANSWERABLE or not answers for span, answers in pairs]))
-            if not len(rows):
-                raise DataError(f"{name}: no answer stands where its answer_start says: there is nothing to learn from")
-        lengths = Lengths(config.max_seq_length, config.doc_stride, config.max_query_length)
-        features = build_question_features(rows, self.tokenizer, lengths, Path(config.cache_dir), config.threads)
+        if name == "train":
+            rows = learnable(rows)
+        features = self.features_of(rows)
         gold = GoldSpans.of(features) if name == "train" else None
         notes = [f"{what}: {count}" for what, count in rows.counts.items()]
         if features.cut_questions:
@@ -117,9 +126,9 @@ class Reader:
         warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.is_labelled, say)
         answers = hashlib.sha256(repr((rows.context_of, rows.spans, rows.answers)).encode()).hexdigest()
         content = f"{features.content} {answers}"
-        return Split(rows, features, lambda windows: self._collate(features, gold, windows), content)
+        return Split(rows, features, lambda windows: self.collate(features, gold, windows), content)
 
-    def _collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
+    def collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
         import torch
 
         batch = self.collator.batch(features.padded(windows, self.tokenizer.pad_token_id))
@@ -174,6 +183,15 @@ class Reader:
         return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
 
 
+def learnable(rows: Questions) -> Questions:
+    """Without the questions whose answer was not found in the context. Raises DataError where none is left."""
+    pairs = zip(rows.spans, rows.answers, strict=True)
+    rows = rows.where(np.array([span != UNANSWERABLE or not answers for span, answers in pairs]))
+    if not len(rows):
+        raise DataError("train: no answer stands where its answer_start says: there is nothing to learn from")
+    return rows
+
+
 def read_inputs(task: Task, path: Path | None, encoding: str) -> Questions:
     """Questions to be answered, in the format of the task's own files."""
     return (task.read_unanswered or read_unanswered)(task, path, encoding)
@@ -184,7 +202,9 @@ def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: b
     return outputs.files()
 
 
-def recipe_of(script: str, config_class: type[QuestionAnsweringConfig], learner: type[Reader]) -> Recipe:
+def recipe_of(
+    script: str, config_class: type[QuestionAnsweringConfig], learner: Callable[[Any, Any, Path, bool], Reader]
+) -> Recipe:
     return Recipe(
         tasks={task.name: task for task in TASKS_OF_SCRIPT[script]},
         script_of_task=SCRIPT_OF_TASK,

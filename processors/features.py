@@ -143,6 +143,13 @@ class MappedTable:
         at = index - self._first_rows[batch]
         return values[offsets[at] : offsets[at + 1]]
 
+    def rows_with(self, column: str, value: int) -> np.ndarray:
+        """The rows whose list holds `value`, each once, in their order."""
+        found = [np.zeros(0, np.int64)]
+        for first, (values, offsets) in zip(self._first_rows, self._lists[column], strict=False):  # one more: the end
+            found.append(first + np.searchsorted(offsets, np.flatnonzero(values == value), side="right") - 1)
+        return np.unique(np.concatenate(found))
+
     def lengths(self, column: str) -> np.ndarray:
         """`[rows]` lengths of the lists of a column."""
         return np.concatenate([np.zeros(0, np.int32), *(np.diff(offsets) for _, offsets in self._lists[column])])

@@ -310,13 +310,19 @@ class GoldSpans:
 
 
 def build_question_features(
-    questions: Questions, tokenizer, lengths: Lengths, cache_dir: Path, threads: int = 1
+    questions: Questions,
+    tokenizer,
+    lengths: Lengths,
+    cache_dir: Path,
+    threads: int = 1,
+    special: SpecialTokens | None = None,
 ) -> QuestionFeatures:
     """Tokenizes contexts and questions, or finds them in `cache_dir`, and cuts windows.
 
+    special: what stands around question and window, if that is not what the tokenizer puts there.
     Raises DataError where the lengths do not go together, or the tokenizer cannot tell the characters of a token.
     """
-    special = SpecialTokens.of(tokenizer, pair=True)
+    special = special or SpecialTokens.of(tokenizer, pair=True)
     lengths.check(special.count)
     contexts = tokenized(questions.contexts, tokenizer, True, cache_dir, threads)
     queries = tokenized(questions.texts, tokenizer, False, cache_dir, threads)

@@ -91,10 +91,19 @@ class Recipe:
     published_batch: str = ""
 
 
-def run_recipe(script: str, about: str, argv: list[str], recipe: Recipe) -> int:
-    """Runs the command `script argv`; returns the exit code. about: head of `--help`."""
+def run_recipe(
+    script: str,
+    about: str,
+    argv: list[str],
+    recipe: Recipe,
+    run: Callable[[Any, bool], dict[str, Any] | None] | None = None,
+) -> int:
+    """Runs the command `script argv`; returns the exit code.
+
+    about: head of `--help`. run: what is made of the settings, if that is not one run of `fine_tune`.
+    """
     settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
-    run = functools.partial(fine_tune, recipe)
+    run = run or functools.partial(fine_tune, recipe)
     return run_script(script, about, argv, recipe.config_class, settings, recipe.errors, run, recipe.script_of_task)
 
 
