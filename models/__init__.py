@@ -20,7 +20,7 @@ class ModelError(Exception):
 class KnownModel:
     """The facts of one model.
 
-    hub_id: where its weights are; for HanBERT the name of the folder that its authors give out.
+    hub_id: where its weights are; for HanBERT and KoSplinter the name of the folder that its authors give out.
     tokenizer: auto: what the folder says, through `AutoTokenizer`; kobert, hanbert: `models/tokenizers.py`.
     source: its authors' page.
     """
@@ -52,6 +52,7 @@ MODELS: dict[str, KnownModel] = {
     "koelectra-small-v3": KnownModel("monologg/koelectra-small-v3-discriminator", _KOELECTRA),
     "xlm-roberta": KnownModel("xlm-roberta-base", "https://github.com/facebookresearch/XLM"),
     "klue-roberta-base": KnownModel("klue/roberta-base", "https://github.com/KLUE-benchmark/KLUE"),
+    "kosplinter": KnownModel("kosplinter", "https://github.com/YunSoungKim/KoSplinter"),
     "kobigbird-bert-base": KnownModel("monologg/kobigbird-bert-base", "https://github.com/monologg/KoBigBird"),
 }
 

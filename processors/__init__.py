@@ -5,7 +5,7 @@
 
 from processors.long_qa import LONG_QA_TASKS
 from processors.ner import NER_TASKS
-from processors.qa import QA_TASKS
+from processors.qa import FEW_SHOT_TASKS, QA_TASKS
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
 from processors.task import Task
 
@@ -14,6 +14,7 @@ TASKS_OF_SCRIPT: dict[str, tuple[Task, ...]] = {
     "run_ner.py": NER_TASKS,
     "run_squad.py": QA_TASKS,
     "run_long_qa.py": LONG_QA_TASKS + QA_TASKS,
+    "run_splinter_qa.py": FEW_SHOT_TASKS,
 }
 TASKS: dict[str, Task] = {}
 SCRIPT_OF_TASK: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
@@ -321,5 +322,26 @@ QA_TASKS = (
         source="https://korquad.github.io/KorQuad%201.0/",
         licence="CC BY-ND 2.0 KR",
         defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
+    ),
+)
+# Splinter's protocol: ten epochs and at least 200 steps on samples of a few questions, of which the last step counts.
+FEW_SHOT_TASKS = (
+    dataclasses.replace(
+        QA_TASKS[0],
+        name="korquad-few-shot",
+        defaults={
+            "num_train_epochs": 10,
+            "min_steps": 200,
+            "learning_rate": 3e-5,
+            "warmup_proportion": 0.1,
+            "train_batch_size": 12,
+            "max_seq_length": 384,
+            "max_answer_length": 10,
+            "eval_steps": 0,
+            "eval_all_checkpoints": False,
+            "save_steps": 1000,
+            "save_total_limit": 1,
+            "select_by": "last",
+        },
     ),
 )

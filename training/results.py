@@ -141,7 +141,8 @@ def delete_earlier_run(output_dir: Path) -> None:
 def written_by_runs(output_dir: Path) -> list[Path]:
     """What of the folder's content was written by a run."""
     names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE)
-    files = re.compile("|".join([*map(re.escape, names), r"(nbest_)?predictions[-.].*", r"null_odds[-.].*"]))
+    patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*", r"question_scores\.json"]
+    files = re.compile("|".join([*map(re.escape, names), *patterns]))
     folders = re.compile(rf"{CHECKPOINT_PREFIX}\d+|\.{CHECKPOINT_PREFIX}\d+\..*")
     return [path for path in output_dir.glob("*") if (folders if path.is_dir() else files).fullmatch(path.name)]
 

@@ -1,0 +1,44 @@
+"""Few-shot samples of questions: drawn by a seed, nested, and kept as a file of ids that anyone can use again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from processors.task import DataError
+
+
+def draw_sample(ids: Sequence[str], size: int, seed: int) -> list[str]:
+    """`size` of the ids. With the same seed a smaller sample is the beginning of a larger one; the order of `ids` does
+    not matter.
+
+    Raises DataError where there are not so many.
+    """
+    if size > len(ids):
+        raise DataError(f"few_shot {size}: there are only {len(ids)} questions to draw from")
+    ordered = sorted(ids)
+    return [ordered[at] for at in np.random.default_rng(seed).permutation(len(ordered))[:size]]
+
+
+def read_sample(path: Path, ids: Sequence[str], size: int) -> list[str]:
+    """The ids in a file, one a line, of which there must be `size`.
+
+    ids: of the questions there are. Raises DataError naming file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise DataError(f"{path}: no sample can be read there ({why})") from None
+    known, seen = set(ids), set()
+    for number, id in enumerate(lines, start=1):
+        if id not in known:
+            raise DataError(f"{path}:{number}: there is no question {id!r} that can be learned from")
+        if id in seen:
+            raise DataError(f"{path}:{number}: {id!r} stands there twice")
+        seen.add(id)
+    if len(lines) != size:
+        raise DataError(f"{path}: {len(lines)} ids stand there, and the sample is to have {size}")
+    return lines

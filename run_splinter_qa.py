@@ -1,0 +1,198 @@
+"""Fine-tunes Splinter, or any encoder in its place, on few questions, scores it, and answers new ones.
+
+python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path kosplinter/ \\
+    --few_shot 16 32 64 128 256 512 1024 full --samples 3
+python3 run_splinter_qa.py --config_file koelectra-base-v3.json --few_shot 16 32 64 128 256 512 1024 full --samples 3
+python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path kosplinter/          # all questions, once
+python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<step> --few_shot 64 --keep_models
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from learners.question_answering import (
+    QuestionAnsweringConfig,
+    Reader,
+    learnable,
+    prediction_files,
+    recipe_of,
+)
+from models import ModelError
+from processors import TASKS
+from processors.features import SpecialTokens
+from processors.few_shot import draw_sample, read_sample
+from processors.qa import Questions
+from processors.qa_decoding import Predictions
+from processors.qa_features import GoldSpans, QuestionFeatures
+from processors.qa_score import best, best_or_none
+from processors.task import DataError, Task
+from training.config import is_typed
+from training.few_shot import SAMPLE_FILE, FewShotConfig, run_study
+from training.fine_tuning import Split, fine_tune, read, run_recipe
+
+# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+
+
+class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
+    """Splinter"""
+
+    task: Literal["korquad-few-shot"] = Field("korquad-few-shot", description="name of the task")
+    head: Literal["qass", "linear"] = Field(
+        "qass", description="question-aware span selection, or the ordinary head, which any encoder can have"
+    )
+    initialize_new_qass: bool = Field(True, description="begin with a fresh qass head, not with the pretrained one")
+    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that has none")
+    kosplinter_compat: bool = Field(
+        False,
+        description="as KoSplinter's numbers have it: [MASK] in place of [QUESTION], [SEP] looked for at id 102",
+    )
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.head == "linear":
+            for key in ("initialize_new_qass", "add_question_token", "kosplinter_compat"):
+                if is_typed(key, given):
+                    yield f"--{key} has no effect on head linear"
+        if self.head == "qass" and self.attention:
+            yield "attention is a setting of BigBird, which has head linear"
+
+
+class FewShotReader(Reader):
+    """As any reader, trained on a sample of the questions.
+
+    sample: their ids; None: all.
+    """
+
+    def __init__(self, config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None):
+        super().__init__(config, runtime, folder, is_trained)
+        self.sample = sample
+
+    def prepare(self, name: str, rows: Questions) -> Split:
+        if name == "train" and self.sample is not None:
+            wanted = set(self.sample)
+            rows = rows.where(np.array([id in wanted for id in rows.ids]))
+        return super().prepare(name, rows)
+
+
+class SpanSelectionReader(FewShotReader):
+    """Splinter: a [QUESTION] after the question asks for the answer, and attention does not see [SEP]."""
+
+    def build(self, folder: Path, from_scratch: bool, is_trained: bool):
+        from models.splinter import add_question_token, build_splinter, set_token_ids
+
+        config = self.config
+        try:
+            model = build_splinter(folder, config.initialize_new_qass and not is_trained, from_scratch)
+        except ModelError as error:
+            raise ModelError(f"{error} (--head linear takes any encoder)") from None
+        if config.add_question_token:
+            add_question_token(self.tokenizer, model)
+        set_token_ids(model, self.tokenizer, None if is_trained else config.kosplinter_compat)
+        self.question_id, self.hidden_id = model.config.question_token_id, model.config.hidden_token_id
+        return model
+
+    def special_tokens(self) -> SpecialTokens:
+        """`[CLS] question [QUESTION] . [SEP] window [SEP]`: as words of the question, but never cut off with it."""
+        from models.splinter import QUESTION
+
+        special = SpecialTokens.of(self.tokenizer, pair=True)
+        own, asked = self.tokenizer.get_vocab().get(QUESTION), [self.question_id]
+        if own in special.middle:  # transformers' tokenizer of Splinter puts it there, and the full stop
+            at = special.middle.index(own)
+            return dataclasses.replace(special, middle=special.middle[:at] + asked + special.middle[at + 1 :])
+        full_stop = self.tokenizer(f"{QUESTION}.", add_special_tokens=False)["input_ids"][-1:]
+        return dataclasses.replace(special, middle=asked + full_stop + special.middle)
+
+    def prepare(self, name: str, rows: Questions) -> Split:
+        return super().prepare(name, self.without_question_tokens(name, rows))
+
+    def without_question_tokens(self, name: str, rows: Questions) -> Questions:
+        """The rows whose texts do not ask by themselves. Raises DataError where there are others, not to be skipped."""
+        features = self.features_of(rows)
+        asking = np.isin(features.context_of, features.contexts.rows_with("input_ids", self.question_id))
+        asking[features.queries.rows_with("input_ids", self.question_id)] = True
+        if not asking.any():
+            return rows
+        token, first = self.tokenizer.convert_ids_to_tokens(self.question_id), rows.ids[int(asking.argmax())]
+        if not (self.config.skip_bad_rows and rows.is_labelled):
+            raise DataError(
+                f"{name}: question {first!r} or its context contains {token}, which stands where the answer is asked "
+                f"for and once only; questions of this kind: {asking.sum()}. --skip_bad_rows leaves them out"
+            )
+        rows = rows.where(~asking)
+        rows.counts[f"questions left out that contain {token}, first {first!r}"] += int(asking.sum())
+        return rows
+
+    def collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
+        import torch
+
+        from models.splinter import visible_tokens
+
+        arrays = features.padded(windows, self.tokenizer.pad_token_id)
+        arrays["attention_mask"] = visible_tokens(arrays["input_ids"], arrays["attention_mask"], self.hidden_id)
+        batch = self.collator.batch(arrays)
+        special = features.special
+        columns = len(special.prefix) + features.query_lengths[features.question[windows]]
+        batch["inputs"]["columns"] = torch.from_numpy(columns + special.middle.index(self.question_id))
+        if gold is not None:
+            starts, ends = gold.positions(features, windows).T.copy()
+            batch["answers"] = {"starts": torch.from_numpy(starts), "ends": torch.from_numpy(ends)}
+        return batch
+
+    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
+        """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
+        outputs = model(**batch["inputs"], **batch["answers"])
+        return (outputs.start_loss + outputs.end_loss) / 2, batch["rows"]
+
+
+def build_reader(config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None) -> Reader:
+    reader = SpanSelectionReader if config.head == "qass" else FewShotReader
+    return reader(config, runtime, folder, is_trained, sample)
+
+
+def files_of(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
+    """The predictions, and EM and F1 of each question, which comparisons of two models need."""
+    files = prediction_files(task, rows, outputs, exact)
+    if rows.is_labelled:
+        score, answers = best_or_none if rows.has_unanswerable else best, outputs.answers
+        scores = {id: score(answers[id], golds) for id, golds in zip(rows.ids, rows.answers, strict=True)}
+        files["question_scores.json"] = json.dumps(scores, ensure_ascii=False) + "\n"
+    return files
+
+
+RECIPE = dataclasses.replace(
+    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_reader), prediction_files=files_of
+)
+
+
+def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:
+    """One run on all questions, or a study with few of them."""
+    if config.few_shot is None:
+        return fine_tune(RECIPE, config.of_one_run(), overwrite)
+    ids = learnable(read(RECIPE, config.model_copy(update={"do_eval": False}))["train"]).ids
+
+    def sample_of(size: int, seed: int) -> Sequence[str]:
+        if config.sample_dir:
+            return read_sample(Path(config.sample_dir) / str(size) / f"seed-{seed}" / SAMPLE_FILE, ids, size)
+        return draw_sample(ids, size, seed)
+
+    def run_cell(cell, sample: Sequence[str] | None, overwrite: bool) -> dict[str, Any]:
+        recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_reader, sample=sample))
+        return fine_tune(recipe, cell, overwrite)
+
+    files = config.files(TASKS[config.task].folder)
+    run_study(config, overwrite, sample_of, run_cell, [*files["train"], *files["test"]])
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE, run))

@@ -1,0 +1,188 @@
+"""A few-shot study: the same settings on samples of several sizes, each size several times, and what came of it.
+
+A cell of the study is a run like any other, in `<output folder>/<size>/seed-<seed>/`, with the ids of its sample beside
+its results. Its seed draws the sample, the order of the rows and the fresh weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from training.config import FineTuningConfig, UsageError, is_typed
+from training.results import (
+    CONFIG_FILE,
+    RESULTS_FILE,
+    SEEDS_FILE,
+    read_json_object,
+    sha256_of,
+    summary_of_seeds,
+    write_json,
+    write_whole,
+)
+
+FULL = "full"
+SAMPLE_FILE = "sample.txt"
+Size = int | Literal["full"]
+
+
+class FewShotConfig(FineTuningConfig):
+    """Few-shot samples"""
+
+    few_shot: list[Size] | None = Field(
+        None, description="sizes of the samples that are trained on, full for all questions; default: one run on all"
+    )
+    samples: int = Field(3, ge=1, description="samples of each size: of seed, seed + 1, ...")
+    sample_dir: str | None = Field(
+        None, description="folder of <size>/seed-<seed>/sample.txt to train on, as an earlier study left them"
+    )
+    full_train_epochs: float = Field(2, gt=0, description="num_train_epochs where all questions are trained on")
+    keep_models: bool = Field(False, description="keep the model of each sample after it is scored")
+
+    @field_validator("few_shot")
+    @classmethod
+    def _sizes_are_sizes(cls, value: list[Size] | None) -> list[Size] | None:
+        if value is not None and not (value and all(size == FULL or size > 0 for size in value)):
+            raise ValueError("must be one or more numbers of questions above 0, or full")
+        if value is not None and len(set(value)) < len(value):
+            raise ValueError("must not name a size twice")
+        return value
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.few_shot is None:
+            for key in ("samples", "sample_dir", "keep_models"):
+                if is_typed(key, given):
+                    yield f"--{key} has no effect without few_shot"
+            if is_typed("num_train_epochs", given):
+                yield "--num_train_epochs is for samples (few_shot): with all questions it is --full_train_epochs"
+            return
+        if not (self.do_train and self.do_eval) or self.do_predict:
+            yield (
+                "few_shot trains and scores each sample: for another stage name the folder of one with output_dir, "
+                "and leave few_shot out"
+            )
+        if self.seeds is not None:
+            yield "few_shot draws a sample by each seed from seed on: give seed and samples instead of seeds"
+        if is_typed("full_train_epochs", given) and FULL not in self.few_shot:
+            yield "--full_train_epochs has no effect without full among the sizes of few_shot"
+        if is_typed("num_train_epochs", given) and self.few_shot == [FULL]:
+            yield "--num_train_epochs has no effect on full: that is --full_train_epochs"
+
+    @classmethod
+    def of_training(cls) -> set[str]:
+        """Without what only says which rows those of the training are: a checkpoint knows these by their content."""
+        return super().of_training() - set(FewShotConfig.__annotations__)
+
+    def of_one_run(self) -> FewShotConfig:
+        """The settings of a run on all questions."""
+        return self.model_copy(update={"num_train_epochs": self.full_train_epochs})
+
+    def cells(self) -> list[FewShotConfig]:
+        """The settings of each run of the study, by size."""
+        return [
+            (self.of_one_run() if size == FULL else self).model_copy(
+                update={
+                    "few_shot": [size],
+                    "seed": seed,
+                    "output_dir": f"{self.output_dir or self.run_dir.name}/{size}/seed-{seed}",
+                }
+            )
+            for size in self.few_shot
+            for seed in range(self.seed, self.seed + self.samples)
+        ]
+
+
+def run_study(
+    config: FewShotConfig,
+    overwrite: bool,
+    sample_of: Callable[[int, int], Sequence[str]],
+    run: Callable[[FewShotConfig, Sequence[str] | None, bool], dict[str, Any]],
+    data: Sequence[Path],
+) -> None:
+    """Runs the cells that are not finished, and prints the scores of all.
+
+    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything), whether to overwrite ->
+    results. data: the files that are trained on and scored.
+    Raises UsageError where a cell is finished or begun with other settings, files or another sample.
+    """
+    cells = config.cells()
+    samples = [None if cell.few_shot == [FULL] else sample_of(*cell.few_shot, cell.seed) for cell in cells]
+    hashes = {sha256_of(path) for path in data}
+    finished = [
+        not overwrite and _is_finished(cell, sample, hashes) for cell, sample in zip(cells, samples, strict=True)
+    ]
+    sizes = ", ".join(map(str, config.few_shot))
+    seeds = ", ".join(map(str, range(config.seed, config.seed + config.samples)))
+    done = f"; {sum(finished)} of them are finished" if any(finished) else ""
+    print(f"{len(cells)} runs in {config.run_dir}: {sizes} questions, seeds {seeds}{done}", flush=True)
+    results = []
+    for cell, sample, is_finished in zip(cells, samples, finished, strict=True):
+        if is_finished:
+            results.append(read_json_object(cell.run_dir / RESULTS_FILE))
+        else:
+            print(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}", flush=True)
+            cell.run_dir.mkdir(parents=True, exist_ok=True)
+            if sample is not None:
+                write_whole(cell.run_dir / SAMPLE_FILE, "".join(f"{id}\n" for id in sample))
+            was_begun = not overwrite and (cell.run_dir / CONFIG_FILE).is_file()
+            results.append(run(cell.model_copy(update={"resume": was_begun}), sample, overwrite))
+        if not config.keep_models:
+            _delete_models(cell.run_dir)
+    _report(config, cells, results)
+
+
+def _in_words(size: Size) -> str:
+    return "all questions" if size == FULL else f"{size} questions"
+
+
+def _is_finished(cell: FewShotConfig, sample: Sequence[str] | None, hashes: set[str]) -> bool:
+    """Whether there are results; raises UsageError where they, or what was begun, are of something else."""
+    folder = cell.run_dir
+    another = "--overwrite_output_dir runs it again, --output_dir NAME takes another folder"
+    if not (folder / CONFIG_FILE).is_file():
+        return False  # nothing was trained yet: what there is is written anew
+    begun = read_json_object(folder / CONFIG_FILE)
+    keys = cell.identity("").keys() - {"precision"} | cell.OF_EVALUATION | {"few_shot"}
+    wrong = [key for key in sorted(keys) if key in begun and begun[key] != getattr(cell, key)]
+    if wrong:
+        were = ", ".join(f"{key} {begun[key]} (asked for now: {getattr(cell, key)})" for key in wrong)
+        raise UsageError(f"{folder} was run with {were}: {another}")
+    if sample is not None and (folder / SAMPLE_FILE).is_file():
+        before = (folder / SAMPLE_FILE).read_text(encoding="utf-8").splitlines()
+        if before != list(sample):
+            raise UsageError(f"{folder / SAMPLE_FILE} is another sample than the one of now: {another}")
+    results = read_json_object(folder / RESULTS_FILE)
+    if results and set(results.get("data", {}).values()) != hashes:
+        raise UsageError(f"{folder} was run on other files, or other contents of these: {another}")
+    return bool(results)
+
+
+def _delete_models(folder: Path) -> None:
+    """What a study needs no more, and what would fill the disk: its models, a gigabyte each with a base model."""
+    from training.checkpoint import CheckpointFolder
+
+    for checkpoint in CheckpointFolder(folder).all():
+        shutil.rmtree(checkpoint)
+
+
+def _report(config: FewShotConfig, cells: Sequence[FewShotConfig], results: Sequence[dict[str, Any]]) -> None:
+    """Writes mean and standard deviation over the samples of each size, and says them on standard output."""
+    summaries = {}
+    for size in config.few_shot:
+        pairs = zip(cells, results, strict=True)
+        summaries[size] = summary_of_seeds({cell.seed: one for cell, one in pairs if cell.few_shot == [size]})
+        write_json(config.run_dir / str(size) / SEEDS_FILE, summaries[size])
+    first = summaries[config.few_shot[0]]
+    samples = f"{config.samples} samples of each size" if config.samples > 1 else "one sample of each size"
+    print(f"\n{first['model']} on {first['task']}, {samples}")
+    print(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
+    for size, summary in summaries.items():
+        scores = [
+            f"{values['mean']:.4f}" + ("" if values["std"] is None else f" ± {values['std']:.4f}")
+            for values in summary["metrics"].values()
+        ]
+        print(f"  {size:<12}" + "".join(f"{score:>18}" for score in scores))
