@@ -76,6 +76,15 @@ class FewShotReader(Reader):
         super().__init__(config, runtime, folder, is_trained)
         self.sample = sample
 
+    def build(self, folder: Path, from_scratch: bool, is_trained: bool):
+        model = super().build(folder, from_scratch, is_trained)
+        if model.config.model_type == "splinter":  # which has no other head than its own there
+            raise ModelError(
+                f"head linear: {folder} is in transformers' format of Splinter, in which the encoder is no BERT's. "
+                "models/splinter.py reads it (build_splinter) and writes it as one (export_splinter)"
+            )
+        return model
+
     def prepare(self, name: str, rows: Questions) -> Split:
         if name == "train" and self.sample is not None:
             wanted = set(self.sample)

@@ -9,6 +9,7 @@ import pytest
 import run_long_qa
 import run_ner
 import run_seq_cls
+import run_splinter_qa
 import run_squad
 from models import MODELS
 from processors import TASKS
@@ -16,7 +17,8 @@ from training.command_line import resolve
 from training.config import FineTuningConfig, is_typed
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = (run_seq_cls, run_ner, run_long_qa, run_squad)  # the last of a task's scripts is taken for it
+# The last of a task's scripts is taken for it.
+SCRIPTS = (run_seq_cls, run_ner, run_splinter_qa, run_long_qa, run_squad)
 RECIPES = {task: script.RECIPE for script in SCRIPTS for task in script.RECIPE.tasks}
 TASK_SETTINGS = {name: recipe.tasks[name].settings(recipe.test_file_key) for name, recipe in RECIPES.items()}
 # Of fine-tuning published models; what is about pretraining is looked at with its scripts, also where it is fine-tuned.
@@ -80,8 +82,9 @@ def test_how_many_there_are():
     expected = {f"{row['task']}/{row['config_file']}" for row in PUBLISHED}
     expected |= {f"{task}/{model}.json" for task in LONG_TASKS + LONG_QA_TASKS for model in LONG_MODELS}
     expected |= {f"{task}/sample.json" for task in SAMPLE_TASKS}
+    expected |= {f"korquad-few-shot/{model}.json" for model in ("kosplinter", "koelectra-base-v3")}
     assert {str(path.relative_to(ROOT / "config")) for path in FILES} == expected
-    assert len(FILES) == 104
+    assert len(FILES) == 107
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT / "config")) for path in FILES])
@@ -183,7 +186,14 @@ def test_questions_about_long_documents(task: str, epochs: int, answers: tuple[i
     assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
 
 
-@pytest.mark.parametrize("task", SAMPLE_TASKS)
+def test_the_few_shot_sample_begins_with_what_was_pretrained_here():
+    config = load("korquad-few-shot", "sample.json")
+    pretrained = json.loads((ROOT / "config/splinter/sample.json").read_text(encoding="utf-8"))
+    assert config.data_dir == "sample_data/few_shot" and not config.from_scratch
+    assert config.model_name_or_path.startswith(f"ckpt/{pretrained['output_dir']}")
+
+
+@pytest.mark.parametrize("task", sorted(set(SAMPLE_TASKS) - {"korquad-few-shot"}))
 def test_samples_need_no_network(task: str):
     config = load(task, "sample.json")
     assert config.data_dir == "sample_data"
