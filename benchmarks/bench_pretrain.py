@@ -1,4 +1,4 @@
-"""Pretraining a SpanBERT: masking, and a training step, against how the Korean original did them, in one process.
+"""Pretraining a SpanBERT or a Splinter: making the rows, and a training step, against how the originals did them.
 
     python3 benchmarks/bench_pretrain.py                                              # sample data
     python3 benchmarks/bench_pretrain.py --corpus data/corpus --parts mix --repeats 5 --json out.json
@@ -13,6 +13,13 @@ the natural mix of all files, and on blocks that fill a row:
 - longest_bf16, ours_fp32: the same model as ours, padded to the longest row, or in fp32, where that is another
 - ours: the encoder unpadded, the paper's SBO head, the default precision
 
+clusters, batches of blocks that fill a row, one core, rows/s:
+- python: every pair of positions of a row, as Splinter did (benchmarks/recurring_spans_reference.py)
+- ours: the whole batch at once; ours_rows: the whole row made, with the drawing of what is asked
+
+splinter: a training step as above, on the blocks in which a span recurs:
+- original: padded to 512 tokens, fp32; the others as above
+
 The vocabulary is SentencePiece BPE of `--vocab_size` pieces, made of the corpus. `peak_mib` is memory above weights and
 optimizer. Ratios are medians over interleaved repeats.
 """
@@ -25,6 +32,7 @@ import random
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -36,20 +44,23 @@ from torch.nn.functional import cross_entropy
 from transformers import BertConfig
 
 from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, run_of, take_steps, timed
+from benchmarks.recurring_spans_reference import clusters_of_row
 from benchmarks.span_masking_reference import mask_row
 from models.collator import Collator
 from models.quick_modules import quicken
 from models.spanbert import BertForSpanPreTraining
+from models.splinter import add_question_token, build_splinter, set_token_ids, visible_tokens
 from models.vocabulary import train_sentencepiece
 from processors.blocks import Blocks
 from processors.corpus import build_blocks
 from processors.corpus_readers import open_corpus
+from processors.recurring_spans import RecurringSpans, SplinterVocabulary, find_clusters, recurs_in, select_spans
 from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.loop import Plan
 from training.runtime import Runtime, quiet_libraries
 
-PARTS = ["masking", "mix", "full"]
+PARTS = ["masking", "mix", "full", "clusters", "splinter"]
 ROW = 512
 NEARLY_FULL = 480  # tokens of a block that counts as filling its row
 HALF = {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "intermediate_size": 1536}
@@ -69,37 +80,135 @@ class OriginalSpanBert(BertForSpanPreTraining):
         return cross_entropy(logits.float(), labels, reduction="sum"), (logits.argmax(dim=-1) == labels).sum()
 
 
-def loss_of(model, batch):
-    outputs = model(**batch["inputs"], **batch["spans"])
-    return outputs.mlm_loss + outputs.sbo_loss, max(1, outputs.masked)
-
-
 class Setting:
-    """Blocks of the corpora, and their vocabulary, as tokenizer and as masking sees it."""
+    """Blocks of the corpora, and their vocabulary, as tokenizer and as the two objectives see it."""
 
     def __init__(self, corpora: list[Path], vocab_size: int, folder: Path):
         corpus = open_corpus(corpora, lower_case=True)
         self.tokenizer = train_sentencepiece(corpus.lines(), folder / "vocabulary", vocab_size, lower_case=True)
         self.blocks: Blocks = build_blocks(corpus, self.tokenizer, folder, ROW)
+        add_question_token(self.tokenizer)
         tokens = self.tokenizer.convert_ids_to_tokens(range(len(self.tokenizer)))
-        special = self.tokenizer.all_special_ids
-        self.vocabulary = Vocabulary.of_tokens(
-            tokens, special, self.tokenizer.mask_token_id, self.tokenizer.unk_token_id
+        special, pad, unk = (
+            getattr(self.tokenizer, key) for key in ("all_special_ids", "pad_token_id", "unk_token_id")
         )
+        self.vocabulary = Vocabulary.of_tokens(tokens, special, self.tokenizer.mask_token_id, unk)
+        self.splinters = SplinterVocabulary.of_tokens(tokens, special, len(tokens) - 1, pad, unk)
         self.full_rows = np.flatnonzero(self.blocks.lengths >= NEARLY_FULL)
         print(
             f"{len(self.blocks)} blocks of {self.blocks.lengths.mean():.1f} tokens, {len(self.full_rows)} of them full"
         )
 
-    def masked(self, rows: np.ndarray, settings: SpanMasking, draws: np.random.Generator):
+    @property
+    def recurring(self) -> np.ndarray:
+        """The blocks in which a span recurs."""
+        batches, settings = in_batches(np.arange(len(self.blocks)), 64), RecurringSpans()
+        return np.concatenate([rows[recurs_in(*self.padded(rows), self.splinters, settings)] for rows in batches])
+
+    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids and attention mask, `[B, L]`."""
         arrays = self.blocks.padded(rows, self.tokenizer.pad_token_id)
-        return arrays, mask_spans(arrays["input_ids"], arrays["attention_mask"], self.vocabulary, settings, draws)
+        return arrays["input_ids"], arrays["attention_mask"]
+
+
+def in_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
+
+
+class SpanBertSteps:
+    """SpanBERT's model, batches and loss."""
+
+    def __init__(self, setting: Setting):
+        self.setting = setting
+
+    def model(self, config: dict, arm: str):
+        if arm == "original":
+            return OriginalSpanBert(BertConfig(sbo="original", **config))
+        return quicken(BertForSpanPreTraining(BertConfig(sbo="paper", **config)))
+
+    def batch(self, rows: np.ndarray, draws: np.random.Generator, collator: Collator, arm: str) -> dict:
+        ids, mask = self.setting.padded(rows)
+        masked = mask_spans(ids, mask, self.setting.vocabulary, ORIGINAL, draws)
+        spans = {key: torch.from_numpy(array) for key, array in vars(masked).items() if key != "input_ids"}
+        return collator.batch({"input_ids": masked.input_ids, "attention_mask": mask}) | {"spans": spans}
+
+    @staticmethod
+    def loss_of(model, batch: dict):
+        outputs = model(**batch["inputs"], **batch["spans"])
+        return outputs.mlm_loss + outputs.sbo_loss, max(1, outputs.masked)
+
+
+class SplinterSteps:
+    """Splinter's."""
+
+    def __init__(self, setting: Setting):
+        self.setting = setting
+
+    def model(self, config: dict, arm: str):
+        model = build_splinter(BertConfig(**config))
+        set_token_ids(model, self.setting.tokenizer)
+        return model
+
+    def batch(self, rows: np.ndarray, draws: np.random.Generator, collator: Collator, arm: str) -> dict:
+        tokenizer = self.setting.tokenizer
+        selected = select_spans(*self.setting.padded(rows), self.setting.splinters, RecurringSpans(), draws)
+        ids, mask = selected.input_ids, selected.attention_mask
+        if arm == "original":
+            missing = ((0, 0), (0, ROW - ids.shape[1]))
+            ids, mask = np.pad(ids, missing, constant_values=tokenizer.pad_token_id), np.pad(mask, missing)
+        batch = collator.batch({"input_ids": ids, "attention_mask": visible_tokens(ids, mask, tokenizer.sep_token_id)})
+        names = ("rows", "columns", "starts", "ends")
+        return batch | {"questions": {name: torch.from_numpy(getattr(selected, name)) for name in names}}
+
+    @staticmethod
+    def loss_of(model, batch: dict):
+        outputs = model(**batch["inputs"], **batch["questions"])
+        return outputs.start_loss + outputs.end_loss, 2 * outputs.questions
+
+
+def full_batches(setting: Setting, batch_size: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[list]]:
+    """Ids and mask of up to twenty batches of blocks that fill a row, and the same row by row, without padding."""
+    arrays = [setting.padded(rows) for rows in in_batches(setting.full_rows, batch_size)[:20]]
+    return arrays, [[row[seen == 1].tolist() for row, seen in zip(*batch, strict=True)] for batch in arrays]
+
+
+def measure_rows(
+    name: str, arms: dict[str, Callable[[], None]], rows: int, repeats: int
+) -> tuple[list[dict], dict[str, list[float]]]:
+    """Rows a second of each arm, and its seconds."""
+    seconds = interleaved({arm: timed(work) for arm, work in arms.items()}, repeats)
+    table = [
+        {"arm": f"{name}: {arm}", "rows_per_second": rows / statistics.median(taken)} for arm, taken in seconds.items()
+    ]
+    return table, seconds
+
+
+def measure_clusters(setting: Setting, batch_size: int, repeats: int) -> tuple[list[dict], dict[str, float]]:
+    arrays, rows = full_batches(setting, batch_size)
+    vocabulary, settings = setting.splinters, RecurringSpans()
+    flags = [getattr(vocabulary, name).tolist() for name in ("starts_word", "usable", "stop_word")]
+
+    def python() -> None:
+        for batch in rows:
+            for row in batch:
+                clusters_of_row(row, *flags, settings.longest)
+
+    def ours() -> None:
+        for ids, mask in arrays:
+            find_clusters(ids, mask, vocabulary, settings)
+
+    def ours_rows() -> None:
+        draws = np.random.default_rng(0)
+        for ids, mask in arrays:
+            select_spans(ids, mask, vocabulary, settings, draws)
+
+    arms = {"python": python, "ours": ours, "ours_rows": ours_rows}
+    table, seconds = measure_rows("clusters", arms, sum(map(len, rows)), repeats)
+    return table, {"recurring_spans_vs_python": median_ratio(seconds["python"], seconds["ours"])}
 
 
 def measure_masking(setting: Setting, batch_size: int, repeats: int) -> tuple[list[dict], dict[str, float]]:
-    batches = [setting.full_rows[at : at + batch_size] for at in range(0, len(setting.full_rows), batch_size)][:20]
-    arrays = [setting.blocks.padded(rows, setting.tokenizer.pad_token_id) for rows in batches]
-    rows = [[ids[mask == 1].tolist() for ids, mask in zip(*batch.values(), strict=True)] for batch in arrays]
+    arrays, rows = full_batches(setting, batch_size)
     vocabulary = setting.vocabulary
     starts, special = vocabulary.starts_word.tolist(), vocabulary.special.tolist()
     ordinary = vocabulary.ordinary_ids.tolist()
@@ -112,16 +221,11 @@ def measure_masking(setting: Setting, batch_size: int, repeats: int) -> tuple[li
 
     def ours(settings: SpanMasking) -> None:
         draws = np.random.default_rng(0)
-        for batch in arrays:
-            mask_spans(batch["input_ids"], batch["attention_mask"], vocabulary, settings, draws)
+        for ids, mask in arrays:
+            mask_spans(ids, mask, vocabulary, settings, draws)
 
     arms = {"python": python, "ours": lambda: ours(SpanMasking()), "ours_original": lambda: ours(ORIGINAL)}
-    seconds = interleaved({name: timed(work) for name, work in arms.items()}, repeats)
-    count = sum(map(len, batches))
-    table = [
-        {"arm": f"masking: {name}", "rows_per_second": count / statistics.median(taken)}
-        for name, taken in seconds.items()
-    ]
+    table, seconds = measure_rows("masking", arms, sum(map(len, rows)), repeats)
     return table, {
         "masking_vs_python": median_ratio(seconds["python"], seconds["ours"]),
         "masking_vs_python_original_settings": median_ratio(seconds["python"], seconds["ours_original"]),
@@ -129,9 +233,14 @@ def measure_masking(setting: Setting, batch_size: int, repeats: int) -> tuple[li
 
 
 def measure_steps(
-    setting: Setting, name: str, rows: np.ndarray, arguments: argparse.Namespace, folder: Path
+    setting: Setting,
+    objective: SpanBertSteps | SplinterSteps,
+    name: str,
+    rows: np.ndarray,
+    arguments: argparse.Namespace,
+    folder: Path,
 ) -> tuple[list[dict], dict[str, float]]:
-    """Of the blocks `rows`, in an order of their own; the same batches and masks for all arms."""
+    """Of the blocks `rows`, in an order of their own; the same batches and draws for all arms."""
     rows = np.random.default_rng(0).permutation(rows)
     plan = Plan(len(rows), arguments.batch_size, 1, 1, seed=42, max_steps=arguments.steps)
     runs = {}
@@ -139,18 +248,14 @@ def measure_steps(
         runtime = Runtime(arguments.no_cuda, precision)
         torch.manual_seed(42)
         size = {"vocab_size": len(setting.tokenizer), "pad_token_id": setting.tokenizer.pad_token_id} | HALF
-        if arm == "original":
-            model = OriginalSpanBert(BertConfig(sbo="original", **size))
-        else:
-            model = quicken(BertForSpanPreTraining(BertConfig(sbo="paper", **size)))
-        collator = Collator(model, padding != "none", ROW)
+        collator = Collator(objective.model(size, arm), padding != "none", ROW)
 
-        def collate(row_ids: np.ndarray, draws: np.random.Generator, collator: Collator = collator) -> dict:
-            arrays, masked = setting.masked(rows[row_ids], ORIGINAL, draws)
-            spans = {key: torch.from_numpy(array) for key, array in vars(masked).items() if key != "input_ids"}
-            return collator.batch(arrays | {"input_ids": masked.input_ids}) | {"spans": spans}
+        def collate(
+            row_ids: np.ndarray, draws: np.random.Generator, collator: Collator = collator, arm: str = arm
+        ) -> dict:
+            return objective.batch(rows[row_ids], draws, collator, arm)
 
-        runs[arm] = run_of(collator.model, runtime, plan, collate, loss_of, folder)
+        runs[arm] = run_of(collator.model, runtime, plan, collate, objective.loss_of, folder)
 
     device = runs["ours"][0].runtime.device
     seconds = interleaved(
@@ -171,11 +276,11 @@ def measure_steps(
                 "peak_mib": memory.bytes / 2**20,
             }
         )
-    suffix = "" if name == "mix" else f"_{name}"
+    model, suffix = ("splinter", "") if name == "splinter" else ("spanbert", "" if name == "mix" else f"_{name}")
     return table, {
-        f"spanbert_step_vs_original{suffix}": median_ratio(seconds["original"], seconds["ours"]),
-        f"spanbert_step_vs_original_fp32{suffix}": median_ratio(seconds["original"], seconds["ours_fp32"]),
-        f"spanbert_step_vs_longest_bf16{suffix}": median_ratio(seconds["longest_bf16"], seconds["ours"]),
+        f"{model}_step_vs_original{suffix}": median_ratio(seconds["original"], seconds["ours"]),
+        f"{model}_step_vs_original_fp32{suffix}": median_ratio(seconds["original"], seconds["ours_fp32"]),
+        f"{model}_step_vs_longest_bf16{suffix}": median_ratio(seconds["longest_bf16"], seconds["ours"]),
     }
 
 
@@ -208,9 +313,15 @@ def main() -> None:
         measured = []
         if "masking" in arguments.parts:
             measured.append(measure_masking(setting, arguments.batch_size, arguments.repeats))
+        spanbert = SpanBertSteps(setting)
         for name, blocks in {"mix": np.arange(len(setting.blocks)), "full": setting.full_rows}.items():
             if name in arguments.parts:
-                measured.append(measure_steps(setting, name, blocks, arguments, folder))
+                measured.append(measure_steps(setting, spanbert, name, blocks, arguments, folder))
+        if "clusters" in arguments.parts:
+            measured.append(measure_clusters(setting, arguments.batch_size, arguments.repeats))
+        if "splinter" in arguments.parts:
+            splinter = SplinterSteps(setting)
+            measured.append(measure_steps(setting, splinter, "splinter", setting.recurring, arguments, folder))
         for rows, more in measured:
             table += rows
             ratios |= more
