@@ -11,7 +11,6 @@ seed-* folders stands for all of them; the seeds of one model share a colour. Th
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import warnings
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results_reading import read_lines
+from results_reading import read_lines, read_object, stop
 
 MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
 AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}
@@ -66,13 +65,12 @@ def expand(folder: Path) -> list[Path]:
 def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> Run:
     """`given` is the folder of the command line that `folder` was found in; name_by: model, or folder for its name."""
     events = read_lines(folder / "metrics.jsonl")
-    results: Any = {}
+    results: dict[str, Any] = {}
     if (folder / "results.json").is_file():
         try:
-            results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        except ValueError:
-            print(f"warning: {folder / 'results.json'}: not valid JSON; named after the folder", file=sys.stderr)
-    results = results if isinstance(results, dict) else {}
+            results = read_object(folder / "results.json")
+        except ValueError as error:
+            print(f"warning: {folder / 'results.json'}: {error}; named after the folder", file=sys.stderr)
     evaluations = [event for event in events if event.get("event") == "evaluation"]
     evaluations = [event for event in evaluations if isinstance(event.get("metrics"), dict)]
     names = [name for event in evaluations for name in event["metrics"]]
@@ -304,8 +302,7 @@ def main() -> None:
             figure = draw(list(runs.values()), arguments.x, tuple(dict.fromkeys(arguments.panels)))
             paths = save(figure, output.with_suffix("") if output.suffix in (".png", ".svg") else output)
     except (ValueError, OSError) as error:
-        print(f"plot_runs.py: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        stop(str(error))
     print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {', '.join(map(str, paths))}")
 
 

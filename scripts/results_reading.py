@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,8 @@ class Run:
         return {"selection": self.selection, "split": self.split, "data": self.data, "config": config}
 
 
-def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
-    """Reads one results.json; `needed` has the metrics that a task's column shows. None: of a pretraining run.
-
-    Raises ValueError: not such a file.
-    """
+def read_object(path: Path) -> dict[str, Any]:
+    """A file's JSON object. Raises ValueError: it has none."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -67,6 +65,15 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         raise ValueError(f"cannot be read ({error})") from None
     if not isinstance(raw, dict):
         raise ValueError("not a results file (no JSON object)")
+    return raw
+
+
+def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
+    """Reads one results.json; `needed` has the metrics that a task's column shows. None: of a pretraining run.
+
+    Raises ValueError: not such a file.
+    """
+    raw = read_object(path)
     kinds = {"task": str, "model": str, "main_metric": str, "metrics": dict}
     wrong = [key for key, kind in kinds.items() if not isinstance(raw.get(key), kind)]
     parts = ("data", "config", "hardware", "training", "pretraining")
@@ -181,6 +188,84 @@ def one_run_a_seed(runs: list[Run], metrics: Sequence[str], where: str) -> tuple
         else:
             notes.append(f"{where}: the score of seed {seed} is not a finite number and is not in the mean")
     return kept, notes
+
+
+def numbered(name: str, number: int) -> str:
+    """A row's name: `KoBERT`, and `KoBERT [2]` in further settings."""
+    return name if number == 1 else f"{name} [{number}]"
+
+
+def settings_of(runs: Sequence[Run], counted: Callable[[Run], Hashable] = lambda run: run.seed) -> list[list[Run]]:
+    """The runs of each setting, those with the most seeds (or what else is `counted`) first."""
+    settings: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        settings[json.dumps(run.setting, sort_keys=True)].append(run)
+    # The settings' text makes the order the same every time.
+    ordered = sorted(settings.items(), key=lambda item: (-len({counted(run) for run in item[1]}), item[0]))
+    return [members for _, members in ordered]
+
+
+def rows_by_setting(
+    runs: Sequence[Run], metrics: Sequence[str], where: Callable[[int], str]
+) -> tuple[dict[int, list[Run]], list[str]]:
+    """What belongs into one cell of a table: runs in different settings never share one.
+
+    where: number of the setting (from 1 on) -> what notes call its cell.
+    Returns one run a seed for each setting that has a score, by its number, and what there is to note.
+    """
+    rows, notes = {}, []
+    groups = settings_of(runs)
+    for number, members in enumerate(groups, start=1):
+        kept, remarks = one_run_a_seed(members, metrics, where(number))
+        if number > 1:
+            notes.append(f"{where(number)}: a row of its own: {difference(members[0], groups[0][0])}")
+        notes += remarks
+        stuck = [str(run.seed) for run in kept if run.at_chance]
+        if stuck:
+            notes.append(f"{where(number)}: {len(stuck)} of {len(kept)} at chance (seed {', '.join(stuck)})")
+        if kept:
+            rows[number] = kept
+    return rows, notes
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (ddof = 1; None for a single value)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def score_text(values: Sequence[float | None], digits: int) -> str:
+    """`91.00 ± 1.00`; a value that is not known counts nowhere."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return NONE
+    mean, std = mean_and_deviation(known)
+    return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def marks(runs: Sequence[Run]) -> str:
+    """What stands behind the score of a cell: how it was selected, and whether a run is at chance."""
+    chance = CHANCE[0] if any(run.at_chance for run in runs) else ""
+    return SELECTIONS.get(runs[0].selection, UNKNOWN_SELECTION)[0] + chance
+
+
+def legend_of_marks(cells: Sequence[Sequence[Run]], over: str = "seeds") -> list[str]:
+    """The first lines below a table: only marks that occur in its cells, and over how many seeds there is a ±."""
+    lines = []
+    selections = {run.selection for runs in cells for run in runs}
+    for name, (mark, meaning) in SELECTIONS.items():
+        lines += [f"{mark} {meaning}."] if name in selections else []
+    lines += [" ".join(UNKNOWN_SELECTION) + "."] if selections - SELECTIONS.keys() else []
+    lines += [" ".join(CHANCE) + "."] if any(run.at_chance for runs in cells for run in runs) else []
+    counts = sorted({len(runs) for runs in cells if len(runs) > 1})
+    if counts:
+        number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(f"± sample standard deviation over {number} {over}.")
+    return lines
+
+
+def bullet_list(legend: Sequence[str], notes: Sequence[str]) -> str:
+    """What stands below a table, a line each."""
+    return "".join(f"- {line}\n" for line in [*legend, *(f"Note: {note}." for note in notes)])
 
 
 def markdown_grid(lines: Sequence[Sequence[str]]) -> str:

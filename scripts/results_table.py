@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import io
 import json
-import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,17 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from results_reading import (
-    CHANCE,
     NONE,
     PUBLISHED,
-    SELECTIONS,
-    UNKNOWN_SELECTION,
     Run,
-    difference,
+    bullet_list,
     find_runs,
+    legend_of_marks,
     markdown_grid,
-    one_run_a_seed,
+    marks,
+    mean_and_deviation,
+    numbered,
     refuse_missing,
+    rows_by_setting,
+    score_text,
     stop,
     write_out,
 )
@@ -61,7 +63,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        return self.name if self.number == 1 else f"{self.name} [{self.number}]"
+        return numbered(self.name, self.number)
 
     def published(self, column: Column) -> list[float]:
         score = self.scores.get(column.task, [])
@@ -83,26 +85,20 @@ def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
     names = {row.model: row.name for _, rows in table.groups for row in rows}
     cells: Cells = {}
     notes: list[str] = []
+
+    def where(name: str, title: str, number: int) -> str:
+        return f"{numbered(name, number)}, {title}"
+
     for column in table.columns:
-        settings: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+        by_model: dict[str, list[Run]] = defaultdict(list)
         for run in runs:
             if run.task == column.task:
-                settings[run.model][json.dumps(run.setting, sort_keys=True)].append(run)
-        for model, groups in settings.items():
-            # The setting with the most seeds comes first; the settings' text makes the order the same every time.
-            ordered = sorted(groups, key=lambda key: (-len({run.seed for run in groups[key]}), key))
-            for number, key in enumerate(ordered, start=1):
-                label = names.get(model, model) + (f" [{number}]" if number > 1 else "")
-                where = f"{label}, {column.title}"
-                kept, remarks = one_run_a_seed(groups[key], column.metrics, where)
-                if number > 1:
-                    notes.append(f"{where}: a row of its own: {difference(groups[key][0], groups[ordered[0]][0])}")
-                notes += remarks
-                stuck = [str(run.seed) for run in kept if run.at_chance]
-                if stuck:
-                    notes.append(f"{where}: {len(stuck)} of {len(kept)} at chance (seed {', '.join(stuck)})")
-                if kept:
-                    cells[model, number, column.task] = kept
+                by_model[run.model].append(run)
+        for model, members in by_model.items():
+            of_cell = functools.partial(where, names.get(model, model), column.title)
+            rows, remarks = rows_by_setting(members, column.metrics, of_cell)
+            cells |= {(model, number, column.task): kept for number, kept in rows.items()}
+            notes += remarks
     return cells, notes
 
 
@@ -143,10 +139,8 @@ def rows_to_show(table: Table, cells: Cells, all_published: bool) -> list[tuple[
     return shown
 
 
-def percent(runs: Sequence[Run], metric: str) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (ddof = 1; None for a single run) of one metric."""
-    values = [100 * run.metrics[metric] for run in runs]
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+def percent(runs: Sequence[Run], metric: str) -> list[float]:
+    return [100 * run.metrics[metric] for run in runs]
 
 
 def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
@@ -154,27 +148,13 @@ def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
     published = " / ".join(f"{score:.2f}" for score in row.published(column))
     if not runs:
         return f"{NONE} ({published})" if published and row.number == 1 else NONE
-    scores = []
-    for metric in column.metrics:
-        mean, std = percent(runs, metric)
-        scores.append(f"{mean:.2f}" + ("" if std is None else f" ± {std:.2f}"))
-    mark = SELECTIONS.get(runs[0].selection, UNKNOWN_SELECTION)[0]
-    chance = CHANCE[0] if any(run.at_chance for run in runs) else ""
-    return " / ".join(scores) + mark + chance + (f" ({published})" if published else "")
+    scores = " / ".join(score_text(percent(runs, metric), 2) for metric in column.metrics)
+    return scores + marks(runs) + (f" ({published})" if published else "")
 
 
 def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published: bool) -> list[str]:
     """The lines below a table: only marks that occur in it, the splits, and how many seeds."""
-    lines = []
-    selections = {run.selection for runs in shown for run in runs}
-    for name, (mark, meaning) in SELECTIONS.items():
-        lines += [f"{mark} {meaning}."] if name in selections else []
-    lines += [" ".join(UNKNOWN_SELECTION) + "."] if selections - SELECTIONS.keys() else []
-    lines += [" ".join(CHANCE) + "."] if any(run.at_chance for runs in shown for run in runs) else []
-    counts = sorted({len(runs) for runs in shown if len(runs) > 1})
-    if counts:
-        number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        lines.append(f"± sample standard deviation over {number} seeds.")
+    lines = legend_of_marks(shown)
     splits: dict[str, set[str]] = defaultdict(set)
     for runs in shown:
         splits[runs[0].task].add(runs[0].split)
@@ -207,8 +187,7 @@ def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_publish
     tasks = {column.task for column in columns}
     shown = [runs for (_, _, task), runs in cells.items() if task in tasks]
     below = legend(columns, shown, has_published=any(row.scores for row in rows))
-    below += [f"Note: {note}." for note in notes]
-    return "\n\n".join(blocks) + "\n\n" + "\n".join(f"- {line}" for line in below) + "\n"
+    return "\n\n".join(blocks) + "\n\n" + bullet_list(below, notes)
 
 
 def table_csv(tables: Sequence[tuple[Table, Cells]], all_published: bool) -> str:
@@ -218,7 +197,7 @@ def table_csv(tables: Sequence[tuple[Table, Cells]], all_published: bool) -> str
     writer.writerow(CSV_COLUMNS)
     for table, cells in tables:
         for row in (row for _, rows in rows_to_show(table, cells, all_published) for row in rows):
-            name = row.model if row.number == 1 else f"{row.model} [{row.number}]"
+            name = numbered(row.model, row.number)
             for column in table.columns:
                 runs = cells.get((row.model, row.number, column.task), [])
                 published = row.published(column) or [None] * len(column.metrics)
@@ -227,7 +206,7 @@ def table_csv(tables: Sequence[tuple[Table, Cells]], all_published: bool) -> str
                 seeds = " ".join(str(run.seed) for run in runs)
                 selection, stuck = (runs[0].selection, any(run.at_chance for run in runs)) if runs else ("", "")
                 for metric, score in zip(column.metrics, published, strict=True):
-                    mean, std = percent(runs, metric) if runs else (None, None)
+                    mean, std = mean_and_deviation(percent(runs, metric)) if runs else (None, None)
                     numbers = ["" if value is None else round(value, 4) for value in (mean, std)]
                     writer.writerow([name, column.task, metric, *numbers, len(runs), seeds,
                                      "" if score is None else score, selection, str(stuck).lower()])  # fmt: skip

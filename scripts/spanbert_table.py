@@ -11,6 +11,7 @@ in parentheses. Epochs are counted from 1; loss is the mean training loss of the
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import statistics
@@ -21,18 +22,18 @@ from pathlib import Path
 from typing import Any
 
 from results_reading import (
-    CHANCE,
-    NONE,
     PUBLISHED,
-    SELECTIONS,
-    UNKNOWN_SELECTION,
     Run,
-    difference,
+    bullet_list,
     find_runs,
+    legend_of_marks,
     markdown_grid,
-    one_run_a_seed,
+    marks,
+    numbered,
     read_lines,
     refuse_missing,
+    rows_by_setting,
+    score_text,
     stop,
     write_out,
 )
@@ -67,73 +68,44 @@ def training_loss(run: Run) -> float | None:
     return statistics.fmean(losses) if losses else None
 
 
-def mean(values: Sequence[float | None], digits: int) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return NONE
-    spread = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
-    return f"{statistics.fmean(known):.{digits}f}{spread}"
-
-
-def rows_of(runs: Sequence[Run]) -> tuple[list[tuple[Cell, int, list[Run]]], list[str]]:
-    """Published cells first, in their order, each with its settings; and what there is to note."""
-    published = [(float(row["pretrain_epochs"]), row["pooling"]) for row in published_rows()]
-    settings: dict[Cell, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        settings[cell_of(run)][json.dumps(run.setting, sort_keys=True)].append(run)
-    rows, notes = [], []
-    for cell in [*published, *sorted(settings.keys() - set(published))]:
-        ordered = sorted(settings[cell].items(), key=lambda item: (-len({run.seed for run in item[1]}), item[0]))
-        for number, (_, members) in enumerate(ordered, start=1):
-            kept, remarks = one_run_a_seed(members, (METRIC,), item(cell, number))
-            notes += remarks
-            if number > 1:
-                notes.append(f"{item(cell, number)}: a row of its own: {difference(members[0], ordered[0][1][0])}")
-            if kept:
-                rows.append((cell, number, kept))
-        if not ordered:
-            rows.append((cell, 1, []))
-    return rows, notes
-
-
 def item(cell: Cell, number: int = 1) -> str:
-    return f"spanbert-pre:{cell[0]:g}-{cell[1]}" + (f" [{number}]" if number > 1 else "")
+    return numbered(f"spanbert-pre:{cell[0]:g}-{cell[1]}", number)
 
 
-def published_rows() -> list[dict[str, Any]]:
-    return json.loads(PUBLISHED.read_text(encoding="utf-8"))["spanbert_nsmc"]["rows"]
+def published_rows() -> dict[Cell, dict[str, Any]]:
+    rows = json.loads(PUBLISHED.read_text(encoding="utf-8"))["spanbert_nsmc"]["rows"]
+    return {(float(row["pretrain_epochs"]), row["pooling"]): row for row in rows}
 
 
-def table(rows: Sequence[tuple[Cell, int, list[Run]]], notes: Sequence[str]) -> str:
-    published = {(float(row["pretrain_epochs"]), row["pooling"]): row for row in published_rows()}
-    lines = [HEADER]
-    for cell, number, runs in rows:
-        figures = published.get(cell, {}) if number == 1 else {}
-        texts = [
-            mean([run.epoch for run in runs], 0 if len(runs) < 2 else 1),
-            mean([training_loss(run) for run in runs], 3),
-            mean([run.metrics[METRIC] for run in runs], 4) + (marks(runs) if runs else ""),
-        ]
-        scores = [figures.get(key) for key in HEADER[3:]]
-        texts = [
-            text + (f" ({score:g})" if score is not None else "") for text, score in zip(texts, scores, strict=True)
-        ]
-        lines.append((item(cell, number), f"{cell[0]:g}", cell[1], *texts))
-    shown = [run for _, _, runs in rows for run in runs]
-    below = [
-        f"{mark} {meaning}." for name, (mark, meaning) in SELECTIONS.items() if name in {r.selection for r in shown}
-    ]
-    below += [" ".join(CHANCE) + "."] if any(run.at_chance for run in shown) else []
-    seeds = sorted({len(runs) for _, _, runs in rows if len(runs) > 1})
-    below += [f"± sample standard deviation over {' or '.join(map(str, seeds))} seeds."] if seeds else []
+def table(runs: Sequence[Run]) -> str:
+    """Published cells first, in their order, each with its settings; then the others."""
+    published = published_rows()
+    found: dict[Cell, list[Run]] = defaultdict(list)
+    for run in runs:
+        found[cell_of(run)].append(run)
+    lines, shown, notes = [HEADER], [], []
+    for cell in [*published, *sorted(found.keys() - published.keys())]:
+        rows, remarks = rows_by_setting(found[cell], (METRIC,), functools.partial(item, cell))
+        notes += remarks
+        shown += rows.values()
+        for number, members in (rows or {1: []}).items():
+            figures = published.get(cell, {}) if number == 1 else {}
+            lines.append((item(cell, number), f"{cell[0]:g}", cell[1], *texts_of(members, figures)))
+    below = legend_of_marks(shown)
     below += ["( ) published: best of ten epochs on the test file; whether its epochs begin at 0 or 1 is not said."]
-    below += [f"Note: {note}." for note in notes]
-    return markdown_grid(lines) + "\n\n" + "\n".join(f"- {line}" for line in below) + "\n"
+    return markdown_grid(lines) + "\n\n" + bullet_list(below, notes)
 
 
-def marks(runs: Sequence[Run]) -> str:
-    chance = CHANCE[0] if any(run.at_chance for run in runs) else ""
-    return SELECTIONS.get(runs[0].selection, UNKNOWN_SELECTION)[0] + chance
+def texts_of(runs: Sequence[Run], published: dict[str, Any]) -> list[str]:
+    """Epoch, loss and accuracy of a row, each with the published figure behind it."""
+    texts = [
+        score_text([run.epoch for run in runs], 0 if len(runs) < 2 else 1),
+        score_text([training_loss(run) for run in runs], 3),
+        score_text([run.metrics[METRIC] for run in runs], 4) + (marks(runs) if runs else ""),
+    ]
+    figures = [published.get(key) for key in HEADER[3:]]
+    return [text + (f" ({figure:g})" if figure is not None else "")
+            for text, figure in zip(texts, figures, strict=True)]  # fmt: skip
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -156,7 +128,7 @@ def main() -> None:
         stop(
             f"no SpanBERT's results of {TASK} below {', '.join(map(str, arguments.folders))} (looked for results.json)"
         )
-    write_out(table(*rows_of(runs)), arguments.output)
+    write_out(table(runs), arguments.output)
 
 
 if __name__ == "__main__":

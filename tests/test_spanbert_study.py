@@ -201,6 +201,17 @@ def test_a_log_that_broke_off(tmp_path: Path):
     assert rows[1][4] == "0.250 (0.22)" and "metrics.jsonl:8: not a JSON object; left out" in said
 
 
+def test_a_score_that_is_no_number_and_a_selection_that_is_not_known(tmp_path: Path):
+    write_run(tmp_path / "a", 0, "cls", float("nan"), step=20)
+    write_run(tmp_path / "b", 5, "cls", 0.8, step=20)
+    path = tmp_path / "b" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"selection": None}))
+    rows, below, _ = table(tmp_path)
+    assert rows[1] == ["spanbert-pre:0-cls", "0", "cls", "– (9)", "– (0.22)", "– (0.825)"]
+    assert rows[2][5] == "0.8000ˀ (0.826)" and "- ˀ how the checkpoint was selected is not recorded." in below
+    assert any("the score of seed 42 is not a finite number" in line for line in below)
+
+
 def test_what_the_table_refuses(tmp_path: Path):
     assert "no such folder" in table(tmp_path / "none", code=2)[2]
     assert "no SpanBERT's results of nsmc" in table(tmp_path, code=2)[2]
