@@ -47,11 +47,13 @@ class Run:
     written: float  # modification time, seconds
     pretraining: dict[str, Any] | None  # objective, steps, epochs, tokens; None: from scratch, or not by this suite
     epoch: float | None  # of the scored checkpoint
+    scored_rows: int | None  # questions, where the task is to answer some
+    aside: frozenset[str] = frozenset()  # settings that a table shows as its columns, and so as no difference
 
     @property
     def setting(self) -> dict[str, Any]:
         """All that must be the same for two runs to be averaged."""
-        config = {key: value for key, value in self.config.items() if key not in IDLE_SETTINGS}
+        config = {key: value for key, value in self.config.items() if key not in IDLE_SETTINGS | self.aside}
         return {"selection": self.selection, "split": self.split, "data": self.data, "config": config}
 
 
@@ -76,7 +78,7 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
     raw = read_object(path)
     kinds = {"task": str, "model": str, "main_metric": str, "metrics": dict}
     wrong = [key for key, kind in kinds.items() if not isinstance(raw.get(key), kind)]
-    parts = ("data", "config", "hardware", "training", "pretraining")
+    parts = ("data", "config", "hardware", "training", "pretraining", "rows")
     wrong += [key for key in parts if not isinstance(raw.get(key) or {}, dict)]
     wrong += ["seed"] if not isinstance(raw.get("seed"), int | None) else []
     if wrong:
@@ -105,6 +107,7 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         written=path.stat().st_mtime,
         pretraining=raw.get("pretraining"),
         epoch=_epoch(raw),
+        scored_rows=rows if isinstance(rows := (raw.get("rows") or {}).get("test"), int) else None,
     )
 
 
@@ -233,6 +236,10 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
+def percent(runs: Sequence[Run], metric: str) -> list[float]:
+    return [100 * run.metrics[metric] for run in runs]
+
+
 def score_text(values: Sequence[float | None], digits: int) -> str:
     """`91.00 ± 1.00`; a value that is not known counts nowhere."""
     known = [value for value in values if value is not None]
@@ -240,6 +247,22 @@ def score_text(values: Sequence[float | None], digits: int) -> str:
         return NONE
     mean, std = mean_and_deviation(known)
     return f"{mean:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def csv_score(runs: Sequence[Run], metric: str) -> dict[str, Any]:
+    """What a line of the CSV says of a cell's runs; nothing where there is none."""
+    if not runs:
+        return {"metric": metric, "n": 0}
+    mean, std = mean_and_deviation(percent(runs, metric))
+    return {
+        "metric": metric,
+        "mean": round(mean, 4),
+        "std": "" if std is None else round(std, 4),
+        "n": len(runs),
+        "seeds": " ".join(str(run.seed) for run in runs),
+        "selection": runs[0].selection,
+        "at_chance": str(any(run.at_chance for run in runs)).lower(),
+    }
 
 
 def marks(runs: Sequence[Run]) -> str:

@@ -7,6 +7,9 @@
 Every results.json below the folders is read. Runs that differ in nothing but the seed share a cell (mean ± sample
 standard deviation); runs that differ in anything else stand in rows of their own, and a note says in what. All scores
 are in per cent, in the CSV too. The published scores and the tables' layout are in scripts/published_scores.json.
+
+Few-shot question answering has a table of its own, a column for each number of training questions, in which a model
+that is better than all others is marked (few_shot_bootstrap.py).
 """
 
 from __future__ import annotations
@@ -18,22 +21,26 @@ import io
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import few_shot_table
+from few_shot_cells import METRICS as FEW_SHOT_METRICS
+from few_shot_cells import TASK as FEW_SHOT
 from results_reading import (
     NONE,
     PUBLISHED,
     Run,
     bullet_list,
+    csv_score,
     find_runs,
     legend_of_marks,
     markdown_grid,
     marks,
-    mean_and_deviation,
     numbered,
+    percent,
     refuse_missing,
     rows_by_setting,
     score_text,
@@ -41,7 +48,21 @@ from results_reading import (
     write_out,
 )
 
-CSV_COLUMNS = ("model", "task", "metric", "mean", "std", "n", "seeds", "published", "selection", "at_chance")
+FEW_SHOT_SHAPE = "kosplinter"
+CSV_COLUMNS = (
+    "model",
+    "task",
+    "metric",
+    "mean",
+    "std",
+    "n",
+    "seeds",
+    "published",
+    "selection",
+    "at_chance",
+    "size",
+    "p",
+)
 
 
 @dataclass(frozen=True)
@@ -139,10 +160,6 @@ def rows_to_show(table: Table, cells: Cells, all_published: bool) -> list[tuple[
     return shown
 
 
-def percent(runs: Sequence[Run], metric: str) -> list[float]:
-    return [100 * run.metrics[metric] for run in runs]
-
-
 def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
     """`89.12 ± 0.10ᵗ (90.21)`: measured, how selected, published."""
     published = " / ".join(f"{score:.2f}" for score in row.published(column))
@@ -190,26 +207,25 @@ def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_publish
     return "\n\n".join(blocks) + "\n\n" + bullet_list(below, notes)
 
 
-def table_csv(tables: Sequence[tuple[Table, Cells]], all_published: bool) -> str:
-    """One line for each model, task and metric, in per cent; seeds separated by spaces."""
+def csv_lines(table: Table, cells: Cells, all_published: bool) -> Iterator[dict[str, Any]]:
+    """One line for each model, task and metric."""
+    for row in (row for _, rows in rows_to_show(table, cells, all_published) for row in rows):
+        for column in table.columns:
+            runs = cells.get((row.model, row.number, column.task), [])
+            published = row.published(column) or [None] * len(column.metrics)
+            if not runs and (published[0] is None or not all_published or row.number > 1):
+                continue
+            for metric, score in zip(column.metrics, published, strict=True):
+                line = {"model": numbered(row.model, row.number), "task": column.task, "published": score}
+                yield line | csv_score(runs, metric)
+
+
+def table_csv(lines: Iterable[dict[str, Any]]) -> str:
+    """Scores in per cent, seeds separated by spaces; size and p are those of few-shot results."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for table, cells in tables:
-        for row in (row for _, rows in rows_to_show(table, cells, all_published) for row in rows):
-            name = numbered(row.model, row.number)
-            for column in table.columns:
-                runs = cells.get((row.model, row.number, column.task), [])
-                published = row.published(column) or [None] * len(column.metrics)
-                if not runs and (published[0] is None or not all_published or row.number > 1):
-                    continue
-                seeds = " ".join(str(run.seed) for run in runs)
-                selection, stuck = (runs[0].selection, any(run.at_chance for run in runs)) if runs else ("", "")
-                for metric, score in zip(column.metrics, published, strict=True):
-                    mean, std = mean_and_deviation(percent(runs, metric)) if runs else (None, None)
-                    numbers = ["" if value is None else round(value, 4) for value in (mean, std)]
-                    writer.writerow([name, column.task, metric, *numbers, len(runs), seeds,
-                                     "" if score is None else score, selection, str(stuck).lower()])  # fmt: skip
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return text.getvalue()
 
 
@@ -217,7 +233,9 @@ def parse_arguments(shapes: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)  # fmt: skip
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="searched for results.json, all levels")
-    parser.add_argument("--shape", choices=[*shapes, "all"], default="all", help="which table (default: all with runs)")
+    parser.add_argument(
+        "--shape", choices=[*shapes, FEW_SHOT_SHAPE, "all"], default="all", help="which table (default: all with runs)"
+    )
     parser.add_argument("--all_published", action="store_true", help="also models that have no measured result")
     parser.add_argument("--csv", action="store_true", help="machine-readable lines; the notes go to stderr")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
@@ -229,18 +247,32 @@ def main() -> None:
     arguments = parse_arguments(list(published["tables"]))
     refuse_missing(arguments.folders)
     entries = [entry for spec in published["tables"].values() for entry in spec["columns"]]
-    runs = find_runs(arguments.folders, {entry["task"]: tuple(entry["metrics"]) for entry in entries})
+    needed = {entry["task"]: tuple(entry["metrics"]) for entry in entries}
+    found = find_runs(arguments.folders, {**needed, FEW_SHOT: FEW_SHOT_METRICS})
+    runs = [run for run in found if run.task != FEW_SHOT]
     tables = [(table, *fill_cells(runs, table)) for table in layout(published, runs, arguments.shape)]
-    if not any(cells or notes for _, cells, notes in tables):
+    few_shot = few_shot_of(found, arguments)
+    if few_shot is None and not any(cells or notes for _, cells, notes in tables):
         wanted = "" if arguments.shape == "all" else f" for the {arguments.shape} table"
         stop(f"no results{wanted} below {', '.join(map(str, arguments.folders))} (looked for results.json)")
     if arguments.csv:
-        text = table_csv([(table, cells) for table, cells, _ in tables], arguments.all_published)
-        for note in (note for _, _, notes in tables for note in notes):
+        lines = [line for table, cells, _ in tables for line in csv_lines(table, cells, arguments.all_published)]
+        text = table_csv(lines + (few_shot_table.csv_lines(few_shot) if few_shot else []))
+        for note in [*(note for *_, notes in tables for note in notes), *(few_shot.notes if few_shot else [])]:
             print(f"note: {note}", file=sys.stderr)
     else:
-        text = "\n".join(table_markdown(*parts, arguments.all_published) for parts in tables)
+        texts = [table_markdown(*parts, arguments.all_published) for parts in tables]
+        text = "\n".join(texts + ([few_shot_table.markdown(few_shot)] if few_shot else []))
     write_out(text, arguments.output)
+
+
+def few_shot_of(runs: Sequence[Run], arguments: argparse.Namespace) -> few_shot_table.FewShotTable | None:
+    """The few-shot table, where it is asked for and there is something to show."""
+    of_task = [run for run in runs if run.task == FEW_SHOT]
+    if not of_task or arguments.shape not in ("all", FEW_SHOT_SHAPE):
+        return None
+    table = few_shot_table.few_shot_table(of_task, arguments.all_published)
+    return table if table.notes or any(row.cells for row in table.rows) else None
 
 
 if __name__ == "__main__":

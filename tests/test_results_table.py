@@ -173,9 +173,9 @@ def test_csv(tmp_path: Path) -> None:
     write_run(tmp_path / "lr", score=0.8, config={"learning_rate": 1e-05})
     text, errors = call(tmp_path, "--csv")
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert list(lines[0]) == "model task metric mean std n seeds published selection at_chance".split()
+    assert list(lines[0]) == "model task metric mean std n seeds published selection at_chance size p".split()
     assert list(lines[0].values()) == [
-        "koelectra-base", "nsmc", "accuracy", "91.0", "1.0", "3", "42 43 44", "90.21", "dev", "false",
+        "koelectra-base", "nsmc", "accuracy", "91.0", "1.0", "3", "42 43 44", "90.21", "dev", "false", "", "",
     ]  # fmt: skip
     assert [(line["model"], line["metric"], line["mean"], line["std"], line["published"]) for line in lines[1:]] == [
         ("koelectra-base", "em", "50.0", "", "61.1"),
