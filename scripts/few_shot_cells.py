@@ -13,10 +13,10 @@ from results_reading import PUBLISHED, Run, difference, numbered, rows_by_settin
 
 TASK, METRICS = "korquad-few-shot", ("em", "f1")
 FULL = "full"  # the whole training set
-# The column, and how many samples were asked for: no difference between the runs of a row.
-COLUMN_SETTINGS = frozenset({"few_shot", "samples"})
+# The column, and what is said beside it of the study it was run in: no difference between the runs of a row.
+COLUMN_SETTINGS = frozenset({"few_shot", "samples", "keep_models", "full_train_epochs"})
 # What may follow from the size, and so differ along a row; within one cell it is a difference like any other.
-SETTINGS_OF_SIZE = frozenset("num_train_epochs max_steps warmup_proportion logging_steps eval_steps save_steps".split())
+SETTINGS_OF_SIZE = frozenset({"num_train_epochs", "max_steps", "min_steps"})
 
 Size = int | str  # a number of training questions, or FULL
 Contender = tuple[str, bool]  # model, whether from scratch
@@ -60,8 +60,8 @@ def order_of(size: Size) -> tuple[bool, int]:
 
 
 def size_of(run: Run) -> Size:
-    """Raises ValueError where a run is not of one size."""
-    sizes = run.config.get("few_shot")
+    """Raises ValueError where a run is not of one size. A run without samples is one on all questions."""
+    sizes = run.config.get("few_shot") or [FULL]
     if isinstance(sizes, list) and len(sizes) == 1:
         (size,) = sizes
         if size == FULL or (isinstance(size, int) and not isinstance(size, bool) and size > 0):

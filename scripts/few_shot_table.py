@@ -75,8 +75,8 @@ def legend(table: FewShotTable) -> list[str]:
         lines.append(
             f"{BETTER} better than every other measured model at this size: paired bootstrap over "
             f"{counted(table.comparison.questions)}, {RESAMPLES:,} resamples, one-sided p < {LEVEL:g} against each. "
-            "A question's scores are averaged over the samples first: it says nothing of how scores vary from sample to "
-            "sample beyond that mean."
+            "A question's scores are averaged over the samples first: it says nothing of how scores vary from sample "
+            "to sample beyond that mean."
         )
     lines += [scored_on([run for runs in cells for run in runs])] if cells else []
     if any(row.published for row in table.rows):

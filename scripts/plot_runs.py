@@ -3,37 +3,41 @@
     python3 scripts/plot_runs.py ckpt/koelectra-base-nsmc-ckpt --output curves
     python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output curves --x seconds --metric loss
     python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output accuracy --panels score --x epoch --name_by folder
+    python3 scripts/plot_runs.py ckpt/kosplinter ckpt/koelectra --output few_shot --x questions
 
 Reads each run's metrics.jsonl; task, model and seed come from results.json where the run has finished. A folder with
 seed-* folders stands for all of them; the seeds of one model share a colour. The same files give the same bytes.
+
+With --x questions: F1 and exact match of few-shot results over the number of training questions, instead; every
+results.json below the folders is read, and published scores are drawn beside those of their model.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import sys
-import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import few_shot_figure
+from figures import colours, panels_above_legend, put_legend, write_figure
 from results_reading import read_lines, read_object, stop
 
 MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
 AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}
+QUESTIONS = "questions"  # an axis of its own: scores of many runs, not the course of one
 FEW_RUNS = 6  # with more, the raw lines of all would only hide the averages
 TIME_UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 600.0), ("s", 1.0, 0.0))  # name, its seconds, used from there on
-# Okabe and Ito's colours, told apart with any colour vision (their yellow is too light on white); then tab20's.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 MARKERS = "os^Dv"
 STYLES = ("-", "--", ":", "-.")  # one for each split
 NO_SHARES = frozenset({"loss", "mse", "mae", "perplexity"})  # shown as they are, all else in per cent
 LEFT_OUT = frozenset({"loss", "pearson"})  # not the main score of any task; used if nothing else is there
 PANELS = ("loss", "score")
-HANGUL_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")  # used where installed
 
 
 @dataclass(frozen=True)
@@ -147,17 +151,6 @@ def labels(groups: dict[tuple[str, ...], list[Run]]) -> tuple[str, list[str]]:
     return f"Learning curves: {common}" if common else "Learning curves", texts
 
 
-def colours(count: int) -> list[Any]:
-    """`count` colours; beyond the first seven the dark ones of tab20 come before its light ones."""
-    if count <= len(COLOURS):
-        return list(COLOURS[:count])
-    from matplotlib import colormaps
-
-    twenty = colormaps["tab20"].colors
-    order = [*twenty[0::2], *twenty[1::2]]
-    return [order[index % len(order)] for index in range(count)]
-
-
 def draw_loss(axes: Any, run: Run, x: str, scale: float, colour: Any, raw: bool) -> bool:
     """The line; where there are many points a moving average over the `raw` one, light. False: nothing to draw."""
     at, loss = series(run.training, x, [event.get("loss") for event in run.training])
@@ -207,18 +200,15 @@ def time_unit(runs: Sequence[Run], x: str) -> tuple[str, float]:
 
 def draw(runs: Sequence[Run], x: str, panels: Sequence[str] = PANELS) -> Any:
     """The figure. Runs with nothing to show at `x` are left out by drawing nothing; empty panels say so."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
     groups = separate(runs)
     title, texts = labels(groups)
-    columns = 1 if len(texts) == 1 else max(1, min(3, 110 // max(len(text) + 8 for text in texts)))
     splits = sorted({str(event.get("split")) for run in runs for event in run.evaluations if "score" in panels})
     keys = texts + (splits if len(splits) > 1 else [])
-    height = 0.4 + 2.9 * len(panels) + 0.22 * math.ceil(len(keys) / columns)
-    figure = Figure(figsize=(8.5, height), dpi=150, layout="constrained")
-    axes_of = dict(zip(panels, figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], strict=True))
+    figure, every, columns = panels_above_legend(len(panels), texts, len(keys))
+    axes_of = dict(zip(panels, every, strict=True))
     name, scale = time_unit(runs, x)
     drawn = dict.fromkeys(panels, False)
     handles = []
@@ -234,8 +224,6 @@ def draw(runs: Sequence[Run], x: str, panels: Sequence[str] = PANELS) -> Any:
     averaged = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
     loss_label = "training loss" + (" (moving average)" if averaged else "")
     for panel, axes in axes_of.items():
-        axes.grid(alpha=0.3, linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.set_ylabel(loss_label if panel == "loss" else score_label(runs, splits))
         if not drawn[panel]:
             what = "training loss" if panel == "loss" else "evaluation"
@@ -248,22 +236,8 @@ def draw(runs: Sequence[Run], x: str, panels: Sequence[str] = PANELS) -> Any:
     figure.align_ylabels()
     if x == "step":
         lower.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    # Below the axes, so that it never hides a curve.
-    figure.legend(handles, keys, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+    put_legend(figure, handles, keys, columns)
     return figure
-
-
-def save(figure: Any, output: Path) -> list[Path]:
-    """Writes output.png and output.svg without dates or random ids."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    paths = [output.with_name(output.name + suffix) for suffix in (".png", ".svg")]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        figure.savefig(paths[0], metadata={"Software": None})
-        figure.savefig(paths[1], metadata={"Date": None})
-    if any("missing from font" in str(warning.message) for warning in caught):
-        print("warning: no installed font has all letters of the names; the figure shows boxes", file=sys.stderr)
-    return paths
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -272,8 +246,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER", help="an output_dir, or one of seed-*")
     parser.add_argument("--output", type=Path, required=True, metavar="NAME", help="writes NAME.png and NAME.svg")
     parser.add_argument("--metric", metavar="NAME", help="score to draw (default: each run's main score)")
-    parser.add_argument("--x", choices=list(AXIS), default="step", help="horizontal axis (default: step)")
-    parser.add_argument("--panels", nargs="+", choices=PANELS, default=PANELS, help="what to draw (default: both)")
+    parser.add_argument("--x", choices=[*AXIS, QUESTIONS], default="step", help="horizontal axis (default: step)")
+    parser.add_argument("--panels", nargs="+", choices=PANELS, help="what to draw (default: both)")
     parser.add_argument(
         "--name_by", choices=["model", "folder"], default="model", help="in the legend (default: model)"
     )
@@ -282,28 +256,35 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    runs: dict[Path, Run] = {}
     try:
-        for given in arguments.folders:
-            for folder in expand(given):
-                runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric, arguments.name_by))
-        check(list(runs.values()), arguments.metric)
-        output = arguments.output
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib.font_manager import get_font_names
-
-        installed = get_font_names()
-        fonts = ["DejaVu Sans", *(font for font in HANGUL_FONTS if font in installed)]
-        # Names may hold a dollar sign, which is no formula; the salt keeps the SVG's ids the same every time.
-        settings = {"svg.hashsalt": "plot_runs", "text.parse_math": False, "font.family": fonts}
-        with matplotlib.rc_context(settings):
-            figure = draw(list(runs.values()), arguments.x, tuple(dict.fromkeys(arguments.panels)))
-            paths = save(figure, output.with_suffix("") if output.suffix in (".png", ".svg") else output)
+        draw_it, count = few_shot(arguments) if arguments.x == QUESTIONS else learning_curves(arguments)
+        paths = write_figure(draw_it, arguments.output)
     except (ValueError, OSError) as error:
         stop(str(error))
-    print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {', '.join(map(str, paths))}")
+    print(f"{count} {'run' if count == 1 else 'runs'}: {', '.join(map(str, paths))}")
+
+
+def learning_curves(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
+    """What draws the figure, and the number of runs in it. Raises ValueError where there is nothing to draw."""
+    runs: dict[Path, Run] = {}
+    for given in arguments.folders:
+        for folder in expand(given):
+            runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric, arguments.name_by))
+    check(list(runs.values()), arguments.metric)
+    panels = tuple(dict.fromkeys(arguments.panels or PANELS))
+    return functools.partial(draw, list(runs.values()), arguments.x, panels), len(runs)
+
+
+def few_shot(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
+    """The same for scores over the number of training questions."""
+    if arguments.panels or arguments.name_by != "model":
+        raise ValueError(f"--panels and --name_by are for learning curves, not for --x {QUESTIONS}")
+    panels = tuple(few_shot_figure.PANEL_TITLES)
+    if arguments.metric not in (None, *panels):
+        raise ValueError(f"--x {QUESTIONS} draws {' and '.join(panels)}, not {arguments.metric!r}")
+    rows = few_shot_figure.read_rows(arguments.folders)
+    count = sum(len(runs) for row in rows for runs in row.cells.values())
+    return functools.partial(few_shot_figure.draw, rows, (arguments.metric,) if arguments.metric else panels), count
 
 
 def check(runs: Sequence[Run], metric: str | None) -> None:

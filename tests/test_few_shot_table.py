@@ -51,7 +51,7 @@ def write_run(
             **{"few_shot": [size], "samples": None, "head": "linear", "from_scratch": False, "learning_rate": 3e-05},
             **{"seed": seed, "test_file": "KorQuAD_v1.0_dev.json"},
             # what the script derives from the size
-            **({"num_train_epochs": 2.0, "max_steps": -1} if size == "full" else {"max_steps": 200}),
+            **{"num_train_epochs": 2.0 if size == "full" else 10.0},
             **config,
         },
     }
@@ -226,13 +226,19 @@ def test_csv(tmp_path: Path):
     assert len(extra) == 4 + 2 * 7 + 2 * 8 and [line["n"] for line in extra].count("0") == 30
 
 
+def test_a_run_on_all_questions_without_a_study_is_full(tmp_path: Path):
+    write_run(tmp_path, "a-bert", "full", 42, 20)
+    write_run(tmp_path / "alone", "a-bert", "full", 43, 22, few_shot=None, samples=1)
+    assert grid(call(tmp_path)[0])["a-bert", "EM"] == {"Full": "52.50 ± 3.54ˡ"}
+
+
 def test_other_settings_stand_in_rows_of_their_own(tmp_path: Path):
     for seed in (42, 43):
         for size in (16, "full"):
             write_run(tmp_path / "main", "a-bert", size, seed, 20)
         write_run(tmp_path / "lr", "a-bert", 16, seed, 22, learning_rate=1e-04)
     write_run(tmp_path / "head", "a-bert", 16, 42, 24, head="qass")
-    write_run(tmp_path / "steps", "a-bert", 16, 44, 26, max_steps=500)
+    write_run(tmp_path / "steps", "a-bert", 16, 44, 26, num_train_epochs=20.0)
     text, _ = call(tmp_path)
     scores = {model: (row["16"], row["Full"]) for (model, metric), row in grid(text).items() if metric == "EM"}
     assert scores == {
@@ -242,7 +248,7 @@ def test_other_settings_stand_in_rows_of_their_own(tmp_path: Path):
         "a-bert [4]": ("60.00ˡ n=1", "–"),
     }
     assert notes(text) == [
-        "a-bert [2], 16: a row of its own: max_steps 500, not 200.",
+        "a-bert [2], 16: a row of its own: num_train_epochs 20.0, not 10.0.",
         "a-bert [3]: a row of its own: learning_rate 0.0001, not 3e-05.",
         "a-bert [4]: a row of its own: head qass, not linear.",
     ]
@@ -307,7 +313,7 @@ def test_models_and_samples_that_were_scored_on_other_questions(tmp_path: Path):
     assert "question_scores.json has other questions than that of seed 42" in second
 
 
-@pytest.mark.parametrize("few_shot", [None, [], [16, 32], [0], ["all"], [True], 16])
+@pytest.mark.parametrize("few_shot", [[16, 32], [0], ["all"], [True], 16])
 def test_a_run_without_a_size_costs_a_warning(tmp_path: Path, few_shot: Any):
     write_run(tmp_path / "good", "a", 16, 42, 20)
     write_run(tmp_path / "bad", "a", 16, 43, 20, few_shot=few_shot)
