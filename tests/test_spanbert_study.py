@@ -33,12 +33,14 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def call(*words: str, finishes: bool = True) -> list[list[str]]:
         done = []
 
-        def pretend(script: str, *words: str | Path) -> None:
-            done.append([script, *map(str, words)])
+        def pretend(command: list[str | Path], check: bool) -> subprocess.CompletedProcess:
+            script, *words = str(Path(command[1]).relative_to(REPOSITORY)), *map(str, command[2:])
+            done.append([script, *words])
+            ended = subprocess.CompletedProcess(command, 0)
             if script == "scripts/spanbert_table.py":
                 Path(words[-1]).write_text("the table\n")
             if "--ckpt_dir" not in words:
-                return
+                return ended
             folder = Path(words[words.index("--ckpt_dir") + 1]) / words[words.index("--output_dir") + 1]
             for epochs in range(1, 11) if script == "pretrain_spanbert.py" else ():
                 (folder / f"checkpoint-{epochs * 7}").mkdir(parents=True, exist_ok=True)
@@ -47,8 +49,9 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             folder.mkdir(exist_ok=True)
             if finishes:
                 (folder / ("seeds.json" if "--seeds" in words else "results.json")).write_text("{}")
+            return ended
 
-        monkeypatch.setattr(study, "run", pretend)
+        monkeypatch.setattr(subprocess, "run", pretend)
         monkeypatch.chdir(tmp_path)
         for name in ("data", "there"):
             (tmp_path / name / "nsmc").mkdir(parents=True, exist_ok=True)
