@@ -1,0 +1,135 @@
+"""KoSplinter's study: how well a model answers KorQuAD's questions after learning from few of them.
+
+    bash scripts/run_korquad_few_shot.sh --splinter kosplinter/        # against KoELECTRA-Base-v3, eight sizes
+    bash scripts/run_korquad_few_shot.sh --splinter kosplinter/ --few_shot 16 64 --samples 3 --data_dir data
+    bash scripts/run_korquad_few_shot.sh --splinter kosplinter/ --baseline klue/roberta-base
+    bash scripts/run_korquad_few_shot.sh --scale sample                # the sample data, minutes
+
+Fine-tunes Splinter and another encoder on samples of KorQuAD's questions, scores each on its whole development file,
+prints the table beside the published one (table.md), and draws it (few_shot.png, few_shot.svg). With --scale sample a
+small Splinter is pretrained first, and compared with the same from scratch. Everything goes into
+ckpt/korquad-few-shot[-sample]/. What is finished there is not run again, and what was stopped goes on, with the same
+arguments; more sizes and more samples may be asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from few_shot_cells import TASK, published_scores
+from results_reading import stop
+from study import (
+    REPOSITORY,
+    add_common_arguments,
+    flags,
+    print_table,
+    refuse_another_study,
+    refuse_missing_data,
+    refuse_older_fine_tunings,
+    run,
+    run_unless_finished,
+)
+
+sys.path.insert(0, str(REPOSITORY))  # for the models
+
+SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # what a study that goes on must be given again
+CONFIGS = REPOSITORY / "config" / TASK
+SAMPLE_DATA = "sample_data/few_shot"
+WHERE_KOSPLINTER_IS = (
+    "KoSplinter's is on Google Drive, to be fetched by hand: the README of https://github.com/YunSoungKim/KoSplinter "
+    "has the link"
+)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run_korquad_few_shot.sh", description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--splinter", metavar="FOLDER", help="KoSplinter's, or another Splinter's checkpoint")
+    which.add_argument("--scale", choices=["sample"], help="pretrain a small Splinter on the sample data instead")
+    parser.add_argument(
+        "--baseline", metavar="MODEL", help="hub id or folder; default: KoELECTRA-Base-v3, from the hub"
+    )
+    parser.add_argument("--few_shot", nargs="+", metavar="SIZE", help="default: the published 16 to 1024 and full; of "
+                        "the sample data 16 and 64")  # fmt: skip
+    parser.add_argument("--samples", type=int, default=3, help="of each size (default: 3)")
+    parser.add_argument("--seed", type=int, help="of the first sample; the next ones have the next seeds")
+    parser.add_argument("--data_dir", help=f"folder that holds korquad/; default: data, or {SAMPLE_DATA}")
+    add_common_arguments(parser)
+    arguments = parser.parse_args()
+    if arguments.scale and arguments.baseline:
+        parser.error("--scale sample compares its Splinter with the same from scratch: leave --baseline out")
+    return arguments
+
+
+def refuse_missing_models(arguments: argparse.Namespace) -> None:
+    """Ends the study where a model is not there; the one on the hub is fetched, so that it is there for its turn."""
+    from models import ModelError, find_model
+
+    if not (Path(arguments.splinter) / "config.json").is_file():
+        stop(f"there is no model in {arguments.splinter} (no config.json); {WHERE_KOSPLINTER_IS}")
+    try:
+        find_model(None if arguments.baseline else "koelectra-base-v3", arguments.baseline)
+    except ModelError as error:
+        stop(f"the baseline: {error}".replace("--model_name_or_path", "--baseline"))
+
+
+def without_name(config_file: str) -> list[str]:
+    """The settings of a configuration as flags, for a model that should not bear that one's name."""
+    settings = json.loads((CONFIGS / config_file).read_text(encoding="utf-8"))
+    settings.pop("model_type", None)
+    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+
+
+def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
+    """Name of a model's folder in the study -> its words for run_splinter_qa.py."""
+    config = json.loads((Path(arguments.splinter) / "config.json").read_text(encoding="utf-8"))
+    is_kosplinter = not config.get("pretraining")  # which checkpoints of this suite have
+    splinter = ["--config_file", "kosplinter.json"] if is_kosplinter else without_name("kosplinter.json")
+    baseline = ["--config_file", "koelectra-base-v3.json"]
+    if arguments.baseline:
+        baseline = [*without_name("koelectra-base-v3.json"), "--model_name_or_path", arguments.baseline]
+    return {"splinter": [*splinter, "--model_name_or_path", arguments.splinter], "baseline": baseline}
+
+
+def sample_pair(folder: Path, common: list[str]) -> dict[str, list[str]]:
+    """The same of the sample's Splinter, which is pretrained unless that was done, and of its shape from scratch."""
+    refuse_older_fine_tunings(folder, "*/*/seed-*")
+    pretraining = folder / "pretraining"
+    run_unless_finished(pretraining, "pretrain_splinter.py", "--config_file", "sample.json", *common)
+    checkpoints = sorted(pretraining.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    if not checkpoints:
+        stop(f"{pretraining} holds no checkpoint; delete it to pretrain again")
+    words = ["--config_file", "sample.json", "--model_name_or_path", str(checkpoints[-1])]
+    return {"splinter": words, "from-scratch": [*words, "--from_scratch"]}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    is_sample = arguments.scale == "sample"
+    folder = Path(arguments.ckpt_dir) / (f"{TASK}-sample" if is_sample else TASK)
+    config_file = "sample.json" if is_sample else "kosplinter.json"
+    if is_sample and not arguments.data_dir and not Path(SAMPLE_DATA).is_dir():
+        run("scripts/make_sample_data.py")
+    refuse_missing_data(CONFIGS / config_file, arguments.data_dir, "korquad")
+    if not is_sample:
+        refuse_missing_models(arguments)
+    refuse_another_study(folder, arguments, SAME)
+
+    common = flags(arguments, "cache_dir", "precision", "no_cuda")
+    models = sample_pair(folder, common) if is_sample else published_pair(arguments)
+    sizes = arguments.few_shot or ([16, 64] if is_sample else published_scores()["sizes"])
+    words = ["--few_shot", *map(str, sizes), *flags(arguments, "samples", "seed", "data_dir"), *common]
+    for name, its_own in models.items():  # which goes on by itself, and leaves finished samples as they are
+        run("run_splinter_qa.py", "--task", TASK, *its_own, *words, "--ckpt_dir", folder, "--output_dir", name)
+    folders = [folder / name for name in models]
+    run("scripts/plot_runs.py", *folders, "--x", "questions", "--output", folder / "few_shot")
+    run("scripts/results_table.py", *folders, "--shape", "kosplinter", "--output", folder / "table.md")
+    print_table(folder / "table.md")
+
+
+if __name__ == "__main__":
+    main()
