@@ -62,6 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.scale and arguments.baseline:
         parser.error("--scale sample compares its Splinter with the same from scratch: leave --baseline out")
+    arguments.splinter = arguments.splinter and str(Path(arguments.splinter))  # kosplinter/ is kosplinter
     return arguments
 
 

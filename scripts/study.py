@@ -43,7 +43,11 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
 def run(script: str, *words: str | Path) -> None:
     """A command of this repository, shown before it runs; ends the study with its exit code where it fails."""
     print(f"\n$ python3 {shlex.join([script, *map(str, words)])}", flush=True)
-    code = subprocess.run([sys.executable, REPOSITORY / script, *map(str, words)], check=False).returncode
+    try:
+        code = subprocess.run([sys.executable, REPOSITORY / script, *map(str, words)], check=False).returncode
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on with the study", file=sys.stderr)
+        raise SystemExit(130) from None
     if code:
         raise SystemExit(code)
 

@@ -79,7 +79,7 @@ def test_the_commands_of_the_study(commands, capsys: pytest.CaptureFixture):
         assert values_of("--few_shot", words) == SIZES and value_of("--samples", words) == "3"
         assert value_of("--ckpt_dir", words) == f"ckpt/{FOLDER}" and "--data_dir" not in words and "--seed" not in words
     assert value_of("--config_file", splinter) == "kosplinter.json"
-    assert value_of("--model_name_or_path", splinter) == "kosplinter/"
+    assert value_of("--model_name_or_path", splinter) == "kosplinter"
     assert value_of("--config_file", baseline) == "koelectra-base-v3.json" and "--model_name_or_path" not in baseline
     folders = [f"ckpt/{FOLDER}/{value_of('--output_dir', words)}" for words in (splinter, baseline)]
     assert folders == [f"ckpt/{FOLDER}/splinter", f"ckpt/{FOLDER}/baseline"]
@@ -135,7 +135,7 @@ def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, c
         with pytest.raises(SystemExit):
             commands("--splinter", "kosplinter", *words)
         assert f"ckpt/{FOLDER} was begun with {told}: delete it" in capsys.readouterr().err
-    commands("--splinter", "kosplinter", "--few_shot", "48", "--samples", "4")  # more of the same
+    commands("--splinter", "kosplinter/", "--few_shot", "48", "--samples", "4")  # more of the same
     commands("--scale", "sample")
     cell = tmp_path / "ckpt" / f"{FOLDER}-sample" / "splinter" / "16" / "seed-42"
     cell.mkdir(parents=True)

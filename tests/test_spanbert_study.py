@@ -138,6 +138,18 @@ def test_a_command_that_fails_ends_the_study_with_its_code(study: ModuleType, ca
     assert ended.value.code == 2 and "$ python3 run_seq_cls.py --learning_rat 1" in capfd.readouterr().out
 
 
+def test_an_interrupted_study_says_how_it_goes_on(
+    study: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def interrupted(command: list[str | Path], check: bool):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        study.run("run_seq_cls.py")
+    assert ended.value.code == 130 and "the same command goes on" in capsys.readouterr().err
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # The table
 # --------------------------------------------------------------------------------------------------------------------
