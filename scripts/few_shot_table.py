@@ -72,15 +72,16 @@ def legend(table: FewShotTable) -> list[str]:
     if any(len(runs) < table.samples for runs in cells):
         lines.append(f"n= a mean over so few samples, where others have {table.samples}.")
     if table.comparison.p:
+        who = BETTER if any(map(table.comparison.is_better, table.comparison.p)) else "No model is"
         lines.append(
-            f"{BETTER} better than every other measured model at this size: paired bootstrap over "
+            f"{who} better than every other measured model at its size: paired bootstrap over "
             f"{counted(table.comparison.questions)}, {RESAMPLES:,} resamples, one-sided p < {LEVEL:g} against each. "
             "A question's scores are averaged over the samples first: it says nothing of how scores vary from sample "
             "to sample beyond that mean."
         )
     lines += [scored_on([run for runs in cells for run in runs])] if cells else []
     if any(row.published for row in table.rows):
-        theirs = f"{spec['questions']:,} questions of {spec['test_file']}"
+        theirs = f"{spec['questions']:,} questions of {spec['predict_file']}"
         lines.append(f"( ) published score: mean over three samples, on the {theirs}.")
     return lines
 
@@ -93,10 +94,10 @@ def counted(questions: set[int]) -> str:
 def scored_on(runs: Sequence[Run]) -> str:
     """The file, the number of its questions, and whether these are the published ones."""
     spec = published_scores()
-    files = sorted({str(run.config.get("test_file") or run.split) for run in runs})
+    files = sorted({str(run.config.get("predict_file") or run.split) for run in runs})
     counts = {run.scored_rows for run in runs if run.scored_rows is not None}
     questions = f", {counted(counts)}" if counts else ""
-    same = (files, counts) == ([spec["test_file"]], {spec["questions"]})
+    same = (files, counts) == ([spec["predict_file"]], {spec["questions"]})
     return f"Scored on: {' and '.join(files)}{questions}{', as published' if same else ', not the published ones'}."
 
 

@@ -49,7 +49,7 @@ def write_run(
         "data": {"data/korquad/KorQuAD_v1.0_train.json": "aa", "data/korquad/KorQuAD_v1.0_dev.json": "bb"},
         "config": {
             **{"few_shot": [size], "samples": None, "head": "linear", "from_scratch": False, "learning_rate": 3e-05},
-            **{"seed": seed, "test_file": "KorQuAD_v1.0_dev.json"},
+            **{"seed": seed, "predict_file": "KorQuAD_v1.0_dev.json"},
             # what the script derives from the size
             **{"num_train_epochs": 2.0 if size == "full" else 10.0},
             **config,
@@ -162,7 +162,7 @@ def test_rows_of_models_columns_of_sizes(tmp_path: Path):
         "- Scored on: KorQuAD_v1.0_dev.json, 40 questions, not the published ones.",
     ):
         assert line in text.splitlines()
-    assert "† better than every other measured model at this size: paired bootstrap over 40 questions" in text
+    assert "† better than every other measured model at its size: paired bootstrap over 40 questions" in text
     assert "nothing of how scores vary from sample to sample" in text
 
 
@@ -273,7 +273,7 @@ def test_a_small_gain_on_a_few_questions_is_not_better(tmp_path: Path):
     write_run(tmp_path / "b", "b", 16, 42, 21)
     text, _ = call(tmp_path)
     assert "†" not in "".join(cell for row in grid(text).values() for cell in row.values())
-    assert "- † better than" in text  # compared it was
+    assert "- No model is better than every other measured model at its size" in text  # compared it was
 
 
 @pytest.mark.parametrize(
