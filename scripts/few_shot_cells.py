@@ -97,7 +97,7 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
         row = known.get(contender, {})
         scores = {metric: dict(zip(spec["sizes"], row[metric], strict=True)) for metric in METRICS if row}
         name = row.get("name", model)
-        settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch))
+        settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch), row.get("head"))
         notes += remarks
         if not settings and row and all_published:
             settings = {1: {}}
@@ -106,16 +106,19 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
     return rows, notes
 
 
-def cells_by_setting(runs: Sequence[Run], label: str) -> tuple[dict[int, dict[Size, list[Run]]], list[str]]:
+def cells_by_setting(
+    runs: Sequence[Run], label: str, head: str | None
+) -> tuple[dict[int, dict[Size, list[Run]]], list[str]]:
     """The cells of one model's rows, by the row's number, one run a sample; and what there is to note.
 
     A row is a setting, apart from what may follow from the size; where that differs within one size, what is not in the
-    first row stands in one below it.
+    first row stands in one below it. head: of the published score, which stands in the first row.
     """
     rows: dict[int, dict[Size, list[Run]]] = {}
     notes: list[str] = []
     along_row = [replace(run, aside=COLUMN_SETTINGS | SETTINGS_OF_SIZE) for run in runs]
     groups = settings_of(along_row, counted=lambda run: (size_of(run), run.seed))
+    groups.sort(key=lambda members: head is not None and members[0].config.get("head") != head)
     taken = 0  # numbers of rows
     for members in groups:
         if taken:

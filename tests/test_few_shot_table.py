@@ -254,6 +254,15 @@ def test_other_settings_stand_in_rows_of_their_own(tmp_path: Path):
     ]
 
 
+def test_the_published_score_stands_beside_its_own_head(tmp_path: Path):
+    write_run(tmp_path / "qass", "kosplinter", 16, 42, 30, head="qass")
+    for seed in (42, 43):
+        write_run(tmp_path / "linear", "kosplinter", 16, seed, 10, head="linear")
+    cells = grid(call(tmp_path)[0])
+    assert cells["KoSplinter", "EM"]["16"] == "75.00ˡ n=1 (33.67)"
+    assert cells["KoSplinter [2]", "EM"]["16"] == "25.00 ± 0.00ˡ"
+
+
 def test_better_means_than_every_other_model(tmp_path: Path):
     """C is far better than A but as good as B; A's further setting is no other model."""
     write_run(tmp_path / "a", "a", 16, 42, 4)
