@@ -80,6 +80,7 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
     """
     spec = published_scores()
     known = {(row["model"], False): row for row in spec["rows"]}
+    names = {row["model"]: row["name"] for row in spec["rows"]}
     by_contender: dict[Contender, list[Run]] = defaultdict(list)
     for run in runs:
         try:
@@ -88,7 +89,7 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
             print(f"warning: {run.path}: {error}; left out", file=sys.stderr)
         else:
             # A local model is named after its folder: KoSplinter's is the published one in capital letters too.
-            model = run.model.lower() if (run.model.lower(), False) in known else run.model
+            model = run.model.lower() if run.model.lower() in names else run.model
             by_contender[model, bool(run.config.get("from_scratch"))].append(run)
     rows: list[Row] = []
     notes: list[str] = []
@@ -96,11 +97,11 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
         model, from_scratch = contender
         row = known.get(contender, {})
         scores = {metric: dict(zip(spec["sizes"], row[metric], strict=True)) for metric in METRICS if row}
-        name = row.get("name", model)
+        name = names.get(model, model)
         settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch), row.get("head"))
         notes += remarks
-        if not settings and row and all_published:
-            settings = {1: {}}
+        if row and (settings or all_published):
+            settings = {1: {}} | settings  # the published scores, whatever there is beside them
         for number, cells in settings.items():
             rows.append(Row(model, from_scratch, name, number, cells, scores if number == 1 else {}))
     return rows, notes

@@ -70,7 +70,7 @@ def draw(rows: Sequence[Row], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> A
 
 def samples_of(row: Row) -> str:
     """`3 samples`, `2 to 3 samples`."""
-    counts = sorted({len(runs) for runs in row.cells.values()})
+    counts = sorted({len(runs) for runs in row.cells.values()} or {0})
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     return f"{number} {'sample' if counts[-1] == 1 else 'samples'}"
 

@@ -183,6 +183,8 @@ def test_a_score_that_is_no_number_and_a_folder_in_capital_letters(tmp_path: Pat
     (folder / "results.json").write_text(json.dumps(results | {"metrics": {"em": float("nan"), "f1": 0.5}}))
     text, _ = call(tmp_path)
     assert grid(text)["KoSplinter", "EM"]["16"] == "50.00ˡ (33.67)"
+    write_run(tmp_path / "c", "KoSplinter", 16, 42, 4, from_scratch=True)
+    assert grid(call(tmp_path)[0])["KoSplinter, from scratch", "EM"]["16"] == "10.00ˡ"
     reason = "the score of seed 43 is not a finite number and is not in the mean."
     assert notes(text) == [f"KoSplinter, 16: {reason}"]
     assert reason in call(tmp_path / "b")[0]  # with no cell at all
