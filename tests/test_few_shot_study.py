@@ -174,6 +174,12 @@ def test_what_is_missing_is_said_before_anything_runs(
     assert "the baseline: own: the folder holds no config.json" in capsys.readouterr().err
 
 
+def test_the_shell_script_from_anywhere(tmp_path: Path):
+    command = ["bash", REPOSITORY / "scripts" / "run_korquad_few_shot.sh", "--help"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("usage: run_korquad_few_shot.sh")
+
+
 @pytest.mark.slow
 def test_the_whole_study_on_the_sample(user: User, tmp_path: Path):
     """Pretraining, twelve fine-tunings, the table and the figure; what was pretrained answers better."""
