@@ -66,6 +66,12 @@ class ModelConfig(Section):
         None, description="of BigBird; default: what it was trained with"
     )
 
+    @field_validator("model_name_or_path")
+    @classmethod
+    def _one_name_for_a_folder(cls, value: str | None) -> str | None:
+        """A shell completes `kosplinter/`, which is the model that was `kosplinter` in another run."""
+        return value and (value.rstrip("/") or value)
+
     @property
     def model_name(self) -> str:
         """What the model is called in folders, results and tables: its type, else its hub id or its folder's name.
