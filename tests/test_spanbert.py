@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pretraining_models import expect_same, losses_and_gradients, packed
 from safetensors.torch import load_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
@@ -28,7 +30,7 @@ from models import ModelError, build_model, spanbert
 from models.collator import Collator
 from models.quick_modules import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
-from models.unpadding import Packing, unpad_encoder
+from models.unpadding import unpad_encoder
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
 
 FORMS = ("paper", "original")
@@ -77,24 +79,8 @@ def batch_of(lengths: list[int], seed: int = 0, settings: SpanMasking = SpanMask
     }
 
 
-def packed(batch: dict[str, Tensor]) -> dict:
-    return batch | {"packing": Packing.of_mask(batch["attention_mask"].numpy())}
-
-
-def run(model: BertForSpanPreTraining, batch: dict) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Both losses, and the gradients of their sum."""
-    model.zero_grad()
-    outputs = model(**batch)
-    (outputs.mlm_loss + outputs.sbo_loss).backward()
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    return [outputs.mlm_loss.detach(), outputs.sbo_loss.detach()], gradients
-
-
-def expect_same(found: tuple, expected: tuple, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found[0], expected[0], atol=tolerance, rtol=1e-6)
-    assert found[1].keys() == expected[1].keys() and len(found[1]) > 30
-    for name, gradient in expected[1].items():
-        torch.testing.assert_close(found[1][name], gradient, atol=tolerance, rtol=1e-5, msg=name)
+run = functools.partial(losses_and_gradients, losses=("mlm_loss", "sbo_loss"))
+expect_same = functools.partial(expect_same, more_than=30)
 
 
 def logits_of_all(model: BertForSpanPreTraining, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -4,12 +4,14 @@ questions, and the checkpoints that it reads and writes.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pretraining_models import expect_same, losses_and_gradients, packed
 from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
@@ -42,7 +44,7 @@ from models.splinter import (
     set_token_ids,
     visible_tokens,
 )
-from models.unpadding import Packing, unpad_encoder
+from models.unpadding import unpad_encoder
 
 FORMATS = ("ours", "transformers", "original")
 # As in KoSplinter's vocabulary, with [PAD] not in front.
@@ -110,24 +112,8 @@ def one_each(lengths: list[int] = [20, 9, 31]) -> dict[str, Tensor]:  # noqa: B0
     return {name: batch[name] for name in ("input_ids", "attention_mask", "columns")}
 
 
-def packed(batch: dict[str, Tensor]) -> dict:
-    return batch | {"packing": Packing.of_mask(batch["attention_mask"].numpy())}
-
-
-def run(model: BertForSpanSelection, batch: dict) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Both losses, and the gradients of their sum."""
-    model.zero_grad()
-    outputs = model(**batch)
-    (outputs.start_loss + outputs.end_loss).backward()
-    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    return [outputs.start_loss.detach(), outputs.end_loss.detach()], gradients
-
-
-def expect_same(found: tuple, expected: tuple, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found[0], expected[0], atol=tolerance, rtol=1e-6)
-    assert found[1].keys() == expected[1].keys() and len(found[1]) > 50
-    for name, gradient in expected[1].items():
-        torch.testing.assert_close(found[1][name], gradient, atol=tolerance, rtol=1e-5, msg=name)
+run = functools.partial(losses_and_gradients, losses=("start_loss", "end_loss"))
+expect_same = functools.partial(expect_same, more_than=50)
 
 
 def logits_of(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
