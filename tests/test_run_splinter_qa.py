@@ -293,6 +293,9 @@ def test_a_stopped_study_goes_on(user: User, types, done: str):
     assert "resumed from ckpt/kept/8/seed-42/checkpoint-3" in again.err
     assert load(begun / "results.json")["metrics"] == results["metrics"]
     assert snapshot(folder)["predictions.json"] == whole["predictions.json"]
+    # What was kept once is not deleted by who forgets the flag.
+    types(*study("kept", *FEW, steps=steps))
+    assert (folder / "checkpoint-3").is_dir()
     # A kept model is a run's like any other.
     words = study("kept/8/seed-42", steps=["--no_cuda"])
     types(*words, "--do_predict", "--input_file", user.folder / "sample_data/questions.json")

@@ -130,8 +130,8 @@ def run_study(
                 write_whole(cell.run_dir / SAMPLE_FILE, "".join(f"{id}\n" for id in sample))
             was_begun = not overwrite and (cell.run_dir / CONFIG_FILE).is_file()
             results.append(run(cell.model_copy(update={"resume": was_begun}), sample, overwrite))
-        if not config.keep_models:
-            _delete_models(cell.run_dir)
+            if not config.keep_models:
+                _delete_models(cell.run_dir)
     _report(config, cells, results)
 
 
