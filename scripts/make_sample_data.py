@@ -7,6 +7,8 @@ Each task has its official file names and formats, below the folder a user would
 from the grammar in `sample_grammar.py` and the `sample_*.py` of each kind of task, where the awkward rows are, too;
 people, films and places are made up. The same seed gives the same bytes on any machine. `tiny-electra/` has a
 config.json and a WordPiece tokenizer trained on all the texts, but no weights: it is for training from scratch.
+The questions of korquad-few-shot are below few_shot/, for a Splinter that is pretrained on splinter_corpus.jsonl; these
+are not among the texts, as a vocabulary of its own is made from that corpus.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from sample_documents import make_korquad_2, make_tydiqa
 from sample_entities import PREDICT_SENTENCES, make_naver_ner
 from sample_formats import Sample, json_file
 from sample_questions import PREDICT_QUESTIONS, make_korquad
+from sample_recurring import make_few_shot
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 MIN_ROWS = 40  # room for a task's awkward rows and some of each label
@@ -53,6 +56,7 @@ TASKS: dict[str, Callable[[int, int | None], Sample]] = {
     "korquad": make_korquad,
     "tydiqa": make_tydiqa,
     "korquad-2": make_korquad_2,
+    "korquad-few-shot": make_few_shot,
 }
 
 
@@ -126,7 +130,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add(
         "--rows",
         type=int,
-        help=f"rows of each training file (korquad, korquad-2: questions), at least {MIN_ROWS} (default: 100 to 2,000)",
+        help=f"rows of each training file (questions, where there are such), at least {MIN_ROWS} "
+        "(default: 100 to 2,000)",
     )
     names = ", ".join(TASKS)
     add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="TASK", help=f"any of {names} (default: all)")

@@ -38,7 +38,8 @@ NAMES = ["가람", "나루", "다솜", "라온", "마루", "바다", "사랑", "
 
 
 def words(output_dir: str, *more: object) -> list[object]:
-    return ["--config_file", "sample.json", "--output_dir", output_dir, *TINY, *more]
+    tokenizer = [] if "--tokenizer" in more else ["--tokenizer", "sample_data/tiny-electra"]
+    return ["--config_file", "sample.json", "--output_dir", output_dir, *TINY, *tokenizer, *more]
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ OTHER_FILES = {
     "tydiqa/tydiqa-v1.0-train.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl.gz",
     "korquad_2/train/korquad2.1_train_00.json", "korquad_2/train/korquad2.1_train_01.json",
     "korquad_2/dev/korquad2.1_dev_00.json",
+    "splinter_corpus.jsonl", *(f"few_shot/korquad/KorQuAD_v1.0_{part}.json" for part in ("train", "dev")),
 }  # fmt: skip
 ENTITY_TYPES = "PER FLD AFW ORG LOC CVL DAT TIM NUM EVT ANM PLT MAT TRM".split()
 LABELS = {
