@@ -72,7 +72,8 @@ def tokenizer_of(
     if folder is not None or config.tokenizer:
         if folder is None and Path(config.tokenizer).is_file():
             return sentencepiece_tokenizer(Path(config.tokenizer).read_bytes(), config.lower_case)
-        known = config.tokenizer if folder is None and config.tokenizer in MODELS else None
+        is_known = folder is None and config.tokenizer in MODELS and not Path(config.tokenizer).is_dir()
+        known = config.tokenizer if is_known else None
         return build_tokenizer(known, folder or (find_model(known, None) if known else Path(config.tokenizer)))
     settings = [config.train_vocab, config.vocab_size, config.lower_case, config.seed, config.documents]
     content = repr([*settings, config.text_field, config.encoding, config.skip_bad_rows, sorted(data.values())])

@@ -1,11 +1,11 @@
 """A corpus in which names and numbers recur, for Splinter's pretraining, and few questions that it helps to answer.
 
-What recurring span selection teaches is to look for the sentence that shares the words around a [QUESTION], and to
+What recurring span selection teaches is to look for the sentence that says the same as that around a [QUESTION], and to
 copy what stands there. So a document of the corpus tells each of its facts twice, in different words:
 
     솔도서관의 대표는 서가온. ... 서가온 씨가 솔도서관을 이끈다. ...
 
-Others of the same kind are told of other places in between, so that only the name of the place tells which is meant. A
+Other facts with answers of the same kind stand in between, so that it takes both words to tell which is meant. A
 paragraph of the questions tells each of its facts once, and a question tells it again: 솔도서관을 이끄는 사람은? Of few
 questions one can learn of what kind an answer is, but hardly which of several. The corpus and the questions to train on
 and to score with have no name, place, title or number in common, but are made of the same syllables. Used by
@@ -30,9 +30,9 @@ CORPUS = "splinter_corpus.jsonl"
 FOLDER = "few_shot/korquad"  # the task reads its questions where KorQuAD's are, here below a data_dir of its own
 DOCUMENTS, TRAIN_QUESTIONS, DEV_QUESTIONS = 10_000, 300, 200
 PARTS = {"corpus": 3, "train": 1, "dev": 1}  # and their shares of all names
-# Places and kinds of facts of a document, and of a paragraph, which is as long as it tells each but once.
-DOCUMENT_SIZES = [(3, 1), (2, 2), (4, 1), (2, 1)]
-PARAGRAPH_SIZES = [(3, 2), (4, 1), (5, 1)]
+# Places, kinds of facts, and facts of each kind: of a document, and of a paragraph, which tells each but once.
+DOCUMENT_SIZES = [(1, 1, 3), (2, 1, 4), (1, 2, 2), (2, 2, 3)]
+PARAGRAPH_SIZES = [(1, 2, 3), (2, 2, 3), (2, 2, 4)]
 QUESTIONS_OF_PARAGRAPH = 4
 FILLERS_SHARE = 0.2  # of the documents
 
@@ -56,42 +56,64 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Fact:
-    """What can be told of a place {s}: the kind of its value {v}, wordings, and questions; | stands between them.
-
-    A value is a word by itself in all of them, as spans end where words do. Particles are parts of words: a place with
-    two of them is not the same span twice, and so is there to tell one value from another.
-    """
+    """What can be told of a place: the kind of its value, and the words that say which it is."""
 
     kind: str
-    wordings: str
-    questions: str
+    noun: str
+    verb: str
+    adnominal: str
+
+    def words(self, place: str, value: str = "") -> dict[str, str]:
+        """What the slots of `Forms` stand for."""
+        return {"s": place, "v": value, "n": self.noun, "verb": self.verb, "adnominal": self.adnominal}
 
 
+@dataclass(frozen=True)
+class Forms:
+    """How facts of a kind are told, and asked for.
+
+    A value is a word by itself in all of them, as spans end where words do. Particles are parts of words: a place {s}
+    with two of them is not the same span twice, and so is there to tell one value from another.
+    """
+
+    told: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+FORMS = {
+    "person": Forms(
+        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/을} {adnominal} 사람은? {v}.", "{v} 씨가 {s/을} {verb}.",
+         "{s/은} {v} 씨가 {verb}."),
+        ("{s}의 {n/은}?", "{s/을} {adnominal} 사람은?", "{s}의 {n/은} 누구인가?"),
+    ),
+    "town": Forms(
+        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 곳은? {v}.", "{v} 쪽에 {s/이} {verb}.",
+         "{s/은} {v} 쪽에 {verb}."),
+        ("{s}의 {n/은}?", "{s/이} {adnominal} 곳은?", "{s}의 {n/은} 어디인가?"),
+    ),
+    "title": Forms(
+        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 것은? {v}.", "{v} 하나를 {s/이} {verb}.",
+         "{s/은} {v} 하나를 {verb}."),
+        ("{s}의 {n/은}?", "{s/이} {adnominal} 것은?", "{s}의 {n/은} 무엇인가?"),
+    ),
+    "number": Forms(
+        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 때는? {v}.", "{v} 봄에 {s/이} {verb}.",
+         "{s/은} {v} 봄에 {verb}."),
+        ("{s}의 {n/은}?", "{s/이} {adnominal} 때는?", "{s}의 {n/은} 언제인가?"),
+    ),
+}  # fmt: skip
 FACTS = [
-    Fact("person",
-         "{s}의 대표는 {v}. | {s}의 대표는 누구일까? {v} 씨다. | {v} 씨가 {s/을} 이끈다. | {s/을} 이끄는 사람은 {v}. "
-         "| {s/은} {v} 씨가 이끈다.", "{s}의 대표는? | {s/을} 이끄는 사람은? | {s}의 대표는 누구인가?"),
-    Fact("person",
-         "{s}의 설계자는 {v}. | {s}의 설계자는 누구일까? {v} 씨다. | {v} 씨가 {s/을} 그렸다. | {s/을} 그린 사람은 {v}. "
-         "| {s/은} {v} 씨가 그렸다.", "{s/을} 그린 사람은? | {s}의 설계자는? | {s}의 설계자는 누구인가?"),
-    Fact("person",
-         "{s}의 후원자는 {v}. | {s}의 후원자는 누구일까? {v} 씨다. | {v} 씨가 {s/을} 돕는다. | {s/을} 돕는 사람은 {v}. "
-         "| {s/은} {v} 씨가 돕는다.", "{s}의 후원자는? | {s/을} 돕는 사람은? | {s/을} 돕는 사람은 누구인가?"),
-    Fact("town",
-         "{s}의 자리는 {v}. | {s}의 자리는 어디일까? {v} 옆이다. | {v} 옆에 {s/이} 있다. | {s/이} 있는 곳은 {v}. "
-         "| {s/은} {v} 옆에 있다.", "{s/이} 있는 곳은? | {s}의 자리는? | {s/이} 있는 곳은 어디인가?"),
-    Fact("town",
-         "{s}의 새집은 {v}. | {s}의 새집은 어디일까? {v} 안이다. | {v} 안으로 {s/이} 옮긴다. | {s/이} 옮기는 곳은 {v}. "
-         "| {s/은} {v} 안으로 옮긴다.", "{s}의 새집은? | {s/이} 옮기는 곳은? | {s/이} 옮기는 곳은 어디인가?"),
-    Fact("title",
-         "{s}의 자랑은 《{v}》. | {s}의 자랑은 무엇일까? 《{v}》 하나다. | 《{v}》 하나를 {s/이} 아낀다. "
-         "| {s/이} 아끼는 것은 《{v}》. | {s/은} 《{v}》 하나를 아낀다.",
-         "{s}의 자랑은? | {s/이} 아끼는 것은? | {s}의 자랑은 무엇인가?"),
-    Fact("number",
-         "{s}의 시작은 {v}. | {s}의 시작은 언제일까? {v} 봄이다. | {v} 봄에 {s/이} 열었다. | {s/이} 연 때는 {v}. "
-         "| {s/은} {v} 봄에 열었다.", "{s/이} 연 때는? | {s}의 시작은? | {s/이} 연 때는 언제인가?"),
+    Fact("person", "대표", "이끈다", "이끄는"), Fact("person", "설계자", "그렸다", "그린"),
+    Fact("person", "후원자", "돕는다", "돕는"), Fact("person", "주인", "샀다", "산"),
+    Fact("person", "경비", "지킨다", "지키는"), Fact("person", "청소부", "닦는다", "닦는"),
+    Fact("town", "자리", "있다", "있는"), Fact("town", "새집", "옮긴다", "옮기는"),
+    Fact("town", "분점", "생긴다", "생기는"), Fact("town", "뿌리", "살았다", "살던"),
+    Fact("title", "자랑", "아낀다", "아끼는"), Fact("title", "보물", "숨긴다", "숨기는"),
+    Fact("title", "선물", "보낸다", "보내는"), Fact("title", "짐", "버린다", "버리는"),
+    Fact("number", "시작", "열었다", "연"), Fact("number", "이사", "떠났다", "떠난"),
+    Fact("number", "변화", "바뀌었다", "바뀐"), Fact("number", "사고", "무너졌다", "무너진"),
 ]  # fmt: skip
-KINDS = list(dict.fromkeys(fact.kind for fact in FACTS))
+KINDS = list(FORMS)
 PLACE = re.compile(r"\{s[^}]*\}")
 
 # (title, context, questions); in the context ⟦n|...⟧ is the answer to question n, counted from 0.
@@ -166,25 +188,27 @@ def divided(rng: random.Random, pool: Sequence[Any]) -> list[list[Any]]:
     return [shuffled[start:end] for start, end in itertools.pairwise([0, *ends])]
 
 
-def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int]) -> list[tuple[Fact, str, str]]:
-    """Facts with place and value in random order. size: how many places, and of how many kinds each has a fact."""
-    places, facts = entities.draw_places(rng, size[0]), []
-    for kind in rng.sample(KINDS, size[1]):
-        fact = rng.choice([fact for fact in FACTS if fact.kind == kind])
-        facts += [(fact, *pair) for pair in zip(places, entities.draw_values(rng, kind, size[0]), strict=True)]
+def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int]) -> list[tuple[Fact, str, str]]:
+    """Different facts with place and value in random order. size: of DOCUMENT_SIZES."""
+    count, kinds, of_kind = size
+    places, facts = entities.draw_places(rng, count), []
+    for kind in rng.sample(KINDS, kinds):
+        drawn = rng.sample([fact for fact in FACTS if fact.kind == kind], of_kind)
+        values = entities.draw_values(rng, kind, of_kind)
+        facts += [(fact, rng.choice(places), value) for fact, value in zip(drawn, values, strict=True)]
     return rng.sample(facts, len(facts))
 
 
-def two_wordings(rng: random.Random, fact: Fact) -> tuple[str, str]:
+def two_wordings(rng: random.Random, kind: str) -> tuple[str, str]:
     """In which the place has different particles."""
-    first, *others = rng.sample(wordings := fact.wordings.split(" | "), len(wordings))
+    first, *others = rng.sample(FORMS[kind].told, len(FORMS[kind].told))
     return first, next(other for other in others if PLACE.findall(other) != PLACE.findall(first))
 
 
 def make_document(rng: random.Random, entities: Entities) -> str:
-    """Two to four facts, each told twice."""
+    """Three to six facts, each told twice."""
     facts = draw_facts(rng, entities, rng.choice(DOCUMENT_SIZES))
-    told = [render(words, rng, {"s": s, "v": v}) for fact, s, v in facts for words in two_wordings(rng, fact)]
+    told = [render(form, rng, fact.words(s, v)) for fact, s, v in facts for form in two_wordings(rng, fact.kind)]
     if rng.random() < FILLERS_SHARE:
         told.append(rng.choice(FILLERS))
     return " ".join(rng.sample(told, len(told)))
@@ -201,13 +225,17 @@ def make_article(rng: random.Random, entities: Entities) -> Json:
     """A paragraph of facts that are told once, and questions for some of them."""
     facts = draw_facts(rng, entities, rng.choice(PARAGRAPH_SIZES))
     told = [
-        render(rng.choice(fact.wordings.split(" | ")), rng, {"s": s, "v": f"⟦{n}|{v}⟧"})
+        render(rng.choice(FORMS[fact.kind].told), rng, fact.words(s, f"⟦{n}|{v}⟧"))
         for n, (fact, s, v) in enumerate(facts)
     ]
     context, answers = unmarked(" ".join(told))
     asked = rng.sample(range(len(facts)), min(QUESTIONS_OF_PARAGRAPH, len(facts)))
-    questions = {n: render(rng.choice(facts[n][0].questions.split(" | ")), rng, {"s": facts[n][1]}) for n in asked}
-    return article(facts[0][1], context, [(questions[n], *answers[n]) for n in asked])
+    questions = [(ask(rng, *facts[n][:2]), *answers[n]) for n in asked]
+    return article(facts[0][1], context, questions)
+
+
+def ask(rng: random.Random, fact: Fact, place: str) -> str:
+    return render(rng.choice(FORMS[fact.kind].asked), rng, fact.words(place))
 
 
 def article(title: str, context: str, questions: list[tuple[str, str, int]]) -> Json:

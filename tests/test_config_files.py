@@ -190,7 +190,8 @@ def test_the_few_shot_sample_begins_with_what_was_pretrained_here():
     config = load("korquad-few-shot", "sample.json")
     pretrained = json.loads((ROOT / "config/splinter/sample.json").read_text(encoding="utf-8"))
     assert config.data_dir == "sample_data/few_shot" and not config.from_scratch
-    assert config.model_name_or_path.startswith(f"ckpt/{pretrained['output_dir']}")
+    last = f"checkpoint-{pretrained['max_steps']}"
+    assert config.model_name_or_path == f"ckpt/{pretrained['output_dir']}/{last}"
 
 
 @pytest.mark.parametrize("task", sorted(set(SAMPLE_TASKS) - {"korquad-few-shot"}))

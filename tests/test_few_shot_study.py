@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY, User
 
@@ -182,7 +183,7 @@ def test_the_shell_script_from_anywhere(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_whole_study_on_the_sample(user: User, tmp_path: Path):
-    """Pretraining, twelve fine-tunings, the table and the figure; what was pretrained answers better."""
+    """Pretraining, twelve fine-tunings, the table and the figure; pretraining is worth ten points of F1 at least."""
     command = [sys.executable, REPOSITORY / "scripts/few_shot_study.py", "--scale", "sample"]
     command += ["--ckpt_dir", tmp_path, "--cache_dir", tmp_path / "cache"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
@@ -197,7 +198,7 @@ def test_the_whole_study_on_the_sample(user: User, tmp_path: Path):
     assert [row[0].endswith("from scratch") for row in rows] == [False, False, True, True]
     f1 = {row[0]: [float(cell.split(" ")[0]) for cell in row[2:]] for row in rows if row[1] == "F1"}
     ours, scratch = f1.values()
-    assert ours[0] > scratch[0] and ours[1] > scratch[1]
+    assert min(np.subtract(ours, scratch)) >= 10, f1
     results = json.loads((folder / "from-scratch" / "64" / "seed-44" / "results.json").read_text())
     assert results["config"]["from_scratch"] and results["config"]["few_shot"] == [64]
     again = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
