@@ -25,9 +25,10 @@ from learners.question_answering import (
     Reader,
     learnable,
     prediction_files,
+    read_inputs,
     recipe_of,
 )
-from models import ModelError
+from models import ModelError, find_model
 from processors import TASKS
 from processors.features import SpecialTokens
 from processors.few_shot import draw_sample, read_sample
@@ -35,9 +36,10 @@ from processors.qa import Questions
 from processors.qa_decoding import Predictions
 from processors.qa_features import GoldSpans, QuestionFeatures
 from processors.qa_score import best, best_or_none
+from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import is_typed
-from training.few_shot import SAMPLE_FILE, FewShotConfig, run_study
+from training.few_shot import SAMPLE_FILE, SCORES_FILE, FewShotConfig, run_study
 from training.fine_tuning import Split, fine_tune, read, run_recipe
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -57,6 +59,11 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
         description="as KoSplinter's numbers have it: [MASK] in place of [QUESTION], [SEP] looked for at id 102",
     )
 
+    @classmethod
+    def of_training(cls) -> set[str]:
+        """Without what a checkpoint's vocabulary shows by itself."""
+        return super().of_training() - {"add_question_token"}
+
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if self.head == "linear":
             for key in ("initialize_new_qass", "add_question_token", "kosplinter_compat"):
@@ -64,6 +71,9 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
                     yield f"--{key} has no effect on head linear"
         if self.head == "qass" and self.attention:
             yield "attention is a setting of BigBird, which has head linear"
+
+
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 class FewShotReader(Reader):
@@ -102,11 +112,16 @@ class SpanSelectionReader(FewShotReader):
         try:
             model = build_splinter(folder, config.initialize_new_qass and not is_trained, from_scratch)
         except ModelError as error:
-            raise ModelError(f"{error} (--head linear takes any encoder)") from None
-        if config.add_question_token:
+            hint = " (--head linear takes any encoder)" if "Splinter is made of BERT" in str(error) else ""
+            raise ModelError(f"{error}{hint}") from None
+        if config.add_question_token and not is_trained:
             add_question_token(self.tokenizer, model)
         set_token_ids(model, self.tokenizer, None if is_trained else config.kosplinter_compat)
         self.question_id, self.hidden_id = model.config.question_token_id, model.config.hidden_token_id
+        if not is_trained:
+            asks, hidden = self.tokenizer.convert_ids_to_tokens([self.question_id, self.hidden_id])
+            head = "a fresh qass head" if config.initialize_new_qass or from_scratch else "the pretrained qass head"
+            self.runtime.say_once(f"{head}; {asks} asks, {hidden} is hidden from attention")
         return model
 
     def special_tokens(self) -> SpecialTokens:
@@ -118,28 +133,32 @@ class SpanSelectionReader(FewShotReader):
         if own in special.middle:  # transformers' tokenizer of Splinter puts it there, and the full stop
             at = special.middle.index(own)
             return dataclasses.replace(special, middle=special.middle[:at] + asked + special.middle[at + 1 :])
-        full_stop = self.tokenizer(f"{QUESTION}.", add_special_tokens=False)["input_ids"][-1:]
+        ids = self.tokenizer(f"{QUESTION}.", add_special_tokens=False)["input_ids"]
+        full_stop = ids[ids.index(own) + 1 :] if own in ids else ids[-1:]
         return dataclasses.replace(special, middle=asked + full_stop + special.middle)
 
-    def prepare(self, name: str, rows: Questions) -> Split:
-        return super().prepare(name, self.without_question_tokens(name, rows))
-
-    def without_question_tokens(self, name: str, rows: Questions) -> Questions:
-        """The rows whose texts do not ask by themselves. Raises DataError where there are others, not to be skipped."""
-        features = self.features_of(rows)
+    def features_of(self, rows: Questions) -> QuestionFeatures:
+        """Raises DataError where a text asks by itself: tokens can come about that the text does not show."""
+        features = super().features_of(rows)
         asking = np.isin(features.context_of, features.contexts.rows_with("input_ids", self.question_id))
         asking[features.queries.rows_with("input_ids", self.question_id)] = True
-        if not asking.any():
-            return rows
-        token, first = self.tokenizer.convert_ids_to_tokens(self.question_id), rows.ids[int(asking.argmax())]
-        if not (self.config.skip_bad_rows and rows.is_labelled):
-            raise DataError(
-                f"{name}: question {first!r} or its context contains {token}, which stands where the answer is asked "
-                f"for and once only; questions of this kind: {asking.sum()}. --skip_bad_rows leaves them out"
+        if asking.any():
+            refuse_texts_that_ask(rows, asking, self.tokenizer.convert_ids_to_tokens(self.question_id))
+        return features
+
+    def gold_of(self, features: QuestionFeatures) -> GoldSpans:
+        """Without answers that begin or end at a hidden token: no logit there can be learned."""
+        gold = super().gold_of(features)
+        tokens = [features.contexts.row("input_ids", context) for context in features.context_of]
+        ends = zip(tokens, gold.first, gold.last, strict=True)
+        hidden = np.array([first >= 0 and self.hidden_id in (ids[first], ids[last]) for ids, first, last in ends])
+        if hidden.any():
+            first = features.questions.ids[int(hidden.argmax())]
+            self.runtime.say_once(
+                f"answers that begin or end at a token hidden from attention, learned as not there: {hidden.sum()} "
+                f"(first {first!r})"
             )
-        rows = rows.where(~asking)
-        rows.counts[f"questions left out that contain {token}, first {first!r}"] += int(asking.sum())
-        return rows
+        return dataclasses.replace(gold, first=np.where(hidden, -1, gold.first), last=np.where(hidden, -1, gold.last))
 
     def collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
         import torch
@@ -168,18 +187,55 @@ def build_reader(config, runtime, folder: Path, is_trained: bool, sample: Sequen
     return reader(config, runtime, folder, is_trained, sample)
 
 
+def refuse_texts_that_ask(rows: Questions, asking: np.ndarray, token: str, hint: str = "") -> None:
+    """Raises DataError. asking: bool `[N]`, which questions, or the contexts of which, hold the token."""
+    raise DataError(
+        f"question {rows.ids[int(asking.argmax())]!r} or its context holds {token}, which stands where the answer is "
+        f"asked for, once in a row; questions of this kind: {asking.sum()}{hint}"
+    )
+
+
+def without_texts_that_ask(rows: Questions, skip_bad_rows: bool = False) -> Questions:
+    """Of every head's rows, or two heads would not learn from the same, nor be scored on the same."""
+    from models.splinter import QUESTION
+
+    pairs = zip(rows.texts, rows.context_of, strict=True)
+    asking = np.array([QUESTION in text or QUESTION in rows.contexts[context] for text, context in pairs])
+    if not asking.any():
+        return rows
+    if not skip_bad_rows:
+        hint = ". --skip_bad_rows leaves them out" if rows.is_labelled else ""
+        refuse_texts_that_ask(rows, asking, QUESTION, hint)
+    first = rows.ids[int(asking.argmax())]
+    rows = rows.where(~asking)
+    rows.counts[f"questions left out that hold {QUESTION}, first {first!r}"] += int(asking.sum())
+    return rows
+
+
+def read_askable_splits(task: Task, names, files, encoding, skip_bad_rows, seed, test_file_key) -> dict[str, Questions]:
+    splits = read_splits(task, names, files, encoding, skip_bad_rows, seed, test_file_key)
+    return {name: without_texts_that_ask(rows, skip_bad_rows) for name, rows in splits.items()}
+
+
+def read_askable_inputs(task: Task, path: Path | None, encoding: str) -> Questions:
+    return without_texts_that_ask(read_inputs(task, path, encoding))
+
+
 def files_of(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
     """The predictions, and EM and F1 of each question, which comparisons of two models need."""
     files = prediction_files(task, rows, outputs, exact)
     if rows.is_labelled:
         score, answers = best_or_none if rows.has_unanswerable else best, outputs.answers
         scores = {id: score(answers[id], golds) for id, golds in zip(rows.ids, rows.answers, strict=True)}
-        files["question_scores.json"] = json.dumps(scores, ensure_ascii=False) + "\n"
+        files[SCORES_FILE] = json.dumps(scores, ensure_ascii=False) + "\n"
     return files
 
 
 RECIPE = dataclasses.replace(
-    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_reader), prediction_files=files_of
+    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_reader),
+    read_splits=read_askable_splits,
+    read_inputs=read_askable_inputs,
+    prediction_files=files_of,
 )
 
 
@@ -187,6 +243,7 @@ def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, A
     """One run on all questions, or a study with few of them."""
     if config.few_shot is None:
         return fine_tune(RECIPE, config.of_one_run(), overwrite)
+    folder = find_model(config.model_type, config.model_name_or_path)
     ids = learnable(read(RECIPE, config.model_copy(update={"do_eval": False}))["train"]).ids
 
     def sample_of(size: int, seed: int) -> Sequence[str]:
@@ -194,12 +251,13 @@ def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, A
             return read_sample(Path(config.sample_dir) / str(size) / f"seed-{seed}" / SAMPLE_FILE, ids, size)
         return draw_sample(ids, size, seed)
 
-    def run_cell(cell, sample: Sequence[str] | None, overwrite: bool) -> dict[str, Any]:
+    def run_cell(cell, sample: Sequence[str] | None) -> dict[str, Any]:
         recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_reader, sample=sample))
-        return fine_tune(recipe, cell, overwrite)
+        return fine_tune(recipe, cell, overwrite=False)
 
     files = config.files(TASKS[config.task].folder)
-    run_study(config, overwrite, sample_of, run_cell, [*files["train"], *files["test"]])
+    weights = [] if config.from_scratch else [path for kind in WEIGHTS for path in sorted(folder.glob(kind))]
+    run_study(config, overwrite, sample_of, run_cell, [*files["train"], *files["test"]], weights)
     return None
 
 

@@ -99,6 +99,9 @@ class Reader:
             rows, self.tokenizer, lengths, Path(config.cache_dir), config.threads, self.special_tokens()
         )
 
+    def gold_of(self, features: QuestionFeatures) -> GoldSpans:
+        return GoldSpans.of(features)
+
     def special_tokens(self) -> SpecialTokens | None:
         """What stands around question and window; None: what the tokenizer puts there."""
         return None
@@ -112,7 +115,7 @@ class Reader:
         if name == "train":
             rows = learnable(rows)
         features = self.features_of(rows)
-        gold = GoldSpans.of(features) if name == "train" else None
+        gold = self.gold_of(features) if name == "train" else None
         notes = [f"{what}: {count}" for what, count in rows.counts.items()]
         if features.cut_questions:
             notes.append(f"questions cut to {config.max_query_length} tokens: {features.cut_questions}")

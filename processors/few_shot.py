@@ -28,17 +28,20 @@ def read_sample(path: Path, ids: Sequence[str], size: int) -> list[str]:
     ids: of the questions there are. Raises DataError naming file and line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
         raise DataError(f"{path}: no sample can be read there ({why})") from None
-    known, seen = set(ids), set()
+    known: set[str] = set(ids)
+    seen: dict[str, int] = {}
     for number, id in enumerate(lines, start=1):
+        if not id:
+            continue
         if id not in known:
             raise DataError(f"{path}:{number}: there is no question {id!r} that can be learned from")
         if id in seen:
             raise DataError(f"{path}:{number}: {id!r} stands there twice")
-        seen.add(id)
-    if len(lines) != size:
-        raise DataError(f"{path}: {len(lines)} ids stand there, and the sample is to have {size}")
-    return lines
+        seen[id] = number
+    if len(seen) != size:
+        raise DataError(f"{path}: {len(seen)} ids stand there, and the sample is to have {size}")
+    return list(seen)

@@ -136,6 +136,11 @@ def read_cells(measured: Sequence[Row], size: Size, notes: list[str]) -> Mapping
         except ValueError as error:
             problems.append(f"{row.label}: {error}")
     title = size_title(size)
+    seeds = {row.label: [run.seed for run in row.cells[size]] for row in measured}
+    if len(set(map(tuple, seeds.values()))) > 1:
+        told = "; ".join(f"{label}: {', '.join(map(str, own))}" for label, own in seeds.items())
+        notes.append(f"{title}: models are not compared, as they have not the same samples (seeds of {told})")
+        return None
     if problems:
         notes.append(f"{title}: models could not be compared ({'; '.join(problems)})")
         return None

@@ -62,7 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.scale and arguments.baseline:
         parser.error("--scale sample compares its Splinter with the same from scratch: leave --baseline out")
-    arguments.splinter = arguments.splinter and str(Path(arguments.splinter))  # kosplinter/ is kosplinter
+    for name in ("splinter", "baseline", "data_dir"):  # kosplinter/ is kosplinter
+        value = getattr(arguments, name)
+        setattr(arguments, name, value and str(Path(value)))
     return arguments
 
 

@@ -112,7 +112,7 @@ def reader_of(user: User, folder: str, **settings) -> SpanSelectionReader:
 def test_every_row_asks_once_and_gold_spans_are_where_the_answers_are(user: User, folder: str):
     reader = reader_of(user, folder)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(reader.without_question_tokens("train", rows))
+    features = reader.features_of(rows)
     assert features.cut_questions  # so that one is cut at least, and asks all the same
     gold = GoldSpans.of(features)
     tokenizer, windows = reader.tokenizer, np.arange(len(features))
@@ -141,7 +141,7 @@ def test_every_row_asks_once_and_gold_spans_are_where_the_answers_are(user: User
 def test_as_kosplinters_code_has_it(user: User):
     reader = reader_of(user, "splinter", kosplinter_compat=True)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(reader.without_question_tokens("train", rows))
+    features = reader.features_of(rows)
     batch = reader.collate(features, None, np.arange(200))
     ids, columns = batch["inputs"]["input_ids"].numpy(), batch["inputs"]["columns"].numpy()
     tokenizer = reader.tokenizer
@@ -154,7 +154,7 @@ def test_as_kosplinters_code_has_it(user: User):
 def test_loss_and_hidden_logits(user: User):
     reader = reader_of(user, "splinter", no_unpad=True)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(reader.without_question_tokens("train", rows))
+    features = reader.features_of(rows)
     batch = reader.collate(features, GoldSpans.of(features), np.arange(32))
     model = reader.model.eval()
     with torch.no_grad():
@@ -197,6 +197,8 @@ def test_sample_files(tmp_path: Path):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=message):
             read_sample(path, ["a", "b", "c"], 2)
+    path.write_bytes("\ufeffa\nc\n\n".encode())  # as an editor may leave it
+    assert read_sample(path, ["a", "b", "c"], 2) == ["a", "c"]
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match="not UTF-8"):
         read_sample(path, ["a"], 1)
@@ -416,13 +418,17 @@ def test_a_text_that_asks_by_itself(user: User, types, is_refused):
     shutil.copy(user.folder / "sample_data/korquad/KorQuAD_v1.0_dev.json", folder)
     words = [word if word != "sample_data" else "asking" for word in study("asking")]
     error = is_refused(*words)
-    assert error.startswith(f"train: question {qas[0]['id']!r} or its context contains [QUESTION], which stands where")
+    assert error.startswith(f"question {qas[0]['id']!r} or its context holds [QUESTION], which stands where")
     assert error.endswith("questions of this kind: 1. --skip_bad_rows leaves them out")
     finished = types(*words, "--skip_bad_rows", "--overwrite_output_dir")
-    assert f"questions left out that contain [QUESTION], first {qas[0]['id']!r}: 1" in finished.err
-    # An ordinary head reads it as any other word.
-    types(*[word if word != "splinter" else "sample_data/tiny-electra" for word in words], "--head", "linear",
-          "--from_scratch", "--overwrite_output_dir")  # fmt: skip
+    assert f"questions left out that hold [QUESTION], first {qas[0]['id']!r}: 1" in finished.err
+    # Also of those that are scored, and with an ordinary head, so that both learn and are scored on the same.
+    shutil.copy(folder / "KorQuAD_v1.0_train.json", folder / "KorQuAD_v1.0_dev.json")
+    types(*words, "--skip_bad_rows", "--overwrite_output_dir")
+    assert qas[0]["id"] not in load(user.run_dir("asking") / "question_scores.json")
+    linear = [word if word != "splinter" else "sample_data/tiny-electra" for word in words]
+    types(*linear, "--head", "linear", "--from_scratch", "--skip_bad_rows", "--overwrite_output_dir")
+    assert qas[0]["id"] not in load(user.run_dir("asking") / "question_scores.json")
 
 
 @pytest.mark.parametrize(
@@ -447,6 +453,49 @@ def test_a_text_that_asks_by_itself(user: User, types, is_refused):
 )
 def test_settings_that_do_not_go_together(is_refused, words: list, message: str):
     assert message in is_refused("--model_name_or_path", "splinter", "--data_dir", "sample_data", *words)
+
+
+def test_other_weights_of_the_same_name_are_another_model(user: User, types, is_refused):
+    folder = user.folder / "changing"
+    shutil.copytree(user.folder / "splinter", folder)
+    words = words_of("changing", "changing", "--few_shot", 4, "--samples", 1)
+    types(*words)
+    torch.manual_seed(1)
+    tokenizer = build_tokenizer(None, folder)
+    build_splinter(BertConfig(vocab_size=len(tokenizer), **SIZES)).save_pretrained(folder)
+    assert "ckpt/changing began with other weights of this model" in is_refused(*words)
+    types(*words, "--overwrite_output_dir")
+    assert "1 of them are finished" in types(*words).out
+
+
+def test_a_run_without_its_scores_is_run_again_and_a_file_in_its_place_is_named(user: User, types, is_refused):
+    words = study("patched", "--few_shot", 4, "--samples", 1)
+    types(*words)
+    scores = user.run_dir("patched") / "4/seed-42/question_scores.json"
+    before = scores.read_bytes()
+    scores.unlink()
+    types(*words)
+    assert scores.read_bytes() == before
+    (user.run_dir("patched") / "8").touch()
+    error = is_refused(*study("patched", "--few_shot", 8, "--samples", 1))
+    assert "ckpt/patched/8/seed-42" in error
+
+
+def test_an_answer_that_attention_does_not_see(user: User):
+    """Its loss would be ten thousand: more than all others, and nothing to learn from."""
+    reader = reader_of(user, "splinter")
+    rows = read_squad(QA_TASKS[0], user.folder / DATA)
+    context = "답은 [SEP]이고 그다음은 나무이다."
+    rows.contexts.append(context)
+    for text in ("[SEP]", "나무"):
+        start = context.index(text)
+        rows.add(f"new {text}", "답은?", len(rows.contexts) - 1, (text,), (start, start + len(text)))
+    said = []
+    reader.runtime.say_once = said.append
+    gold = reader.gold_of(reader.features_of(rows))
+    assert gold.first[-2] == gold.last[-2] == -1 < gold.first[-1]
+    (line,) = said
+    assert line.startswith("answers that begin or end at a token hidden from attention, learned as not there: ")
 
 
 def test_more_questions_than_there_are(user: User, is_refused):

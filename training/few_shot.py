@@ -18,6 +18,8 @@ from training.results import (
     CONFIG_FILE,
     RESULTS_FILE,
     SEEDS_FILE,
+    delete_earlier_run,
+    prepare_output_dir,
     read_json_object,
     sha256_of,
     summary_of_seeds,
@@ -27,6 +29,9 @@ from training.results import (
 
 FULL = "full"
 SAMPLE_FILE = "sample.txt"
+# EM and F1 of each question, by its id: what two models are compared by.
+SCORES_FILE = "question_scores.json"
+WEIGHTS_FILE = "weights.json"
 Size = int | Literal["full"]
 
 
@@ -100,36 +105,44 @@ def run_study(
     config: FewShotConfig,
     overwrite: bool,
     sample_of: Callable[[int, int], Sequence[str]],
-    run: Callable[[FewShotConfig, Sequence[str] | None, bool], dict[str, Any]],
+    run: Callable[[FewShotConfig, Sequence[str] | None], dict[str, Any]],
     data: Sequence[Path],
+    weights: Sequence[Path],
 ) -> None:
     """Runs the cells that are not finished, and prints the scores of all.
 
-    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything), whether to overwrite ->
-    results. data: the files that are trained on and scored.
-    Raises UsageError where a cell is finished or begun with other settings, files or another sample.
+    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything) -> results. data: the files
+    that are trained on and scored. weights: those of the model that every cell begins with.
+    Raises UsageError where a cell is finished or begun with other settings, files, weights or another sample.
     """
     cells = config.cells()
     samples = [None if cell.few_shot == [FULL] else sample_of(*cell.few_shot, cell.seed) for cell in cells]
     hashes = {sha256_of(path) for path in data}
-    finished = [
-        not overwrite and _is_finished(cell, sample, hashes) for cell, sample in zip(cells, samples, strict=True)
-    ]
+    if overwrite:  # all at once, so that a study that is stopped then goes on without the flag
+        for cell in cells:
+            delete_earlier_run(cell.run_dir)
+    _refuse_other_weights(config.run_dir, weights, any((cell.run_dir / CONFIG_FILE).is_file() for cell in cells))
+    finished = [_is_finished(cell, sample, hashes) for cell, sample in zip(cells, samples, strict=True)]
     sizes = ", ".join(map(str, config.few_shot))
     seeds = ", ".join(map(str, range(config.seed, config.seed + config.samples)))
     done = f"; {sum(finished)} of them are finished" if any(finished) else ""
-    print(f"{len(cells)} runs in {config.run_dir}: {sizes} questions, seeds {seeds}{done}", flush=True)
+    for cell, is_finished in zip(cells, finished, strict=True):
+        if not is_finished:  # that the last folder cannot be made should not come to light after hours
+            prepare_output_dir(cell.run_dir, may_hold_a_run=True)
+    print(
+        f"{len(cells)} run{'s' * (len(cells) > 1)} in {config.run_dir}: {sizes} questions, seeds {seeds}{done}",
+        flush=True,
+    )
     results = []
     for cell, sample, is_finished in zip(cells, samples, finished, strict=True):
         if is_finished:
             results.append(read_json_object(cell.run_dir / RESULTS_FILE))
         else:
             print(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}", flush=True)
-            cell.run_dir.mkdir(parents=True, exist_ok=True)
             if sample is not None:
                 write_whole(cell.run_dir / SAMPLE_FILE, "".join(f"{id}\n" for id in sample))
-            was_begun = not overwrite and (cell.run_dir / CONFIG_FILE).is_file()
-            results.append(run(cell.model_copy(update={"resume": was_begun}), sample, overwrite))
+            was_begun = (cell.run_dir / CONFIG_FILE).is_file()
+            results.append(run(cell.model_copy(update={"resume": was_begun}), sample))
             if not config.keep_models:
                 _delete_models(cell.run_dir)
     _report(config, cells, results)
@@ -158,7 +171,18 @@ def _is_finished(cell: FewShotConfig, sample: Sequence[str] | None, hashes: set[
     results = read_json_object(folder / RESULTS_FILE)
     if results and set(results.get("data", {}).values()) != hashes:
         raise UsageError(f"{folder} was run on other files, or other contents of these: {another}")
-    return bool(results)
+    return bool(results) and (folder / SCORES_FILE).is_file()
+
+
+def _refuse_other_weights(folder: Path, weights: Sequence[Path], is_begun: bool) -> None:
+    """Keeps the hashes of the model's weights. Raises UsageError where runs began with others of the same name."""
+    path, now = folder / WEIGHTS_FILE, {file.name: sha256_of(file) for file in weights}
+    if is_begun and read_json_object(path).get("weights", now) != now:
+        raise UsageError(
+            f"the runs in {folder} began with other weights of this model: --overwrite_output_dir runs them again, "
+            "--output_dir NAME takes another folder"
+        )
+    write_json(path, {"weights": now})
 
 
 def _delete_models(folder: Path) -> None:
