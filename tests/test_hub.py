@@ -118,8 +118,16 @@ def error_of(model_type: str | None, name: str | None) -> str:
 
 def test_the_known_models():
     koelectra = [f"koelectra-{size}{version}" for version in ("", "-v2", "-v3") for size in ("base", "small")]
-    others = ["kobert", "distilkobert", "hanbert", "xlm-roberta", "klue-roberta-base", "kobigbird-bert-base"]
-    assert set(MODELS) == {*koelectra, *others} and len(MODELS) == 12
+    others = [
+        "kobert",
+        "distilkobert",
+        "hanbert",
+        "xlm-roberta",
+        "klue-roberta-base",
+        "kobigbird-bert-base",
+        "kosplinter",
+    ]
+    assert set(MODELS) == {*koelectra, *others} and len(MODELS) == 13
     tokenizers = {name: model.tokenizer for name, model in MODELS.items() if model.tokenizer != "auto"}
     assert tokenizers == {"kobert": "kobert", "distilkobert": "kobert", "hanbert": "hanbert"}
 
