@@ -28,7 +28,7 @@ from learners.question_answering import (
     read_inputs,
     recipe_of,
 )
-from models import ModelError, find_model
+from models import ModelError, find_model, weight_files
 from processors import TASKS
 from processors.features import SpecialTokens
 from processors.few_shot import draw_sample, read_sample
@@ -39,8 +39,9 @@ from processors.qa_score import best, best_or_none
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import is_typed
-from training.few_shot import SAMPLE_FILE, SCORES_FILE, FewShotConfig, run_study
+from training.few_shot import SAMPLE_FILE, FewShotConfig, run_study
 from training.fine_tuning import Split, fine_tune, read, run_recipe
+from training.results import QUESTION_SCORES_FILE
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -73,9 +74,6 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
             yield "attention is a setting of BigBird, which has head linear"
 
 
-WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-
-
 class FewShotReader(Reader):
     """As any reader, trained on a sample of the questions.
 
@@ -88,12 +86,20 @@ class FewShotReader(Reader):
 
     def build(self, folder: Path, from_scratch: bool, is_trained: bool):
         model = super().build(folder, from_scratch, is_trained)
-        if model.config.model_type == "splinter":  # which has no other head than its own there
-            raise ModelError(
-                f"head linear: {folder} is in transformers' format of Splinter, in which the encoder is no BERT's. "
-                "models/splinter.py reads it (build_splinter) and writes it as one (export_splinter)"
-            )
+        if model.config.model_type == "splinter":  # transformers' format, which knows no other head than its own
+            from models.splinter import build_with_ordinary_head
+
+            model = build_with_ordinary_head(folder, from_scratch)
         return model
+
+    def special_tokens(self) -> SpecialTokens:
+        """`[CLS] question [SEP] window [SEP]`, also where transformers' tokenizer of Splinter would ask in between."""
+        from models.splinter import QUESTION
+
+        special = SpecialTokens.of(self.tokenizer, pair=True)
+        if self.tokenizer.get_vocab().get(QUESTION) not in special.middle:
+            return special
+        return dataclasses.replace(special, middle=special.middle[-1:])
 
     def prepare(self, name: str, rows: Questions) -> Split:
         if name == "train" and self.sample is not None:
@@ -227,7 +233,7 @@ def files_of(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> 
     if rows.is_labelled:
         score, answers = best_or_none if rows.has_unanswerable else best, outputs.answers
         scores = {id: score(answers[id], golds) for id, golds in zip(rows.ids, rows.answers, strict=True)}
-        files[SCORES_FILE] = json.dumps(scores, ensure_ascii=False) + "\n"
+        files[QUESTION_SCORES_FILE] = json.dumps(scores, ensure_ascii=False) + "\n"
     return files
 
 
@@ -255,9 +261,13 @@ def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, A
         recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_reader, sample=sample))
         return fine_tune(recipe, cell, overwrite=False)
 
-    files = config.files(TASKS[config.task].folder)
-    weights = [] if config.from_scratch else [path for kind in WEIGHTS for path in sorted(folder.glob(kind))]
-    run_study(config, overwrite, sample_of, run_cell, [*files["train"], *files["test"]], weights)
+    questions = config.files(TASKS[config.task].folder)
+    files = {
+        "weights of the model": [] if config.from_scratch else weight_files(folder),
+        "questions to train on": questions["train"],
+        "questions to be scored with": questions["test"],
+    }
+    run_study(config, overwrite, sample_of, run_cell, files)
     return None
 
 

@@ -233,7 +233,7 @@ def build_model(
             )
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         hint = ""
-        if not from_scratch and not has_weights(folder):
+        if not from_scratch and not weight_files(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
         raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
     if not from_scratch:
@@ -274,9 +274,9 @@ def refuse_a_random_encoder(model, folder: Path, loading: Mapping[str, Iterable]
     return unread_keys
 
 
-def has_weights(folder: Path) -> bool:
-    """Whether a model folder holds weights in a format that transformers reads."""
-    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+def weight_files(folder: Path) -> list[Path]:
+    """The files of a model folder that hold weights in a format that transformers reads."""
+    return [path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in sorted(folder.glob(pattern))]
 
 
 def longest_input(config) -> int | None:

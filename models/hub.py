@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import ModelError, has_weights
+from models import ModelError, weight_files
 
 # Of each file that a repository may hold, the ones that transformers with PyTorch needs.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
@@ -53,7 +53,7 @@ def _cached(name: str) -> Path | None:
         folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=wanted))
     except LocalEntryNotFoundError:
         return None
-    return folder if has_weights(folder) else None
+    return folder if weight_files(folder) else None
 
 
 def files_to_fetch(files: list[str]) -> list[str]:

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
-from models import ModelError, has_weights, one_line, refuse_a_random_encoder
+from models import ModelError, one_line, refuse_a_random_encoder, weight_files
 from models.quick_modules import quicken
 
 SboForm = Literal["paper", "original"]
@@ -176,7 +176,7 @@ def build_spanbert(
         )
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         where = f"in {folder}" if folder else "of this configuration"
-        hint = "" if from_scratch or folder is None or has_weights(folder) else " (the folder holds no weights)"
+        hint = "" if from_scratch or folder is None or weight_files(folder) else " (the folder holds no weights)"
         raise ModelError(f"no SpanBERT {where}{hint}: {one_line(error)}") from error
     refuse_a_random_encoder(model, folder, loading)
     return quicken(model)

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
-from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers import BertConfig, BertForQuestionAnswering, BertModel, BertPreTrainedModel
 from transformers.utils import ModelOutput
 
 from models import ModelError, one_line
@@ -232,6 +232,14 @@ def build_splinter(
         with_head = has_head and not initialize_new_qass
         _load(model, weights, prefixes, with_head, folder)
     return quicken(model)
+
+
+def build_with_ordinary_head(folder: Path, from_scratch: bool = False) -> BertForQuestionAnswering:
+    """BERT's question answering model: the encoder of a folder in any of the formats, and a fresh linear head."""
+    splinter = build_splinter(folder, initialize_new_qass=True, from_scratch=from_scratch)
+    model = BertForQuestionAnswering(splinter.config)
+    model.bert = splinter.bert
+    return model
 
 
 def _config_of(folder: Path) -> BertConfig:

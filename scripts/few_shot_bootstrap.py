@@ -18,7 +18,7 @@ import numpy as np
 from few_shot_cells import METRICS, Row, Size, size_title
 from results_reading import Run, read_object
 
-QUESTION_SCORES = "question_scores.json"  # beside results.json: {"<question id>": [em, f1], ...}
+QUESTION_SCORES = "question_scores.json"  # beside results.json (training/results.py): {"<question id>": [em, f1], ...}
 RESAMPLES = 10_000
 SEED = 0
 LEVEL = 0.05

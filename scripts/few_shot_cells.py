@@ -141,8 +141,9 @@ def cells_by_setting(
     return dict(sorted(rows.items())), notes
 
 
-def sizes_of(rows: Sequence[Row]) -> list[Size]:
-    """The columns: sizes that any row has a measured or a published score of."""
+def sizes_of(rows: Sequence[Row], all_published: bool = False) -> list[Size]:
+    """The columns: sizes that were run, and, where nothing was or all_published, those of published scores."""
     sizes = {size for row in rows for size in row.cells}
-    sizes |= {size for row in rows for scores in row.published.values() for size in scores}
+    if all_published or not sizes:
+        sizes |= {size for row in rows for scores in row.published.values() for size in scores}
     return sorted(sizes, key=order_of)

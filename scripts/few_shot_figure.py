@@ -39,7 +39,7 @@ def draw(rows: Sequence[Row], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> A
     """The figure. A colour a row; published scores are dashed, in the colour of their model."""
     from matplotlib.lines import Line2D
 
-    sizes = sizes_of(rows)
+    sizes = sizes_of(rows, all_published=True)
     places = positions_of(sizes)
     texts = [f"{row.label} · {samples_of(row)}" for row in rows]
     published = any(row.published for row in rows)

@@ -49,7 +49,7 @@ class FewShotTable:
 
 def few_shot_table(runs: Sequence[Run], all_published: bool) -> FewShotTable:
     rows, notes = rows_of(runs, all_published)
-    sizes = sizes_of(rows)
+    sizes = sizes_of(rows, all_published)
     comparison = compare(rows, sizes)
     return FewShotTable(rows, sizes, comparison, notes + comparison.notes, all_published)
 
@@ -82,7 +82,7 @@ def legend(table: FewShotTable) -> list[str]:
     lines += [scored_on([run for runs in cells for run in runs])] if cells else []
     if any(row.published for row in table.rows):
         theirs = f"{spec['questions']:,} questions of {spec['predict_file']}"
-        lines.append(f"( ) published score: mean over three samples, on the {theirs}.")
+        lines.append(f"( ) published score of the model of that name: mean over three samples, on the {theirs}.")
     return lines
 
 

@@ -80,28 +80,26 @@ class Forms:
     asked: tuple[str, ...]
 
 
+def forms(particle: str, noun: str, after: str, asks: str) -> Forms:
+    """Those of a kind: the particle of the place, the word for a value, what follows one, and what asks for one."""
+    return Forms(
+        (
+            "{s}의 {n/은} {v}.",
+            "{s}의 {n/은}? {v}.",
+            f"{{s/{particle}}} {{adnominal}} {noun}? {{v}}.",
+            f"{{v}} {after} {{s/{particle}}} {{verb}}.",
+            f"{{s/은}} {{v}} {after} {{verb}}.",
+        ),
+        ("{s}의 {n/은}?", f"{{s/{particle}}} {{adnominal}} {noun}?", f"{{s}}의 {{n/은}} {asks}?"),
+    )
+
+
 FORMS = {
-    "person": Forms(
-        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/을} {adnominal} 사람은? {v}.", "{v} 씨가 {s/을} {verb}.",
-         "{s/은} {v} 씨가 {verb}."),
-        ("{s}의 {n/은}?", "{s/을} {adnominal} 사람은?", "{s}의 {n/은} 누구인가?"),
-    ),
-    "town": Forms(
-        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 곳은? {v}.", "{v} 쪽에 {s/이} {verb}.",
-         "{s/은} {v} 쪽에 {verb}."),
-        ("{s}의 {n/은}?", "{s/이} {adnominal} 곳은?", "{s}의 {n/은} 어디인가?"),
-    ),
-    "title": Forms(
-        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 것은? {v}.", "{v} 하나를 {s/이} {verb}.",
-         "{s/은} {v} 하나를 {verb}."),
-        ("{s}의 {n/은}?", "{s/이} {adnominal} 것은?", "{s}의 {n/은} 무엇인가?"),
-    ),
-    "number": Forms(
-        ("{s}의 {n/은} {v}.", "{s}의 {n/은}? {v}.", "{s/이} {adnominal} 때는? {v}.", "{v} 봄에 {s/이} {verb}.",
-         "{s/은} {v} 봄에 {verb}."),
-        ("{s}의 {n/은}?", "{s/이} {adnominal} 때는?", "{s}의 {n/은} 언제인가?"),
-    ),
-}  # fmt: skip
+    "person": forms("을", "사람은", "씨가", "누구인가"),
+    "town": forms("이", "곳은", "쪽에", "어디인가"),
+    "title": forms("이", "것은", "하나를", "무엇인가"),
+    "number": forms("이", "때는", "봄에", "언제인가"),
+}
 FACTS = [
     Fact("person", "대표", "이끈다", "이끄는"), Fact("person", "설계자", "그렸다", "그린"),
     Fact("person", "후원자", "돕는다", "돕는"), Fact("person", "주인", "샀다", "산"),

@@ -275,7 +275,7 @@ def test_other_data_are_another_study(user: User, types, is_refused, done: str):
     content = load(dev)
     content["data"] = content["data"][1:]
     dev.write_text(json.dumps(content), encoding="utf-8")
-    assert "ckpt/moved/4/seed-42 was run on other files, or other contents of these" in is_refused(*words, *here)
+    assert "the runs in ckpt/moved had other questions to be scored with" in is_refused(*words, *here)
 
 
 def test_a_stopped_study_goes_on(user: User, types, done: str):
@@ -379,10 +379,16 @@ def test_other_encoders(user: User, types, is_refused):
     assert "Splinter is made of BERT, and this is electra" in error and "--head linear takes any encoder" in error
     types(*electra("--head", "linear", "--few_shot", 4, "--samples", 1))
     assert load(user.run_dir("electra") / "4/seed-42/results.json")["config"]["head"] == "linear"
-    # The encoder of a Splinter with an ordinary head, where that can be had.
+
+
+def test_the_encoder_of_a_splinter_with_an_ordinary_head(user: User, types):
     types(*words_of("splinter", "linear", "--head", "linear"))
-    error = is_refused(*words_of("theirs", "linear-theirs", "--head", "linear"))
-    assert error.startswith("head linear: theirs is in transformers' format of Splinter")
+    types(*words_of("theirs", "linear-theirs", "--head", "linear"))
+    ours, theirs = (reader_of(user, folder, head="linear") for folder in ("splinter", "theirs"))
+    assert ours.special_tokens() == theirs.special_tokens() and len(ours.special_tokens().middle) == 1
+    encoders = [reader.model.base_model.state_dict() for reader in (ours, theirs)]
+    assert encoders[0].keys() == encoders[1].keys()
+    assert all(torch.equal(encoders[0][key], encoders[1][key]) for key in encoders[0])
 
 
 def test_a_vocabulary_without_the_question_token(user: User, types, is_refused):
@@ -463,7 +469,7 @@ def test_other_weights_of_the_same_name_are_another_model(user: User, types, is_
     torch.manual_seed(1)
     tokenizer = build_tokenizer(None, folder)
     build_splinter(BertConfig(vocab_size=len(tokenizer), **SIZES)).save_pretrained(folder)
-    assert "ckpt/changing began with other weights of this model" in is_refused(*words)
+    assert "the runs in ckpt/changing had other weights of the model" in is_refused(*words)
     types(*words, "--overwrite_output_dir")
     assert "1 of them are finished" in types(*words).out
 

@@ -16,9 +16,12 @@ from pydantic import Field, field_validator
 from training.config import FineTuningConfig, UsageError, is_typed
 from training.results import (
     CONFIG_FILE,
+    QUESTION_SCORES_FILE,
     RESULTS_FILE,
     SEEDS_FILE,
+    changed_settings,
     delete_earlier_run,
+    mean_and_std,
     prepare_output_dir,
     read_json_object,
     sha256_of,
@@ -29,9 +32,9 @@ from training.results import (
 
 FULL = "full"
 SAMPLE_FILE = "sample.txt"
-# EM and F1 of each question, by its id: what two models are compared by.
-SCORES_FILE = "question_scores.json"
-WEIGHTS_FILE = "weights.json"
+# What all cells share: hashes of the model's weights, and of the files that are trained on and scored.
+STUDY_FILE = "study.json"
+ANOTHER = "--overwrite_output_dir runs it again, --output_dir NAME takes another folder"
 Size = int | Literal["full"]
 
 
@@ -106,23 +109,24 @@ def run_study(
     overwrite: bool,
     sample_of: Callable[[int, int], Sequence[str]],
     run: Callable[[FewShotConfig, Sequence[str] | None], dict[str, Any]],
-    data: Sequence[Path],
-    weights: Sequence[Path],
+    files: Mapping[str, Sequence[Path]],
 ) -> None:
     """Runs the cells that are not finished, and prints the scores of all.
 
-    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything) -> results. data: the files
-    that are trained on and scored. weights: those of the model that every cell begins with.
-    Raises UsageError where a cell is finished or begun with other settings, files, weights or another sample.
+    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything) -> results. files: those
+    that all cells share, by what they are: weights, questions to train on, questions to score with.
+    Raises UsageError where a cell is finished or begun with other settings, files or another sample.
     """
     cells = config.cells()
     samples = [None if cell.few_shot == [FULL] else sample_of(*cell.few_shot, cell.seed) for cell in cells]
-    hashes = {sha256_of(path) for path in data}
     if overwrite:  # all at once, so that a study that is stopped then goes on without the flag
         for cell in cells:
             delete_earlier_run(cell.run_dir)
-    _refuse_other_weights(config.run_dir, weights, any((cell.run_dir / CONFIG_FILE).is_file() for cell in cells))
-    finished = [_is_finished(cell, sample, hashes) for cell, sample in zip(cells, samples, strict=True)]
+    hashes = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
+    _refuse_other_files(config.run_dir, hashes, any(map(_is_begun, cells)))
+    for cell, sample in zip(cells, samples, strict=True):
+        _refuse_another_cell(cell, sample)
+    finished = [_is_finished(cell) for cell in cells]
     sizes = ", ".join(map(str, config.few_shot))
     seeds = ", ".join(map(str, range(config.seed, config.seed + config.samples)))
     done = f"; {sum(finished)} of them are finished" if any(finished) else ""
@@ -140,9 +144,8 @@ def run_study(
         else:
             print(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}", flush=True)
             if sample is not None:
-                write_whole(cell.run_dir / SAMPLE_FILE, "".join(f"{id}\n" for id in sample))
-            was_begun = (cell.run_dir / CONFIG_FILE).is_file()
-            results.append(run(cell.model_copy(update={"resume": was_begun}), sample))
+                write_whole(cell.run_dir / SAMPLE_FILE, _one_a_line(sample))
+            results.append(run(cell.model_copy(update={"resume": _is_begun(cell)}), sample))
             if not config.keep_models:
                 _delete_models(cell.run_dir)
     _report(config, cells, results)
@@ -152,37 +155,39 @@ def _in_words(size: Size) -> str:
     return "all questions" if size == FULL else f"{size} questions"
 
 
-def _is_finished(cell: FewShotConfig, sample: Sequence[str] | None, hashes: set[str]) -> bool:
-    """Whether there are results; raises UsageError where they, or what was begun, are of something else."""
-    folder = cell.run_dir
-    another = "--overwrite_output_dir runs it again, --output_dir NAME takes another folder"
-    if not (folder / CONFIG_FILE).is_file():
-        return False  # nothing was trained yet: what there is is written anew
-    begun = read_json_object(folder / CONFIG_FILE)
+def _is_begun(cell: FewShotConfig) -> bool:
+    """Whether anything was trained: what there is otherwise is written anew."""
+    return (cell.run_dir / CONFIG_FILE).is_file()
+
+
+def _is_finished(cell: FewShotConfig) -> bool:
+    results = read_json_object(cell.run_dir / RESULTS_FILE)
+    return _is_begun(cell) and bool(results) and (cell.run_dir / QUESTION_SCORES_FILE).is_file()
+
+
+def _refuse_another_cell(cell: FewShotConfig, sample: Sequence[str] | None) -> None:
+    """Raises UsageError where what was begun in the cell's folder had other settings, or another sample."""
+    if not _is_begun(cell):
+        return
     keys = cell.identity("").keys() - {"precision"} | cell.OF_EVALUATION | {"few_shot"}
-    wrong = [key for key in sorted(keys) if key in begun and begun[key] != getattr(cell, key)]
-    if wrong:
-        were = ", ".join(f"{key} {begun[key]} (asked for now: {getattr(cell, key)})" for key in wrong)
-        raise UsageError(f"{folder} was run with {were}: {another}")
-    if sample is not None and (folder / SAMPLE_FILE).is_file():
-        before = (folder / SAMPLE_FILE).read_text(encoding="utf-8").splitlines()
-        if before != list(sample):
-            raise UsageError(f"{folder / SAMPLE_FILE} is another sample than the one of now: {another}")
-    results = read_json_object(folder / RESULTS_FILE)
-    if results and set(results.get("data", {}).values()) != hashes:
-        raise UsageError(f"{folder} was run on other files, or other contents of these: {another}")
-    return bool(results) and (folder / SCORES_FILE).is_file()
+    if were := changed_settings(cell.run_dir, cell, sorted(keys)):
+        raise UsageError(f"{cell.run_dir} was run with {were}: {ANOTHER}")
+    path = cell.run_dir / SAMPLE_FILE
+    if sample is not None and path.is_file() and path.read_text(encoding="utf-8") != _one_a_line(sample):
+        raise UsageError(f"{path} is another sample than the one of now: {ANOTHER}")
 
 
-def _refuse_other_weights(folder: Path, weights: Sequence[Path], is_begun: bool) -> None:
-    """Keeps the hashes of the model's weights. Raises UsageError where runs began with others of the same name."""
-    path, now = folder / WEIGHTS_FILE, {file.name: sha256_of(file) for file in weights}
-    if is_begun and read_json_object(path).get("weights", now) != now:
-        raise UsageError(
-            f"the runs in {folder} began with other weights of this model: --overwrite_output_dir runs them again, "
-            "--output_dir NAME takes another folder"
-        )
-    write_json(path, {"weights": now})
+def _one_a_line(sample: Sequence[str]) -> str:
+    return "".join(f"{id}\n" for id in sample)
+
+
+def _refuse_other_files(folder: Path, hashes: dict[str, list[str]], is_begun: bool) -> None:
+    """Keeps the hashes. Raises UsageError where runs began with files of other contents, whatever their names."""
+    path = folder / STUDY_FILE
+    before = read_json_object(path) if is_begun else {}
+    if other := [what for what, own in hashes.items() if before.get(what, own) != own]:
+        raise UsageError(f"the runs in {folder} had other {' and '.join(other)}: {ANOTHER}")
+    write_json(path, hashes)
 
 
 def _delete_models(folder: Path) -> None:
@@ -205,8 +210,4 @@ def _report(config: FewShotConfig, cells: Sequence[FewShotConfig], results: Sequ
     print(f"\n{first['model']} on {first['task']}, {samples}")
     print(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
     for size, summary in summaries.items():
-        scores = [
-            f"{values['mean']:.4f}" + ("" if values["std"] is None else f" ± {values['std']:.4f}")
-            for values in summary["metrics"].values()
-        ]
-        print(f"  {size:<12}" + "".join(f"{score:>18}" for score in scores))
+        print(f"  {size:<12}" + "".join(f"{mean_and_std(values):>18}" for values in summary["metrics"].values()))

@@ -21,6 +21,8 @@ RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "run_config.json"
 SEEDS_FILE = "seeds.json"
+# Metrics of each question, by its id: what two models are compared by.
+QUESTION_SCORES_FILE = "question_scores.json"
 # What only the training knows, for evaluations in later runs: hashes of its data, its precision, its figures.
 TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
@@ -140,8 +142,8 @@ def delete_earlier_run(output_dir: Path) -> None:
 
 def written_by_runs(output_dir: Path) -> list[Path]:
     """What of the folder's content was written by a run."""
-    names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE)
-    patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*", r"question_scores\.json"]
+    names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE, QUESTION_SCORES_FILE)
+    patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*"]
     files = re.compile("|".join([*map(re.escape, names), *patterns]))
     folders = re.compile(rf"{CHECKPOINT_PREFIX}\d+|\.{CHECKPOINT_PREFIX}\d+\..*")
     return [path for path in output_dir.glob("*") if (folders if path.is_dir() else files).fullmatch(path.name)]
@@ -175,6 +177,18 @@ def summary_of_seeds(results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
         std = statistics.stdev(values) if len(values) > 1 else None
         summary["metrics"][name] = {"mean": statistics.fmean(values), "std": std, "values": values}
     return summary
+
+
+def mean_and_std(values: Mapping[str, Any]) -> str:
+    """`0.2760 ± 0.0043`, of one metric of a summary; without a spread where there is but one run."""
+    return f"{values['mean']:.4f}" + ("" if values["std"] is None else f" ± {values['std']:.4f}")
+
+
+def changed_settings(output_dir: Path, config: Any, keys: Iterable[str]) -> str:
+    """`learning_rate 0.1 (asked for now: 0.2)`: those of the keys that the run in the folder had otherwise."""
+    before = read_json_object(output_dir / CONFIG_FILE)
+    wrong = [key for key in keys if key in before and before[key] != getattr(config, key)]
+    return ", ".join(f"{key} {before[key]} (asked for now: {getattr(config, key)})" for key in wrong)
 
 
 def versions() -> dict[str, str]:

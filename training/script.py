@@ -29,7 +29,9 @@ from training.results import (
     SEEDS_FILE,
     TRAINING_FILE,
     MetricsLog,
+    changed_settings,
     git_commit,
+    mean_and_std,
     prepare_output_dir,
     read_json_object,
     selected_step,
@@ -128,8 +130,7 @@ def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> Non
     write_json(config.run_dir / SEEDS_FILE, summary)
     print(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")
     for name, values in summary["metrics"].items():
-        spread = "" if values["std"] is None else f" ± {values['std']:.4f}"
-        print(f"  {name:22}{values['mean']:.4f}{spread}")
+        print(f"  {name:22}{mean_and_std(values)}")
 
 
 def check_checkpoints(config: FineTuningConfig, keys: Iterable[str], files: Iterable[Path]) -> None:
@@ -142,10 +143,7 @@ def check_checkpoints(config: FineTuningConfig, keys: Iterable[str], files: Iter
     if not any(path.name.startswith(CHECKPOINT_PREFIX) for path in written_by_runs(config.run_dir)):
         raise UsageError(f"{config.run_dir} holds no checkpoint: train first, or name another folder with --output_dir")
     read_json_object(config.run_dir / RESULTS_FILE)
-    trained = read_json_object(config.run_dir / CONFIG_FILE)
-    wrong = [key for key in keys if key in trained and trained[key] != getattr(config, key)]
-    if wrong:
-        were = ", ".join(f"{key} {trained[key]} (asked for now: {getattr(config, key)})" for key in wrong)
+    if were := changed_settings(config.run_dir, config, keys):
         raise UsageError(f"the checkpoints in {config.run_dir} were trained with {were}: give the same settings")
     data = read_json_object(config.run_dir / TRAINING_FILE).get("data", {})
     hashes = {Path(name).name: sha for name, sha in data.items()}
@@ -314,7 +312,8 @@ def write_results(
     print(f"  {checkpoint.name}, {how}; written to {path}", flush=True)
     if scored.at_chance:
         runtime.say(
-            f"warning: after {step_of(checkpoint)} steps these scores are no better than chance. Where that is not for "
-            "want of steps, another seed, a smaller learning_rate or a warm-up (warmup_proportion 0.1) usually helps"
+            f"warning: after {step_of(checkpoint)} steps these scores are no better than chance. Where that is not "
+            "for want of rows or steps, another seed, a smaller learning_rate or a warm-up (warmup_proportion 0.1) "
+            "usually helps"
         )
     return results
