@@ -30,6 +30,7 @@ from processors.blocks import Blocks
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.config import is_typed
+from training.draws import RowDraws
 from training.pretraining import run_pretraining
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -80,7 +81,7 @@ class SpanBertObjective:
             tokens, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.unk_token_id
         )
 
-    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
         """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions."""
         import torch
 

@@ -43,6 +43,7 @@ from processors.recurring_spans import (
     write_ngrams,
 )
 from processors.task import DataError
+from training.draws import RowDraws
 from training.pretraining import PretrainingConfig, run_pretraining
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -98,7 +99,7 @@ class SplinterObjective:
         self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
-    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
         """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers."""
         import torch
 

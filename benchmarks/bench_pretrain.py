@@ -57,6 +57,7 @@ from processors.corpus_readers import open_corpus
 from processors.recurring_spans import RecurringSpans, SplinterVocabulary, find_clusters, recurs_in, select_spans
 from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
+from training.draws import RowDraws
 from training.loop import Plan
 from training.runtime import Runtime, quiet_libraries
 
@@ -126,7 +127,7 @@ class SpanBertSteps:
             return OriginalSpanBert(BertConfig(sbo="original", **config))
         return quicken(BertForSpanPreTraining(BertConfig(sbo="paper", **config)))
 
-    def batch(self, rows: np.ndarray, draws: np.random.Generator, collator: Collator, arm: str) -> dict:
+    def batch(self, rows: np.ndarray, draws: RowDraws, collator: Collator, arm: str) -> dict:
         ids, mask = self.setting.padded(rows)
         masked = mask_spans(ids, mask, self.setting.vocabulary, ORIGINAL, draws)
         spans = {key: torch.from_numpy(array) for key, array in vars(masked).items() if key != "input_ids"}
@@ -149,7 +150,7 @@ class SplinterSteps:
         set_token_ids(model, self.setting.tokenizer)
         return model
 
-    def batch(self, rows: np.ndarray, draws: np.random.Generator, collator: Collator, arm: str) -> dict:
+    def batch(self, rows: np.ndarray, draws: RowDraws, collator: Collator, arm: str) -> dict:
         tokenizer = self.setting.tokenizer
         selected = select_spans(*self.setting.padded(rows), self.setting.splinters, RecurringSpans(), draws)
         ids, mask = selected.input_ids, selected.attention_mask
@@ -198,9 +199,8 @@ def measure_clusters(setting: Setting, batch_size: int, repeats: int) -> tuple[l
             find_clusters(ids, mask, vocabulary, settings)
 
     def ours_rows() -> None:
-        draws = np.random.default_rng(0)
-        for ids, mask in arrays:
-            select_spans(ids, mask, vocabulary, settings, draws)
+        for number, (ids, mask) in enumerate(arrays):
+            select_spans(ids, mask, vocabulary, settings, RowDraws([number], np.arange(len(ids))))
 
     arms = {"python": python, "ours": ours, "ours_rows": ours_rows}
     table, seconds = measure_rows("clusters", arms, sum(map(len, rows)), repeats)
@@ -220,9 +220,8 @@ def measure_masking(setting: Setting, batch_size: int, repeats: int) -> tuple[li
                 mask_row(row, starts, special, vocabulary.mask_id, ordinary, ORIGINAL.budget, generator)
 
     def ours(settings: SpanMasking) -> None:
-        draws = np.random.default_rng(0)
-        for ids, mask in arrays:
-            mask_spans(ids, mask, vocabulary, settings, draws)
+        for number, (ids, mask) in enumerate(arrays):
+            mask_spans(ids, mask, vocabulary, settings, RowDraws([number], np.arange(len(ids))))
 
     arms = {"python": python, "ours": lambda: ours(SpanMasking()), "ours_original": lambda: ours(ORIGINAL)}
     table, seconds = measure_rows("masking", arms, sum(map(len, rows)), repeats)
@@ -250,9 +249,7 @@ def measure_steps(
         size = {"vocab_size": len(setting.tokenizer), "pad_token_id": setting.tokenizer.pad_token_id} | HALF
         collator = Collator(objective.model(size, arm), padding != "none", ROW)
 
-        def collate(
-            row_ids: np.ndarray, draws: np.random.Generator, collator: Collator = collator, arm: str = arm
-        ) -> dict:
+        def collate(row_ids: np.ndarray, draws: RowDraws, collator: Collator = collator, arm: str = arm) -> dict:
             return objective.batch(rows[row_ids], draws, collator, arm)
 
         runs[arm] = run_of(collator.model, runtime, plan, collate, objective.loss_of, folder)

@@ -38,6 +38,7 @@ from models.collator import Collator
 from models.quick_modules import quicken
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig
+from training.draws import RowDraws
 from training.loop import Job, LossOf, Plan, Run, TrainingCollate, batches_from
 from training.results import MetricsLog
 from training.runtime import Runtime
@@ -124,7 +125,7 @@ class Training:
         collator = Collator(model, padding != "none", self.max_length)
         length = self.max_length if padding == "max_seq_len" else None
 
-        def collate(rows: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+        def collate(rows: np.ndarray, draws: RowDraws) -> dict[str, Any]:
             return collator.batch(self.padded(rows, self.tokenizer.pad_token_id, length)) | self.targets(rows)
 
         plan = Plan(self.rows, self.batch_size, 1, 1, seed=42, max_steps=self.steps)

@@ -4,7 +4,7 @@ Splinter (Ram et al., 2021, arXiv:2101.00438), section 3: of the spans that are 
 and a [QUESTION] token stands for each of the others. KoSplinter adds that n-grams of earlier corpora are left out.
 
     vocabulary = SplinterVocabulary.of_tokens(tokens, tokenizer.all_special_ids, question_id, pad_id, unk_id)
-    selected = select_spans(input_ids, attention_mask, vocabulary, RecurringSpans(), generator)
+    selected = select_spans(input_ids, attention_mask, vocabulary, RecurringSpans(), draws)
 
 Spans are found for a whole batch at once, one length after another: positions with the same n-gram are grouped, and
 only the groups of two and more are looked at again, a token longer. Each length costs a sort of what is left, so that
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from processors.draws import Draws
 from processors.files import write_whole
 from processors.task import DataError, tab_separated
 from processors.words import mark_of_words, start_words
@@ -28,6 +29,7 @@ from processors.words import mark_of_words, start_words
 STOP_WORDS_FILE = Path(__file__).with_name("stopwords_ko.txt")
 PARTICLE = "##"  # before a stop-word that is also one as the rest of a word; in the file, whatever the vocabulary
 NGRAM_COLUMNS = ("ngram", "rows")
+CLUSTERS, SPANS = range(2)  # kinds of draws
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def select_spans(
     attention_mask: np.ndarray,
     vocabulary: SplinterVocabulary,
     settings: RecurringSpans,
-    generator: np.random.Generator,
+    draws: Draws,
     left_out: Set[bytes] = frozenset(),
 ) -> SelectedSpans:
     """Recurring span selection: Splinter, section 3.
@@ -178,12 +180,12 @@ def select_spans(
     A row in which no span recurs comes back as it is, without questions: it teaches nothing. The caller may leave such
     rows out beforehand (`recurs_in`).
 
-    The same state of the generator gives the same questions.
+    A row's questions are the same for the same draws, whatever stands beside it.
     """
     clusters = find_clusters(input_ids, attention_mask, vocabulary, settings, left_out)
     real = np.count_nonzero(attention_mask, axis=1)
     budgets = np.minimum(settings.most_questions, np.maximum(1, np.rint(settings.budget * real))).astype(np.int64)
-    asked, answers = _draw(clusters, budgets, generator)
+    asked, answers = _draw(clusters, budgets, draws)
 
     cluster = np.repeat(np.arange(len(clusters.rows)), clusters.sizes)[asked]
     rows, lengths, columns = clusters.rows[cluster], clusters.lengths[cluster], clusters.starts[asked]
@@ -204,11 +206,13 @@ def select_spans(
     )
 
 
-def _draw(clusters: Clusters, budgets: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _draw(clusters: Clusters, budgets: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
     """`[Q]` each: the number of each span that is asked for, and of the one that answers it."""
     cluster = np.repeat(np.arange(len(clusters.rows)), clusters.sizes)
     row = clusters.rows[cluster]
-    cluster_draw, span_draw = generator.random(len(clusters.rows))[cluster], generator.random(len(cluster))
+    # A span is known in its row by where it starts, and a cluster by its first span: none overlap.
+    cluster_draw = draws.uniform(CLUSTERS, clusters.rows, clusters.starts[clusters.offsets[:-1]])[cluster]
+    span_draw = draws.uniform(SPANS, row, clusters.starts)
     order = np.lexsort((span_draw, cluster, cluster_draw, row))
     row, cluster = row[order], cluster[order]
     stays = np.ones(len(order), dtype=bool)

@@ -14,12 +14,14 @@ from typing import Literal
 
 import numpy as np
 
+from processors.draws import Draws
 from processors.words import mark_of_words, start_words
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of what is predicted; the last tenth stays as it is
 # Words in spans for each word that the budget pays for. As words differ in tokens, fewer would leave some of it unspent
 # (and much where spans are skipped); more would fill short rows, and spans that are not paid for push others about.
 WORDS_PLACED = {"cut": 1.3, "skip": 2.0}
+LENGTHS, PLACES, DECISIONS, RANDOM_TOKENS = range(4)  # kinds of draws
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def mask_spans(
     attention_mask: np.ndarray,
     vocabulary: Vocabulary,
     settings: SpanMasking,
-    generator: np.random.Generator,
+    draws: Draws,
 ) -> MaskedSpans:
     """Masks spans of whole words in a batch; SpanBERT, section 3.1.
 
@@ -157,15 +159,15 @@ def mask_spans(
     of more than half of a row's ordinary tokens are never masked (but for the only token of a row of one), and neither
     is what is left of a word that started before the row.
 
-    The same state of the generator gives the same masks.
+    A row's masks are the same for the same draws, whatever stands beside it.
     """
     real = attention_mask != 0
     ordinary = real & ~vocabulary.special[input_ids]
     ordinary_counts = np.count_nonzero(ordinary, axis=1)
     words = _find_words(vocabulary.starts_word[input_ids], real, ordinary, np.maximum(1, ordinary_counts // 2))
     budgets = np.maximum(1, np.rint(settings.budget * ordinary_counts)).astype(np.int64)
-    starts, ends = _draw_spans(words, budgets, settings, generator)
-    return _mask(input_ids, words.first[starts], words.end[ends - 1], vocabulary, settings.decision, generator)
+    starts, ends = _draw_spans(words, budgets, settings, draws)
+    return _mask(input_ids, words.first[starts], words.end[ends - 1], vocabulary, settings.decision, draws)
 
 
 def _find_words(starts_word: np.ndarray, real: np.ndarray, ordinary: np.ndarray, longest: np.ndarray) -> _Words:
@@ -195,25 +197,28 @@ def _find_words(starts_word: np.ndarray, real: np.ndarray, ordinary: np.ndarray,
 
 
 def _draw_spans(
-    words: _Words, budgets: np.ndarray, settings: SpanMasking, generator: np.random.Generator
+    words: _Words, budgets: np.ndarray, settings: SpanMasking, draws: Draws
 ) -> tuple[np.ndarray, np.ndarray]:
     """First word and word after the last of each span, ascending."""
     probabilities = settings.length_probabilities()
     mean_length = probabilities @ np.arange(1, settings.longest + 1)
     paid_for = np.ceil(budgets * words.counts / np.maximum(words.tokens, 1))
     wanted = np.maximum(1, np.floor(WORDS_PLACED[settings.overrun] * paid_for))
-    draws = int(np.ceil((WORDS_PLACED["skip"] * paid_for.max(initial=0) + settings.longest) / mean_length))
-    uniform = generator.random((2, len(budgets), draws))
+    # How many spans a row may have depends on nothing but the row, though as many are drawn for all.
+    most = np.ceil((WORDS_PLACED["skip"] * paid_for + settings.longest) / mean_length).astype(np.int64)
+    rows, number = np.arange(len(budgets))[:, None], np.arange(most.max(initial=0))
 
-    drawn = 1 + np.searchsorted(np.cumsum(probabilities)[:-1], uniform[0], side="right")
+    uniform = draws.uniform(LENGTHS, rows, number)
+    drawn = 1 + np.searchsorted(np.cumsum(probabilities)[:-1], uniform, side="right")
     # Longer spans than the budget pays for would be cut, or skipped, wherever they were.
     lengths = np.minimum(drawn, np.minimum(np.maximum(paid_for, 1), words.counts).astype(np.int64)[:, None])
     is_skipped = (settings.overrun == "skip") & (drawn > lengths)
     lengths[:, 1:][is_skipped[:, 1:]] = 0  # the first has a place: one word of it is masked where nothing else is
-    places, is_placed = _place(lengths, wanted, words.counts, uniform[1])
+    lengths[number >= most[:, None]] = 0
+    places, is_placed = _place(lengths, wanted, words.counts, draws.uniform(PLACES, rows, number))
 
     placed = np.flatnonzero(is_placed)  # in the order of rows and draws
-    row, draw = np.divmod(placed, max(draws, 1))
+    row, draw = np.divmod(placed, max(len(number), 1))
     starts = words.row_starts[row] + places.reshape(-1)[placed]
     ends = np.minimum(starts + lengths.reshape(-1)[placed], words.run_ends(starts))
     first = words.first[starts]
@@ -247,13 +252,13 @@ def _place(
     words and to what the row holds. Where they are is drawn for all of a row together: every span gets a number of free
     words before it, uniformly, and they stand in the order of these numbers, or, where they are equal, of chance.
     """
-    batch, draws = lengths.shape
-    number = np.arange(draws)
+    batch, spans = lengths.shape
+    number = np.arange(spans)
     total = np.cumsum(lengths, axis=1)
     is_placed = (total + number <= counts[:, None]) & (total - lengths < wanted[:, None]) & (lengths > 0)
     free = counts - (lengths * is_placed).sum(axis=1) - np.maximum(is_placed.sum(axis=1) - 1, 0)
     before = (uniform * (free + 1)[:, None]).astype(np.int64)
-    order = np.argsort(np.where(is_placed, uniform, 2.0), axis=1) + draws * np.arange(batch)[:, None]
+    order = np.argsort(np.where(is_placed, uniform, 2.0), axis=1) + spans * np.arange(batch)[:, None]
     in_order = lengths.reshape(-1)[order]
     places = np.empty(lengths.size, dtype=np.int64)
     places[order] = before.reshape(-1)[order] + np.cumsum(in_order, axis=1) - in_order + number
@@ -276,7 +281,7 @@ def _mask(
     end: np.ndarray,
     vocabulary: Vocabulary,
     decision: str,
-    generator: np.random.Generator,
+    draws: Draws,
 ) -> MaskedSpans:
     """Masks the spans of the flattened batch that reach from `first` to before `end`, ascending, `[S]` each."""
     length = input_ids.shape[1]
@@ -286,16 +291,19 @@ def _mask(
     tokens = first[span] + positions - 1
     masked = input_ids.reshape(-1).copy()
     labels = masked[tokens]
-    uniform = generator.random(len(first))[span] if decision == "span" else generator.random(len(span))
-    becomes_random = (uniform >= MASKED_SHARE) & (uniform < MASKED_SHARE + RANDOM_SHARE)
-    masked[tokens[uniform < MASKED_SHARE]] = vocabulary.mask_id
-    masked[tokens[becomes_random]] = generator.choice(vocabulary.ordinary_ids, np.count_nonzero(becomes_random))
     rows = (first // max(length, 1))[span]
     row_starts = rows * length
+    columns = tokens - row_starts
+    uniform = draws.uniform(DECISIONS, rows, columns - positions if decision == "span" else columns)
+    becomes_random = (uniform >= MASKED_SHARE) & (uniform < MASKED_SHARE + RANDOM_SHARE)
+    masked[tokens[uniform < MASKED_SHARE]] = vocabulary.mask_id
+    which = draws.uniform(RANDOM_TOKENS, rows[becomes_random], columns[becomes_random])
+    ordinary = vocabulary.ordinary_ids
+    masked[tokens[becomes_random]] = ordinary[(which * len(ordinary)).astype(np.int64)]
     return MaskedSpans(
         input_ids=masked.reshape(input_ids.shape),
         rows=rows,
-        columns=tokens - row_starts,
+        columns=columns,
         labels=labels,
         left_boundaries=first[span] - 1 - row_starts,
         right_boundaries=end[span] - row_starts,

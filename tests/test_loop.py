@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import FineTuningConfig, UsageError
+from training.draws import RowDraws
 from training.loop import (
     Interrupted,
     Job,
@@ -411,19 +413,22 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
 
 
-def test_every_micro_batch_has_draws_of_its_own_and_the_same_again_when_resumed():
+def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_again_when_resumed():
     plan = Plan(rows=ROWS, batch_size=4, accumulation=2, epochs=2, seed=3)
     runtime = Runtime(no_cuda=True, precision="fp32")
 
-    def drawn(plan: Plan, first: int) -> list[float]:
-        return [
-            draw for step in batches_from(plan, lambda rows, draws: draws.random(), first, runtime) for draw in step
-        ]
+    def draw(rows: np.ndarray, draws: RowDraws) -> list[float]:
+        return draws.uniform(0, np.arange(len(rows)), np.zeros(len(rows), dtype=int)).tolist()
 
-    whole = drawn(plan, 0)
-    assert len(set(whole)) == len(whole) == 14
-    assert drawn(plan, 5) == whole[-3 * 2 + 1 :]  # the last step of an epoch has one micro-batch
-    assert not set(drawn(replace(plan, seed=4), 0)) & set(whole)
+    def drawn(plan: Plan, first: int = 0) -> list[list[float]]:
+        return [list(chain(*step)) for step in batches_from(plan, draw, first, runtime)]
+
+    whole = drawn(plan)
+    flat = list(chain(*whole))
+    assert len(set(flat)) == len(flat) == 2 * ROWS
+    assert drawn(plan, 5) == whole[5:]
+    assert drawn(replace(plan, batch_size=8, accumulation=1)) == whole
+    assert not set(chain(*drawn(replace(plan, seed=4)))) & set(flat)
 
 
 def test_interrupted_while_it_evaluates_it_evaluates_when_resumed(tmp_path):

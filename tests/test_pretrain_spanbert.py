@@ -21,6 +21,7 @@ from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
 from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
+from training.draws import RowDraws
 from training.pretraining import Passes
 
 ROOT = Path(__file__).parents[1]
@@ -223,11 +224,11 @@ def test_the_configuration_of_nsmc_is_the_originals_but_for_the_model(is_refused
 def test_weights_of_corpora():
     passes = Passes([4, 10], [2.0, 0.5])
     assert len(passes) == 13
-    draws = np.random.default_rng(0)
-    taken = [passes.blocks(np.arange(13), draws) for _ in range(200)]
+    rows = np.arange(13)
+    taken = [passes.blocks(rows, RowDraws([step], rows)) for step in range(200)]
     for blocks in taken:
         assert sorted(blocks[:8].tolist()) == sorted([0, 1, 2, 3] * 2)
         assert len(blocks) == 13 and (blocks[8:] >= 4).all() and (blocks[8:] < 14).all()
     assert set(np.concatenate(taken)[...].tolist()) == set(range(14))
     whole = Passes([3, 2], [1.0, 1.0])
-    assert whole.blocks(np.array([4, 0, 3, 1]), draws).tolist() == [4, 0, 3, 1]
+    assert whole.blocks(np.array([4, 0, 3, 1]), RowDraws([0], rows[:4])).tolist() == [4, 0, 3, 1]

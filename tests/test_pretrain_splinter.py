@@ -24,6 +24,7 @@ from processors.corpus import build_blocks
 from processors.corpus_readers import open_corpus
 from processors.recurring_spans import read_ngrams
 from training.command_line import resolve
+from training.draws import RowDraws
 from training.runtime import Runtime
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +149,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     blocks = with_questions(runtime, objective, "articles", everything)
     assert 0 < len(blocks) < len(everything) and blocks.content != everything.content
     rows = np.arange(min(32, len(blocks)))
-    batch = objective.collate(blocks, rows, np.random.default_rng(0))
+    batch = objective.collate(blocks, rows, RowDraws([0], rows))
     inputs, questions = batch["inputs"], batch["questions"]
     asked = np.bincount(questions["rows"], minlength=len(rows))
     assert asked.min() >= 1 and asked.max() == questions["most_questions"] <= 2
@@ -157,7 +158,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     assert not mask[ids == tokenizer.sep_token_id].any() and not mask[ids == tokenizer.pad_token_id].any()
     assert mask[questions["rows"], questions["starts"]].all() and mask[questions["rows"], questions["ends"]].all()
     assert batch["real_tokens"] == int(mask.sum())
-    other = objective.collate(blocks, rows, np.random.default_rng(1))
+    other = objective.collate(blocks, rows, RowDraws([1], rows))
     assert not torch.equal(ids, other["inputs"]["input_ids"])
     objective.model.eval()
     sums = objective.sums_of(objective.model, batch).detach()

@@ -15,6 +15,7 @@ from scipy.stats import chi2
 
 from benchmarks.span_masking_reference import mask_row
 from processors.span_masking import ORIGINAL, MaskedSpans, SpanMasking, Vocabulary, mask_spans
+from training.draws import RowDraws
 
 PAD, UNK, BOS, EOS, SEP, CLS, MASK = range(7)
 SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[SEP]", "[CLS]", "[MASK]"]
@@ -51,7 +52,7 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def masked(ids: np.ndarray, mask: np.ndarray, settings: SpanMasking = SpanMasking(), seed: int = 0) -> MaskedSpans:  # noqa: B008
-    return mask_spans(ids, mask, VOCABULARY, settings, np.random.default_rng(seed))
+    return mask_spans(ids, mask, VOCABULARY, settings, RowDraws([seed], np.arange(len(ids))))
 
 
 def span_of(found: MaskedSpans) -> np.ndarray:
@@ -315,16 +316,21 @@ def test_by_hand():
     assert seen == {(1, 2, 7, 60, 0, 0, 3, 3, 1, 2), (3, 4, 8, 61, 2, 2, 5, 5, 1, 2)}
 
 
-def test_the_state_of_the_generator_decides():
-    ids, mask = rows_of_words(8, 128)
-    generator = np.random.default_rng(1)
-    state = generator.bit_generator.state
-    first, second = (mask_spans(ids, mask, VOCABULARY, SpanMasking(), generator) for _ in range(2))
-    generator.bit_generator.state = state
-    again = mask_spans(ids, mask, VOCABULARY, SpanMasking(), generator)
-    assert not np.array_equal(first.input_ids, second.input_ids)
-    for field in fields(first):
-        assert np.array_equal(getattr(first, field.name), getattr(again, field.name))
+def test_a_row_is_masked_alike_whatever_stands_beside_it():
+    """However a batch is cut, and however long the rows beside one are."""
+    ids, mask = rows_of_words(24, 128)
+    mask = (np.arange(128) < np.random.default_rng(0).integers(5, 128, 24)[:, None]).astype(np.int64)
+    for setting in (SpanMasking(), ORIGINAL, SpanMasking(decision="token")):
+        together = masked(ids, mask, setting)
+        for rows in (slice(0, 1), slice(1, 5), slice(5, 24)):
+            numbers, length = np.arange(24)[rows], int(mask[rows].sum(axis=1).max())
+            draws = RowDraws([0], numbers)
+            apart = mask_spans(ids[rows, :length], mask[rows, :length], VOCABULARY, setting, draws)
+            assert np.array_equal(apart.input_ids, together.input_ids[rows, :length])
+            of_rows = np.isin(together.rows, numbers)
+            for name in ("columns", "labels", "left_boundaries", "right_boundaries", "positions"):
+                assert np.array_equal(getattr(apart, name), getattr(together, name)[of_rows])
+        assert not np.array_equal(together.input_ids, masked(ids, mask, setting, seed=1).input_ids)
 
 
 # ------------------------------------------------------------------------------------- vocabularies and settings

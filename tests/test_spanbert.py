@@ -32,6 +32,7 @@ from models.quick_modules import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
 from models.unpadding import unpad_encoder
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
+from training.draws import RowDraws
 
 FORMS = ("paper", "original")
 VOCABULARY_SIZE = 300
@@ -73,7 +74,7 @@ def batch_of(lengths: list[int], seed: int = 0, settings: SpanMasking = SpanMask
     ids = generator.integers(5, VOCABULARY_SIZE, mask.shape)
     ids[:, 0] = 2
     ids[np.arange(len(ids)), np.array(lengths) - 1] = 3
-    found = mask_spans(ids * mask, mask, VOCABULARY, settings, generator)
+    found = mask_spans(ids * mask, mask, VOCABULARY, settings, RowDraws([seed], np.arange(len(ids))))
     return {name: torch.from_numpy(array) for name, array in vars(found).items()} | {
         "attention_mask": torch.from_numpy(mask)
     }

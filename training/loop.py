@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
 from training.config import Every, LoopConfig, UsageError
+from training.draws import RowDraws
 from training.progress import Progress
 from training.results import CONFIG_FILE, TRAINING_FILE, MetricsLog, write_json
 from training.runtime import Runtime
@@ -32,8 +33,8 @@ from training.runtime import Runtime
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
 Batch = dict[str, Any]
 Collate = Callable[[np.ndarray], Batch]
-# With what a batch draws from: the same for the same micro-batch, so that a resumed run draws the same.
-TrainingCollate = Callable[[np.ndarray, np.random.Generator], Batch]
+# With what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
+TrainingCollate = Callable[[np.ndarray, RowDraws], Batch]
 LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
 
 
@@ -112,8 +113,9 @@ class _MicroBatches(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
         step, number = place
-        draws = np.random.default_rng([self.plan.seed, step, number])
-        return self.collate(self.plan.micro_batches(step)[number], draws)
+        rows = self.plan.micro_batches(step)[number]
+        in_step = number * self.plan.batch_size + np.arange(len(rows))
+        return self.collate(rows, RowDraws([self.plan.seed, step], in_step))
 
 
 def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from training.command_line import Config, resolve
 from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
+from training.draws import RowDraws
 from training.results import (
     PRETRAINING,
     RESULTS_FILE,
@@ -27,6 +28,7 @@ from training.script import circumstances, exit_code, in_words, resuming
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
 HELD_OUT = "held_out"  # the split that is scored
+BLOCKS = 2**16  # the kind of draws that says which block a row is; an objective's own begin at 0
 
 
 class CorpusConfig(Section):
@@ -117,8 +119,8 @@ class Objective(Protocol):
     tokenizer: Any
     unpads: bool
 
-    def collate(self, blocks: Any, row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
-        """A batch of `training/loop.py` from some blocks; draws: what is masked is drawn from it."""
+    def collate(self, blocks: Any, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
+        """A batch of `training/loop.py` from some blocks, `[B]`; draws: theirs, what is masked is drawn from it."""
 
     def loss_of(self, model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Sum of the losses, and the number of terms in it."""
@@ -145,13 +147,14 @@ class Passes:
     def __len__(self) -> int:
         return int(self._rows.sum())
 
-    def blocks(self, row_ids: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    def blocks(self, row_ids: np.ndarray, draws: RowDraws) -> np.ndarray:
         """Numbers of the blocks, `[B]`, of rows of an epoch, `[B]`."""
         ends = np.cumsum(self._rows)
         corpus = np.searchsorted(ends, row_ids, side="right")
         row = row_ids - (ends - self._rows)[corpus]
         size = self._sizes[corpus]
-        in_corpus = np.where(row < self._in_whole_passes[corpus], row % size, draws.integers(size))
+        uniform = draws.uniform(BLOCKS, np.arange(len(row_ids)), np.zeros(len(row_ids), dtype=np.int64))
+        in_corpus = np.where(row < self._in_whole_passes[corpus], row % size, (uniform * size).astype(np.int64))
         return (np.cumsum(self._sizes) - self._sizes)[corpus] + in_corpus
 
 
@@ -199,7 +202,7 @@ def train(
 
     plan = Plan.of(config, len(passes))
 
-    def collate(row_ids: np.ndarray, draws: np.random.Generator) -> dict[str, Any]:
+    def collate(row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
         return objective.collate(blocks, passes.blocks(row_ids, draws), draws)
 
     def write_model(target: Path, state: State) -> None:
@@ -243,7 +246,7 @@ def score(config: PretrainingConfig, runtime, objective: Objective, held_out: Bl
     from training.loop import evaluate
 
     def collate(row_ids: np.ndarray) -> dict[str, Any]:
-        return objective.collate(held_out, row_ids, np.random.default_rng([config.seed, int(row_ids[0])]))
+        return objective.collate(held_out, row_ids, RowDraws([config.seed], row_ids))
 
     batches = evaluate(
         objective.model, objective.sums_of, collate, held_out.lengths, config.eval_batch_size, runtime, HELD_OUT
