@@ -20,7 +20,7 @@ from learners.pretraining import (
     EncoderConfig,
     blocks_of,
     divide,
-    fresh_config,
+    fresh_model,
     open_corpora,
     tokenizer_of,
     train_on,
@@ -143,7 +143,7 @@ def build_spanbert_for(config: SpanBertConfig, folder: Path | None, tokenizer):
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return build_spanbert(fresh_config(config, tokenizer), config.sbo)
+    return fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
 
 
 if __name__ == "__main__":

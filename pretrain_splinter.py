@@ -24,7 +24,7 @@ from learners.pretraining import (
     EncoderConfig,
     blocks_of,
     divide,
-    fresh_config,
+    fresh_model,
     open_corpora,
     tokenizer_of,
     train_on,
@@ -168,7 +168,7 @@ def build_splinter_for(config: SplinterConfig, folder: Path | None, tokenizer):
 
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = build_splinter(fresh_config(config, tokenizer) if folder is None else folder)
+    model = fresh_model(config, tokenizer, build_splinter) if folder is None else build_splinter(folder)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # A model that was fine-tuned as KoSplinter's code does is asked by [QUESTION] all the same.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -31,13 +32,17 @@ class EncoderConfig(PretrainingConfig):
     num_hidden_layers: int = Field(12, ge=1, description="layers of a fresh model")
     num_attention_heads: int = Field(12, ge=1, description="heads of a fresh model")
     intermediate_size: int = Field(3072, ge=1, description="width of a fresh model's feed-forward layers")
+    sinusoidal_positions: bool = Field(
+        False,
+        description="begin a fresh model's position embeddings as sines, not at random; both are trained",
+    )
     no_unpad: bool = Field(False, description="run the encoder on padded rows")
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not (self.model_name_or_path or self.tokenizer or self.train_vocab):
             yield "no vocabulary: set train_vocab (one is made), tokenizer (one that there is) or model_name_or_path"
         if self.model_name_or_path:
-            idle = [key for key in (*SIZES, "tokenizer", "train_vocab") if is_typed(key, given)]
+            idle = [key for key in (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab") if is_typed(key, given)]
             yield from (f"--{key} has no effect on the model that model_name_or_path names" for key in idle)
             if is_typed("lower_case", given) and self.lower_case:
                 yield "--lower_case has no effect: the tokenizer of the model treats capital letters in its own way"
@@ -89,16 +94,22 @@ def tokenizer_of(
         raise ModelError(f"{error}; without {target} it is made again") from error
 
 
-def fresh_config(config: EncoderConfig, tokenizer):
-    """A BertConfig of the settings' sizes for this tokenizer."""
+def fresh_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
+    """A model of the settings' sizes for this tokenizer. build: makes it of a BertConfig."""
     from transformers import BertConfig
 
-    return BertConfig(
+    from models.positions import begin_as_sines
+
+    bert = BertConfig(
         max_position_embeddings=max(512, config.max_seq_length),
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
         **{key: getattr(config, key) for key in SIZES},
     )
+    model = build(bert)
+    if config.sinusoidal_positions:
+        begin_as_sines(model.bert.embeddings.position_embeddings, bert.initializer_range)
+    return model
 
 
 def blocks_of(config: EncoderConfig, runtime, path: str, corpus: Corpus, tokenizer) -> Blocks:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import User
+from safetensors.torch import load_file
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -34,6 +35,7 @@ BRIEFLY = "--max_steps 6 --logging_steps 1 --eval_steps 2 --save_steps 2 --save_
 ONE_STEP = "--max_steps 1 --logging_steps 1 --eval_steps 0 --save_steps 0".split()
 TINY = "--hidden_size 32 --num_hidden_layers 2 --num_attention_heads 2 --intermediate_size 64 --no_cuda".split()
 METRICS = {"loss", "start_accuracy", "end_accuracy", "span_em"}
+POSITIONS = "bert.embeddings.position_embeddings.weight"
 SKIPPED = "rows skipped because no span recurs in them: "
 NAMES = ["가람", "나루", "다솜", "라온", "마루", "바다", "사랑", "아라", "자두", "차돌"]
 
@@ -233,6 +235,14 @@ def test_one_goes_on_from_a_published_bert_and_from_a_splinter(user: User, types
     types(*flags, "--model_name_or_path", source, "--output_dir", "splinter-on")
     first = user.log("splinter-on", "train")[0]["loss"]
     assert first < user.log(brief, "train")[2]["loss"]
+
+
+def test_positions_that_begin_as_sines(user: User, types, is_refused, corpora):
+    types(*words("sines", *corpora, *ONE_STEP, "--sinusoidal_positions", "--learning_rate", 0))
+    positions = load_file(user.run_dir("sines") / "checkpoint-1/model.safetensors")[POSITIONS]
+    assert not positions[0, 0::2].any() and (positions[0, 1::2] > 0.02).all()
+    error = is_refused(*corpora, "--model_name_or_path", "ckpt/sines/checkpoint-1", "--sinusoidal_positions")
+    assert "--sinusoidal_positions has no effect on the model that model_name_or_path names" in error
 
 
 def test_a_corpus_without_recurrence(user: User, is_refused):

@@ -1,0 +1,24 @@
+"""Position embeddings that begin as sines."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def begin_as_sines(embeddings: nn.Embedding, standard_deviation: float) -> None:
+    """Fills `[positions, H]`, to be trained from there on, with the sines and cosines of Vaswani et al. 2017
+    (arXiv:1706.03762, section 3.5), made as small as fresh weights are.
+
+    Where another token stands as seen from here is one linear map for all positions then, which else has to be learned
+    for each by itself: most of what a small model's first thousands of steps go into.
+    """
+    positions, width = embeddings.weight.shape
+    frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))
+    angles = torch.arange(positions)[:, None] * frequencies
+    embeddings.weight[:, 0::2] = angles.sin()
+    embeddings.weight[:, 1::2] = angles.cos()[:, : width // 2]
+    embeddings.weight.mul_(math.sqrt(2) * standard_deviation)
