@@ -241,7 +241,7 @@ def measure_steps(
 ) -> tuple[list[dict], dict[str, float]]:
     """Of the blocks `rows`, in an order of their own; the same batches and draws for all arms."""
     rows = np.random.default_rng(0).permutation(rows)
-    plan = Plan(len(rows), arguments.batch_size, 1, 1, seed=42, max_steps=arguments.steps)
+    plan = Plan(len(rows), arguments.batch_size, arguments.batch_size, 1, seed=42, max_steps=arguments.steps)
     runs = {}
     for arm, (padding, precision) in ARMS.items():
         runtime = Runtime(arguments.no_cuda, precision)

@@ -128,7 +128,7 @@ class Training:
         def collate(rows: np.ndarray, draws: RowDraws) -> dict[str, Any]:
             return collator.batch(self.padded(rows, self.tokenizer.pad_token_id, length)) | self.targets(rows)
 
-        plan = Plan(self.rows, self.batch_size, 1, 1, seed=42, max_steps=self.steps)
+        plan = Plan(self.rows, self.batch_size, self.batch_size, 1, seed=42, max_steps=self.steps)
         return run_of(collator.model, runtime, plan, collate, self.loss_of, folder)
 
 

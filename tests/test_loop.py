@@ -3,8 +3,9 @@
 import os
 import signal
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 
 from training import loop
 from training.checkpoint import CheckpointFolder
-from training.config import FineTuningConfig, UsageError
+from training.config import FineTuningConfig, LoopConfig, UsageError
 from training.draws import RowDraws
 from training.loop import (
     Interrupted,
@@ -77,21 +78,14 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
     folder.mkdir(exist_ok=True)
     torch.manual_seed(7)
     model = model or Network(dropout)
-    plan = Plan(
-        ROWS,
-        config.train_batch_size,
-        config.gradient_accumulation_steps,
-        config.num_train_epochs,
-        config.seed,
-        config.max_steps,
-    )
+    runtime = Runtime(no_cuda=True, precision="fp32")
     return Job(
         model=model,
-        plan=plan,
+        plan=Plan.of(config, ROWS, runtime),
         collate=lambda row_ids, draws: collate(row_ids),
         loss_of=loss_of,
         config=config,
-        runtime=Runtime(no_cuda=True, precision="fp32"),
+        runtime=runtime,
         checkpoints=CheckpointFolder(folder, config.save_total_limit, config.save_optimizer),
         log=MetricsLog(folder),
         write_model=lambda target, state: save_file(model.state_dict(), target / "model.safetensors"),
@@ -116,32 +110,52 @@ def weights(job: Job) -> dict[str, torch.Tensor]:
 # --------------------------------------------------------------------------------------------------------------------
 
 
+def micro_batches(plan: Plan, step: int) -> list[list[int]]:
+    """The row ids of this process."""
+    return [plan.rows_of(step)[part].tolist() for part in plan.micro_batches(step)]
+
+
 def test_every_epoch_takes_every_row_once_in_another_order():
-    plan = Plan(rows=27, batch_size=4, accumulation=2, epochs=2, seed=3)
+    plan = Plan(rows=27, batch_size=4, step_rows=8, epochs=2, seed=3)
     assert (plan.steps_per_epoch, plan.steps) == (4, 8)
-    epochs = [[row for s in range(4) for m in plan.micro_batches(e * 4 + s) for row in m.tolist()] for e in (0, 1)]
+    epochs = [[row for s in range(4) for part in micro_batches(plan, e * 4 + s) for row in part] for e in (0, 1)]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(27)) and epochs[0] != epochs[1]
-    assert [[len(m) for m in plan.micro_batches(step)] for step in range(4)] == [[4, 4], [4, 4], [4, 4], [3]]
-    assert [plan.micro_batch_count(step) for step in range(8)] == [2, 2, 2, 1] * 2
+    assert [[len(m) for m in micro_batches(plan, step)] for step in range(4)] == [[4, 4], [4, 4], [4, 4], [3]]
+    assert [plan.row_count(step) for step in range(8)] == [8, 8, 8, 3] * 2
 
 
 def test_the_order_depends_on_the_seed_alone():
-    one, same, other = (Plan(50, 5, 1, 1, seed).micro_batches(3)[0].tolist() for seed in (1, 1, 2))
+    one, same, other = (micro_batches(Plan(50, 5, 5, 1, seed), 3) for seed in (1, 1, 2))
     assert one == same != other
 
 
-def test_a_plan_with_another_accumulation_takes_the_same_rows_in_each_step():
-    one, two = Plan(27, 8, 1, 1, 5), Plan(27, 2, 4, 1, 5)
+@pytest.mark.parametrize(("batch_size", "processes"), [(2, 1), (2, 2), (4, 2), (1, 8), (3, 3), (8, 5)])
+def test_however_a_step_is_cut_it_has_the_same_rows(batch_size: int, processes: int):
+    """No micro-batch of more than batch_size rows, and no process with much more to do than another."""
+    whole = Plan(27, 8, 8, 1, 5)
+    plans = [replace(whole, batch_size=batch_size, process=number, processes=processes) for number in range(processes)]
     for step in range(4):
-        joined = np.concatenate(two.micro_batches(step)).tolist()
-        assert one.micro_batches(step)[0].tolist() == joined
+        cut = [micro_batches(plan, step) for plan in plans]
+        in_order = [part for together in zip_longest(*cut, fillvalue=[]) for part in together]
+        assert [list(chain(*in_order))] == micro_batches(whole, step)
+        sizes = [len(part) for parts in cut for part in parts]
+        assert 1 <= min(sizes) and max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
+        rows = [sum(map(len, parts)) for parts in cut]
+        assert max(rows) - min(rows) <= max(map(len, cut))
+
+
+def test_fewer_rows_than_processes(tmp_path):
+    runtime = SimpleNamespace(process=1, processes=4)
+    assert Plan.of(LoopConfig(), 4, runtime).step_rows == 128
+    with pytest.raises(UsageError, match="3 training rows for 4 processes: at least one each"):
+        Plan.of(LoopConfig(), 3, runtime)
 
 
 @pytest.mark.parametrize(
     ("epochs", "max_steps", "steps"), [(2, -1, 14), (0.5, -1, 4), (0.01, -1, 1), (10, 5, 5), (1, 20, 20)]
 )
 def test_the_number_of_steps(epochs, max_steps, steps):
-    assert Plan(27, 4, 1, epochs, 0, max_steps).steps == steps
+    assert Plan(27, 4, 4, epochs, 0, max_steps).steps == steps
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -172,7 +186,7 @@ def test_one_step_by_hand(tmp_path):
     job = make_job(tmp_path / "run", loss_of_terms, max_steps=1, train_batch_size=3, gradient_accumulation_steps=2)
     torch.manual_seed(7)
     expected = Network()
-    rows = np.concatenate(job.plan.micro_batches(0))
+    rows = job.plan.rows_of(0)
     loss, terms = loss_of_terms(expected, collate(rows))
     (loss / terms).backward()
     nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
@@ -235,8 +249,8 @@ def test_the_learning_rate_of_each_of_ten_steps(tmp_path, scheduler, warmup, exp
 def test_the_logged_loss_is_the_mean_over_the_terms_since_the_last_line(tmp_path):
     fit(make_job(tmp_path / "each", loss_of_terms, num_train_epochs=1))
     fit(make_job(tmp_path / "third", loss_of_terms, num_train_epochs=1, logging_steps=3))
-    plan = Plan(ROWS, 4, 1, 1, 42)
-    terms = [int(TERMS[plan.micro_batches(step)[0]].sum()) for step in range(7)]
+    plan = Plan(ROWS, 4, 4, 1, 42)
+    terms = [int(TERMS[plan.rows_of(step)].sum()) for step in range(7)]
     each = [loss for _, loss in losses(tmp_path / "each")]
     by_hand = [np.average(each[at : at + 3], weights=terms[at : at + 3]) for at in (0, 3, 6)]
     assert [step for step, _ in losses(tmp_path / "third")] == [3, 6, 7]
@@ -414,7 +428,7 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
 
 
 def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_again_when_resumed():
-    plan = Plan(rows=ROWS, batch_size=4, accumulation=2, epochs=2, seed=3)
+    plan = Plan(rows=ROWS, batch_size=4, step_rows=8, epochs=2, seed=3)
     runtime = Runtime(no_cuda=True, precision="fp32")
 
     def draw(rows: np.ndarray, draws: RowDraws) -> list[float]:
@@ -427,7 +441,7 @@ def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_ag
     flat = list(chain(*whole))
     assert len(set(flat)) == len(flat) == 2 * ROWS
     assert drawn(plan, 5) == whole[5:]
-    assert drawn(replace(plan, batch_size=8, accumulation=1)) == whole
+    assert drawn(replace(plan, batch_size=8)) == whole
     assert not set(chain(*drawn(replace(plan, seed=4)))) & set(flat)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from training.config import FineTuningConfig, UsageError, is_typed
+from training.processes import is_main_process, show
 from training.results import (
     CONFIG_FILE,
     QUESTION_SCORES_FILE,
@@ -119,34 +120,33 @@ def run_study(
     """
     cells = config.cells()
     samples = [None if cell.few_shot == [FULL] else sample_of(*cell.few_shot, cell.seed) for cell in cells]
-    if overwrite:  # all at once, so that a study that is stopped then goes on without the flag
+    if overwrite and is_main_process():  # all at once: a study that is stopped then goes on without the flag
         for cell in cells:
             delete_earlier_run(cell.run_dir)
+    begun = [not overwrite and _is_begun(cell) for cell in cells]
     hashes = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
-    _refuse_other_files(config.run_dir, hashes, any(map(_is_begun, cells)))
-    for cell, sample in zip(cells, samples, strict=True):
-        _refuse_another_cell(cell, sample)
-    finished = [_is_finished(cell) for cell in cells]
+    _refuse_other_files(config.run_dir, hashes, any(begun))
+    for cell, sample, is_begun in zip(cells, samples, begun, strict=True):
+        if is_begun:
+            _refuse_another_cell(cell, sample)
+    finished = [is_begun and _is_finished(cell) for cell, is_begun in zip(cells, begun, strict=True)]
     sizes = ", ".join(map(str, config.few_shot))
     seeds = ", ".join(map(str, range(config.seed, config.seed + config.samples)))
     done = f"; {sum(finished)} of them are finished" if any(finished) else ""
     for cell, is_finished in zip(cells, finished, strict=True):
         if not is_finished:  # that the last folder cannot be made should not come to light after hours
             prepare_output_dir(cell.run_dir, may_hold_a_run=True)
-    print(
-        f"{len(cells)} run{'s' * (len(cells) > 1)} in {config.run_dir}: {sizes} questions, seeds {seeds}{done}",
-        flush=True,
-    )
+    show(f"{len(cells)} run{'s' * (len(cells) > 1)} in {config.run_dir}: {sizes} questions, seeds {seeds}{done}")
     results = []
-    for cell, sample, is_finished in zip(cells, samples, finished, strict=True):
+    for cell, sample, is_begun, is_finished in zip(cells, samples, begun, finished, strict=True):
         if is_finished:
             results.append(read_json_object(cell.run_dir / RESULTS_FILE))
         else:
-            print(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}", flush=True)
+            show(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}")
             if sample is not None:
                 write_whole(cell.run_dir / SAMPLE_FILE, _one_a_line(sample))
-            results.append(run(cell.model_copy(update={"resume": _is_begun(cell)}), sample))
-            if not config.keep_models:
+            results.append(run(cell.model_copy(update={"resume": is_begun}), sample))
+            if not config.keep_models and is_main_process():
                 _delete_models(cell.run_dir)
     _report(config, cells, results)
 
@@ -162,13 +162,11 @@ def _is_begun(cell: FewShotConfig) -> bool:
 
 def _is_finished(cell: FewShotConfig) -> bool:
     results = read_json_object(cell.run_dir / RESULTS_FILE)
-    return _is_begun(cell) and bool(results) and (cell.run_dir / QUESTION_SCORES_FILE).is_file()
+    return bool(results) and (cell.run_dir / QUESTION_SCORES_FILE).is_file()
 
 
 def _refuse_another_cell(cell: FewShotConfig, sample: Sequence[str] | None) -> None:
     """Raises UsageError where what was begun in the cell's folder had other settings, or another sample."""
-    if not _is_begun(cell):
-        return
     keys = cell.identity("").keys() - {"precision"} | cell.OF_EVALUATION | {"few_shot"}
     if were := changed_settings(cell.run_dir, cell, sorted(keys)):
         raise UsageError(f"{cell.run_dir} was run with {were}: {ANOTHER}")
@@ -207,7 +205,7 @@ def _report(config: FewShotConfig, cells: Sequence[FewShotConfig], results: Sequ
         write_json(config.run_dir / str(size) / SEEDS_FILE, summaries[size])
     first = summaries[config.few_shot[0]]
     samples = f"{config.samples} samples of each size" if config.samples > 1 else "one sample of each size"
-    print(f"\n{first['model']} on {first['task']}, {samples}")
-    print(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
+    show(f"\n{first['model']} on {first['task']}, {samples}")
+    show(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
     for size, summary in summaries.items():
-        print(f"  {size:<12}" + "".join(f"{mean_and_std(values):>18}" for values in summary["metrics"].values()))
+        show(f"  {size:<12}" + "".join(f"{mean_and_std(values):>18}" for values in summary["metrics"].values()))

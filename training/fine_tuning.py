@@ -144,9 +144,10 @@ def train(
     task = recipe.tasks[config.task]
     torch.manual_seed(config.seed)
     learner = recipe.learner(config, runtime, folder, False)
-    splits = {name: learner.prepare(name, rows[name]) for name in rows}
+    with runtime.first_alone():
+        splits = {name: learner.prepare(name, rows[name]) for name in rows}
     evaluation_split = splits[config.training_split] if config.evaluates_every != 0 else None
-    plan = Plan.of(config, len(splits["train"].features))
+    plan = Plan.of(config, len(splits["train"].features), runtime)
 
     def evaluate_now() -> tuple[str, dict[str, float]]:
         return config.training_split, learner.score(evaluation_split).metrics
@@ -157,10 +158,10 @@ def train(
 
     published = f" ({recipe.published_batch})" if recipe.published_batch else ""
     runtime.say(
-        f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows"
+        f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.step_rows} rows"
         f"{published}, {runtime.describe()}{', unpadded' if learner.unpads else ''}"
     )
-    if overwrite:
+    if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     job = Job(
         model=learner.model,
@@ -192,7 +193,9 @@ def score(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> dict[
 
     def score_checkpoint(checkpoint: Path) -> Scored:
         learner = recipe.learner(config, runtime, checkpoint, True)
-        return learner.score(learner.prepare("test", rows))
+        with runtime.first_alone():
+            split = learner.prepare("test", rows)
+        return learner.score(split)
 
     checkpoint, scored, evaluations = score_checkpoints(
         config, runtime, score_checkpoint, task.main_metric, task.greater_is_better, config.do_train
@@ -212,7 +215,11 @@ def predict(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> Non
     task = recipe.tasks[config.task]
     checkpoint = selected_checkpoint(config, task.main_metric, task.greater_is_better)
     learner = recipe.learner(config, runtime, checkpoint, True)
-    outputs = learner.outputs(learner.prepare("predict", rows))
+    with runtime.first_alone():
+        split = learner.prepare("predict", rows)
+    outputs = learner.outputs(split)
+    if not runtime.is_main:
+        return
     if writes_to_standard_output(config):
         write_to_standard_output(next(iter(recipe.prediction_files(task, rows, outputs, False).values())))
         return

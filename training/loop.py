@@ -8,13 +8,14 @@ it was cut into micro-batches.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,31 +50,43 @@ class Interrupted(KeyboardInterrupt):
 class Plan:
     """Which rows make up which optimizer step. Every epoch is a permutation drawn from `(seed, epoch)`, so the rows of
     any step can be told without running those before it, which is what makes resuming exact.
+
+    batch_size: rows of a micro-batch of one process, at most. step_rows: rows of a step, over all its micro-batches and
+    processes: what a run keeps when it is resumed, on however many processes.
     """
 
     rows: int
     batch_size: int
-    accumulation: int
+    step_rows: int
     epochs: float
     seed: int
     max_steps: int = -1
     min_steps: int = 0
+    process: int = 0
+    processes: int = 1
 
     @classmethod
-    def of(cls, config: LoopConfig, rows: int) -> Plan:
+    def of(cls, config: LoopConfig, rows: int, runtime: Runtime) -> Plan:
+        """Raises UsageError where there are fewer rows than processes."""
+        if rows < runtime.processes:
+            raise UsageError(
+                f"{rows} training rows for {runtime.processes} processes: at least one each; start fewer of them"
+            )
         return cls(
             rows=rows,
             batch_size=config.train_batch_size,
-            accumulation=config.gradient_accumulation_steps,
+            step_rows=config.train_batch_size * config.gradient_accumulation_steps * runtime.processes,
             epochs=config.num_train_epochs,
             seed=config.seed,
             max_steps=config.max_steps,
             min_steps=config.min_steps,
+            process=runtime.process,
+            processes=runtime.processes,
         )
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(self.rows / (self.batch_size * self.accumulation))
+        return math.ceil(self.rows / self.step_rows)
 
     @property
     def steps(self) -> int:
@@ -81,18 +94,25 @@ class Plan:
             return self.max_steps
         return max(1, self.min_steps, math.ceil(self.steps_per_epoch * self.epochs))
 
-    def micro_batches(self, step: int) -> list[np.ndarray]:
-        """The row ids of each micro-batch of optimizer step `step`, from 0. The last step of an epoch may be short."""
+    def rows_of(self, step: int) -> np.ndarray:
+        """The row ids of optimizer step `step`, from 0. The last step of an epoch may be short."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        size = self.batch_size * self.accumulation
-        rows = _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * size : (step_in_epoch + 1) * size]
-        return [rows[at : at + self.batch_size] for at in range(0, len(rows), self.batch_size)]
+        return _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * self.step_rows :][: self.step_rows]
 
-    def micro_batch_count(self, step: int) -> int:
-        """How many micro-batches step `step` has, by arithmetic."""
-        size = self.batch_size * self.accumulation
-        rows = min(size, self.rows - step % self.steps_per_epoch * size)
-        return math.ceil(rows / self.batch_size)
+    def row_count(self, step: int) -> int:
+        """How many rows step `step` has, by arithmetic."""
+        return min(self.step_rows, self.rows - step % self.steps_per_epoch * self.step_rows)
+
+    def micro_batches(self, step: int) -> list[slice]:
+        """Which of the step's rows each micro-batch of this process has: all processes as many as can be, but for one.
+
+        In a step of fewer rows than processes some have no micro-batch.
+        """
+        rows = self.row_count(step)
+        count = math.ceil(rows / (self.batch_size * self.processes)) * self.processes
+        bounds = [rows * number // count for number in range(count + 1)]
+        parts = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+        return [part for part in parts[self.process :: self.processes] if part.start < part.stop]
 
     def is_due(self, every: Every, step: int) -> bool:
         """Whether what happens every so many steps, or at the end of each epoch, happens after `step` steps."""
@@ -113,31 +133,32 @@ class _MicroBatches(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
         step, number = place
-        rows = self.plan.micro_batches(step)[number]
-        in_step = number * self.plan.batch_size + np.arange(len(rows))
-        return self.collate(rows, RowDraws([self.plan.seed, step], in_step))
+        part = self.plan.micro_batches(step)[number]
+        draws = RowDraws([self.plan.seed, step], np.arange(part.start, part.stop))
+        return self.collate(self.plan.rows_of(step)[part], draws)
 
 
 def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
-    """The micro-batches of each optimizer step from `first` on, not yet on the device."""
+    """This process's micro-batches of each optimizer step from `first` on, not yet on the device."""
     steps = range(first, plan.steps)
     loader = DataLoader(
         _MicroBatches(plan, collate),
-        sampler=((step, number) for step in steps for number in range(plan.micro_batch_count(step))),
+        sampler=((step, number) for step in steps for number in range(len(plan.micro_batches(step)))),
         batch_size=None,
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
     )
     batches = iter(loader)
     for step in steps:
-        yield [next(batches) for _ in range(plan.micro_batch_count(step))]
+        yield [next(batches) for _ in range(len(plan.micro_batches(step)))]
 
 
 @dataclass
 class State:
     """Where training stands: what a checkpoint holds beside the weights, the optimizer and the generators.
 
-    seconds: spent in steps, without evaluations and saving. window_loss, window_terms: since the last log line.
+    seconds: spent in steps, without evaluations and saving. window_loss, window_terms: since the last log line. Sums
+    are over all processes. step_rows: of a whole step.
     """
 
     step: int = 0
@@ -154,6 +175,7 @@ class State:
     best_step: int | None = None
     without_gain: int = 0
     stopped_early: bool = False
+    step_rows: int = 0
 
     def figures(self, plan: Plan) -> dict[str, Any]:
         """What `results.json` says of training. padding_ratio: share of padding in batches of the longest row."""
@@ -203,12 +225,12 @@ def fit(job: Job) -> State:
     Raises Interrupted after Ctrl-C or SIGTERM, and UsageError where the loss is not finite, a checkpoint cannot be
     written, or the run to resume is another one.
     """
-    config, plan = job.config, job.plan
+    config = job.config
     run = Run(job)
     if config.resume:
         run.restore()
     # Not before it is known to be this run's folder.
-    folder = job.checkpoints.output_dir
+    folder, plan = job.checkpoints.output_dir, run.plan
     record = {"data": job.data, "rows": job.rows, "precision": job.runtime.precision}
     write_json(folder / CONFIG_FILE, config.model_dump())
     write_json(folder / TRAINING_FILE, record)
@@ -227,13 +249,15 @@ def fit(job: Job) -> State:
                 progress.show(run.log_loss())
             gained = run.evaluation_is_due() and run.evaluate(stop)
             state.stopped_early = 0 < config.early_stopping_patience <= state.without_gain
-            if gained or is_last or state.stopped_early or stop.requested or plan.is_due(config.save_steps, state.step):
+            stops = stop.is_agreed(job.runtime)
+            if gained or is_last or state.stopped_early or stops or plan.is_due(config.save_steps, state.step):
                 checkpoint = run.save()
-            if stop.requested:
+            if stops:
                 raise Interrupted(checkpoint)
     progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
+    job.runtime.wait()  # until all of it is written: what comes next reads it
     return state
 
 
@@ -241,8 +265,10 @@ class Run:
     """The moving parts of a training run: optimizer, schedule, state."""
 
     def __init__(self, job: Job):
-        self.job, self.state = job, State()
+        self.job, self.plan = job, job.plan
+        self.state = State(step_rows=job.plan.step_rows)
         self.model, self.runtime = job.model, job.runtime
+        self.runtime.seed_apart(job.config.seed)
         config = job.config
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -251,16 +277,19 @@ class Run:
             eps=config.adam_epsilon,
             fused=True,
         )
-        self.schedule = learning_rate_schedule(self.optimizer, config, job.plan.steps)
-        # The loss since the last log line, on the device: reading it off would make the device wait in every step.
-        self.window_loss = torch.zeros((), device=self.runtime.device)
-        self.window_terms: int | float | Tensor = 0
+        self.schedule = learning_rate_schedule(self.optimizer, config, self.plan.steps)
+        # This process's loss since it was last read, on the device: reading it would make the device wait in every
+        # step. In fp64, so that it does not matter when it is read.
+        self.loss = torch.zeros((), device=self.runtime.device, dtype=torch.float64)
+        self.terms: int | Tensor = 0
+        self.real_tokens = self.padded_tokens = 0
+        self._reached: list[nn.Parameter] | None = None
         self.model.train()
         self._last_moment = time.perf_counter()
 
     def step(self, batches: list[Batch]) -> None:
-        """One optimizer step over its micro-batches."""
-        state, rows = self.state, sum(batch["rows"] for batch in batches)
+        """One optimizer step over this process's micro-batches."""
+        state, rows = self.state, self.plan.row_count(self.state.step)
         terms: int | Tensor = 0
         for batch in batches:
             batch = self.runtime.place(batch)
@@ -268,20 +297,38 @@ class Run:
                 loss, count = self.job.loss_of(self.model, batch)
             # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
             self.runtime.backward(loss / rows)
-            self.window_loss += loss.detach()
+            self.loss += loss.detach()
             terms = terms + count
-            state.real_tokens += batch["real_tokens"]
-            state.padded_tokens += batch["padded_tokens"]
-        self._divide_by(terms, rows)
+            self.real_tokens += batch["real_tokens"]
+            self.padded_tokens += batch["padded_tokens"]
+        self.terms = self.terms + terms
+        self._divide_by(self._add_up_gradients(terms), rows)
         self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
         self.schedule.step()
-        self.window_terms = self.window_terms + terms
         state.step += 1
         state.rows += rows
         state.window_rows += rows
         spent = self._seconds_since_last_moment()  # with the collating of the batches, before this call
         state.seconds += spent
         state.window_seconds += spent
+
+    def _add_up_gradients(self, terms: int | Tensor) -> int | Tensor:
+        """Replaces gradients of this process's loss sum by those of all processes' sum; returns the terms in that."""
+        if self.runtime.processes == 1:
+            return terms
+        for parameter in self._with_gradients():
+            if parameter.grad is None:  # this process had no rows in this step
+                parameter.grad = torch.zeros_like(parameter)
+        total = torch.as_tensor(terms, dtype=torch.float32, device=self.runtime.device).clone()
+        self.runtime.add_up([*(p.grad for p in self.parameters if p.grad is not None), total])
+        return total
+
+    def _with_gradients(self) -> list[nn.Parameter]:
+        """The parameters that the loss reaches, in whichever process; found out in the first step of a run."""
+        if self._reached is None:
+            found = self.runtime.sums([float(p.grad is not None) for p in self.parameters])
+            self._reached = [p for p, count in zip(self.parameters, found, strict=True) if count]
+        return self._reached
 
     def _seconds_since_last_moment(self) -> float:
         before, self._last_moment = self._last_moment, time.perf_counter()
@@ -296,8 +343,8 @@ class Run:
 
     def log_loss(self) -> str:
         """Writes the mean loss since the last time, and returns the line to show. Raises UsageError if not finite."""
-        state, plan = self.state, self.job.plan
-        self._read_window()
+        state, plan = self.state, self.plan
+        self._read()
         loss = state.window_loss / max(1, state.window_terms)
         rate, learning_rate = state.window_rows / state.window_seconds, self.schedule.get_last_lr()[0]
         self.job.log.write(
@@ -311,15 +358,22 @@ class Run:
         )
         state.window_loss = state.window_terms = state.window_seconds = 0.0
         state.window_rows = 0
-        self.window_loss.zero_()
-        self.window_terms = 0
         epoch = state.step / plan.steps_per_epoch
         return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {learning_rate:.2e}  {rate:.0f} rows/s"
 
-    def _read_window(self) -> None:
-        """Reads the loss off the device; a device to CPU synchronisation, so only where a step logs or saves."""
+    def _read(self) -> None:
+        """Moves what this process has counted into the state, added up over all; a device to CPU synchronisation, so
+        only where a step logs or saves. Raises UsageError where the loss is not finite.
+        """
         state = self.state
-        state.window_loss, state.window_terms = float(self.window_loss), float(self.window_terms)
+        counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
+        loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
+        state.window_loss += loss
+        state.window_terms += terms
+        state.real_tokens += int(real_tokens)
+        state.padded_tokens += int(padded_tokens)
+        self.loss.zero_()
+        self.terms = self.real_tokens = self.padded_tokens = 0
         if not math.isfinite(state.window_loss):
             self._refuse_to_go_on(f"the loss is {state.window_loss}")
 
@@ -339,7 +393,7 @@ class Run:
             job.evaluate is not None
             and step > 0
             and every != 0
-            and (job.plan.is_due(every, step) or step == job.plan.steps)
+            and (self.plan.is_due(every, step) or step == self.plan.steps)
         )
 
     def evaluate(self, stop: _StopRequest) -> bool:
@@ -347,7 +401,7 @@ class Run:
         state, job = self.state, self.job
         self.model.eval()
         try:
-            with stop.at_once():
+            with stop.at_once(self.runtime):
                 split, metrics = job.evaluate()
         except KeyboardInterrupt:
             return False
@@ -358,7 +412,7 @@ class Run:
         job.log.write(
             "evaluation",
             step=state.step,
-            epoch=round(state.step / job.plan.steps_per_epoch, 4),
+            epoch=round(state.step / self.plan.steps_per_epoch, 4),
             split=split,
             metrics=metrics,
             seconds=round(state.seconds, 1),
@@ -374,7 +428,7 @@ class Run:
 
     def save(self) -> Path:
         """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
-        self._read_window()
+        self._read()
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
             self._refuse_to_go_on("there are weights that are not finite")
         content = {
@@ -382,14 +436,18 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.runtime.scaler_state(),
-            "random": self.runtime.random_state(),
+            "random": self.runtime.gather(self.runtime.random_state()),
             "identity": self.job.identity,
         }
 
         def write_model(folder: Path) -> None:
             self.job.write_model(folder, self.state)
 
-        checkpoint = self.job.checkpoints.save(self.state.step, write_model, content, self.state.best_step)
+        checkpoints = self.job.checkpoints
+        checkpoint = checkpoints.path(self.state.step)
+        if self.runtime.is_main:
+            checkpoints.save(self.state.step, write_model, content, self.state.best_step)
+        self.runtime.wait()
         self._seconds_since_last_moment()
         return checkpoint
 
@@ -406,17 +464,33 @@ class Run:
         content = job.checkpoints.load_state(newest)
         refuse_another_run(content["identity"], job.identity, newest)
         job.checkpoints.load_weights(self.model, newest, str(self.runtime.device))
-        job.checkpoints.clean_up()
-        job.log.forget_after(step_of(newest))
+        self.runtime.wait()  # until all have read it
+        if self.runtime.is_main:
+            job.checkpoints.clean_up()
+            job.log.forget_after(step_of(newest))
+        self.state = State(**content["state"])
+        self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
+        self._keep_step_rows(len(content["random"]))
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         self.runtime.load_scaler_state(content["scaler"])
-        self.runtime.load_random_state(content["random"])
-        self.state = State(**content["state"])
-        self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
-        self.window_loss.fill_(self.state.window_loss)
-        self.window_terms = self.state.window_terms
-        self.runtime.say(f"resumed from {newest} at step {self.state.step} of {job.plan.steps}")
+        if self.runtime.process < len(content["random"]):
+            self.runtime.load_random_state(content["random"][self.runtime.process])
+        else:
+            self.runtime.seed_apart(job.config.seed, self.state.step)
+        self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
+
+    def _keep_step_rows(self, processes: int) -> None:
+        """Goes on with steps of as many rows as the run had on so many processes, on those of now."""
+        if self.plan.step_rows == self.state.step_rows:
+            return
+        now = self.runtime.processes
+        self.runtime.say(
+            f"begun on {processes} process{'es' * (processes > 1)}, gone on with on {now}: "
+            f"steps stay of {self.state.step_rows} rows"
+        )
+        self.plan = replace(self.plan, step_rows=self.state.step_rows)
+        self.schedule = learning_rate_schedule(self.optimizer, self.job.config, self.plan.steps)
 
     def _start_anew(self) -> None:
         """Forgets a run that was killed before its first checkpoint. Raises UsageError where there are checkpoints."""
@@ -426,8 +500,10 @@ class Run:
                 f"{checkpoints.output_dir} holds checkpoints but no {STATE_FILE}, so training cannot go on from them: "
                 "--overwrite_output_dir starts anew, --output_dir NAME takes another folder"
             )
-        checkpoints.clean_up()
-        log.forget_after(-1)
+        self.runtime.wait()  # until all have looked
+        if self.runtime.is_main:
+            checkpoints.clean_up()
+            log.forget_after(-1)
         self.runtime.say(f"no checkpoint in {checkpoints.output_dir} to go on from: starting at step 0")
 
 
@@ -472,6 +548,7 @@ def evaluate(
     """Row ids `[B]` and the outputs of `predict` for them, `[B, ...]` in fp32, batch by batch: never all at once.
 
     Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
+    Several processes take a batch each at a time, and get the outputs of all.
     Raises UsageError where an output is not finite.
     """
     was_training = model.training
@@ -480,28 +557,34 @@ def evaluate(
     under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
     model.eval()
     try:
-        for at in range(0, len(order), batch_size):
-            rows = order[at : at + batch_size]
-            batch = runtime.place(collate(rows))
-            with runtime.autocast():
-                outputs = predict(model, batch).float()
-            if under_way is not None:
-                yield _read_off(*under_way)
-            under_way = rows, outputs
-            progress.advance(len(rows))
+        for at in range(0, len(order), batch_size * runtime.processes):
+            together = order[at : at + batch_size * runtime.processes]  # a batch for each process
+            rows = together[runtime.process :: runtime.processes]
+            outputs = None
+            if len(rows):
+                batch = runtime.place(collate(rows))
+                with runtime.autocast():
+                    outputs = predict(model, batch).float()
+            if at:
+                yield from _read_off(under_way, runtime)
+            under_way = None if outputs is None else (rows, outputs)
+            progress.advance(len(together))
             progress.show_now_and_then()
-        if under_way is not None:
-            yield _read_off(*under_way)
+        if len(order):
+            yield from _read_off(under_way, runtime)
     finally:
         model.train(was_training)
     progress.close()
 
 
-def _read_off(rows: np.ndarray, outputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    values = outputs.cpu().numpy()
-    if not np.isfinite(values).all():
-        raise UsageError("the model's outputs are not finite: its weights are broken, or too large for this precision")
-    return rows, values
+def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
+    for rows, values in filter(None, runtime.gather(own and (own[0], own[1].cpu().numpy()))):
+        if not np.isfinite(values).all():
+            raise UsageError(
+                "the model's outputs are not finite: its weights are broken, or too large for this precision"
+            )
+        yield rows, values
 
 
 def in_order_of_rows(batches: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
@@ -527,9 +610,13 @@ class _StopRequest:
             raise KeyboardInterrupt
         self.requested = True
 
+    def is_agreed(self, runtime: Runtime) -> bool:
+        """Whether all processes stop after this step, as one of them was asked to."""
+        return runtime.sums([float(self.requested)])[0] > 0
+
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        self._at_once = True
+    def at_once(self, runtime: Runtime) -> Iterator[None]:
+        self._at_once = runtime.processes == 1  # several would not break off at the same batch
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -13,6 +14,7 @@ from pydantic import Field
 from training.command_line import Config, resolve
 from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
 from training.draws import RowDraws
+from training.processes import show
 from training.results import (
     PRETRAINING,
     RESULTS_FILE,
@@ -200,22 +202,23 @@ def train(
     from training.checkpoint import CheckpointFolder
     from training.loop import Job, Plan, State, fit
 
-    plan = Plan.of(config, len(passes))
+    plan = Plan.of(config, len(passes), runtime)
 
     def collate(row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
         return objective.collate(blocks, passes.blocks(row_ids, draws), draws)
 
     def write_model(target: Path, state: State) -> None:
-        figures = {"steps": state.step, "epochs": round(state.step / plan.steps_per_epoch, 4)}
+        steps_per_epoch = replace(plan, step_rows=state.step_rows).steps_per_epoch
+        figures = {"steps": state.step, "epochs": round(state.step / steps_per_epoch, 4)}
         setattr(objective.model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
         objective.model.save_pretrained(target)
         objective.tokenizer.save_pretrained(target)
 
     runtime.say(
-        f"{config.run_dir.name}: {plan.steps} steps of {plan.batch_size * plan.accumulation} rows, "
+        f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, "
         f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
     )
-    if overwrite:
+    if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     log = MetricsLog(config.run_dir)
     fit(
@@ -274,7 +277,5 @@ def write_results(config: PretrainingConfig, runtime, log: MetricsLog) -> None:
     }
     write_json(path, results)
     held_out = f"  {HELD_OUT}  {in_words(metrics)}" if metrics else ""
-    print(f"{config.task}  {config.run_dir.name}  seed {config.seed}{held_out}")
-    print(
-        f"  checkpoint-{figures['steps']}, {figures['tokens_per_second']:,.0f} tokens/s; written to {path}", flush=True
-    )
+    show(f"{config.task}  {config.run_dir.name}  seed {config.seed}{held_out}")
+    show(f"  checkpoint-{figures['steps']}, {figures['tokens_per_second']:,.0f} tokens/s; written to {path}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import UsageError
+from training.processes import is_main_process
 
 RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
@@ -42,6 +43,8 @@ class MetricsLog:
 
         Raises UsageError where the disk does not take it.
         """
+        if not is_main_process():
+            return
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
@@ -77,7 +80,12 @@ class MetricsLog:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, never a part. Raises UsageError if it cannot."""
+    """Writes a file so that a kill leaves the old one or the new one, never a part. Raises UsageError if it cannot.
+
+    Of several processes the first alone writes.
+    """
+    if not is_main_process():
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("w", encoding="utf-8") as file:

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import datetime
 import os
 import platform
 import resource
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from training.config import UsageError
+from training.processes import is_main_process, process_count
 
 # An installed torch_xla would turn accelerate to XLA unasked.
 os.environ.setdefault("USE_TORCH_XLA", "0")
+# The others wait for the first process while it tokenizes a corpus. One that ends is noticed at once all the same.
+LONGEST_WAIT = datetime.timedelta(days=1)
 
 
 class Runtime:
     """Where and how a run computes.
 
     device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
-    are, and which one this is.
+    are, and which one this is. All of them call the methods below that speak of all, in the same order.
     """
 
     def __init__(self, no_cuda: bool = False, precision: str = "auto"):
         from accelerate import PartialState
 
+        if process_count() > 1 and not torch.distributed.is_initialized():
+            on_gpus = torch.cuda.is_available() and not no_cuda
+            # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
+            torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
+            atexit.register(torch.distributed.destroy_process_group)
         self._state = PartialState(cpu=no_cuda)
-        self.device: torch.device = self._state.device
+        of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
+        self.device = torch.device("cpu") if of_process.type == "cpu" else of_process
         self.processes: int = self._state.num_processes
         self.process: int = self._state.process_index
-        self.is_main: bool = self._state.is_main_process
+        self.is_main: bool = is_main_process()
         self.precision = resolve_precision(precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._said: set[str] = set()
-        if self.processes > 1:
-            raise UsageError("several processes are not supported yet: start the script without torchrun")
 
     def autocast(self) -> AbstractContextManager:
         """The context in which matrix products run at this run's precision."""
@@ -46,8 +59,13 @@ class Runtime:
         return torch.autocast(self.device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision])
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model on this process's device."""
-        return model.to(self.device)
+        """The model on this process's device, with the first process's weights in all of them."""
+        model = model.to(self.device)
+        if self.processes > 1:
+            with _lost_processes_named():
+                for tensor in model.state_dict().values():
+                    torch.distributed.broadcast(tensor, src=0)
+        return model
 
     def place(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch on the device; whatever has a `to` goes there, at any depth, the rest stays as it is."""
@@ -70,6 +88,52 @@ class Runtime:
         self._scaler.step(optimizer)
         self._scaler.update()
         optimizer.zero_grad(set_to_none=True)
+
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor, on this process's device, by its sum over all processes."""
+        if self.processes == 1:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _lost_processes_named():
+            torch.distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
+
+    def sums(self, numbers: Sequence[float]) -> list[float]:
+        """The sum of each number over all processes."""
+        if self.processes == 1:
+            return list(numbers)
+        totals = torch.tensor(numbers, dtype=torch.float64)
+        with _lost_processes_named():
+            torch.distributed.all_reduce(totals)
+        return totals.tolist()
+
+    def gather(self, thing: Any) -> list[Any]:
+        """What each process has, in their order: anything that can be pickled."""
+        if self.processes == 1:
+            return [thing]
+        things: list[Any] = [None] * self.processes
+        with _lost_processes_named():
+            torch.distributed.all_gather_object(things, thing)
+        return things
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.gather(None)
+
+    @contextlib.contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process goes ahead, and the others come after it: to find in the cache what it made."""
+        if not self.is_main:
+            self.wait()
+        yield
+        if self.is_main:
+            self.wait()
+
+    def seed_apart(self, *seeds: int) -> None:
+        """Dropout of its own for every process but the first, which draws on as it would alone."""
+        if self.process > 0:
+            torch.manual_seed(int(np.random.SeedSequence([*seeds, self.process]).generate_state(1)[0]))
 
     @property
     def pins_memory(self) -> bool:
@@ -123,11 +187,24 @@ class Runtime:
         return facts | {"name": name, "threads": torch.get_num_threads()}
 
     def describe(self) -> str:
-        """`bf16 on AMD EPYC (2 threads)`."""
+        """`bf16 on AMD EPYC (2 threads)`, `bf16 on 4 x NVIDIA H100`."""
         facts = self.hardware()
         count = facts.get("threads", 0)
         threads = f" ({count} thread{'s' * (count > 1)})" if count else ""
-        return f"{self.precision} on {facts['name']}{threads}"
+        several = f"{self.processes} x " if self.processes > 1 else ""
+        return f"{self.precision} on {several}{facts['name']}{threads}"
+
+
+@contextlib.contextmanager
+def _lost_processes_named() -> Iterator[None]:
+    """Raises UsageError where another process has ended, instead of torch's words about a socket."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UsageError(
+            "another process of this run has ended (it may have said why above), so this one cannot go on; "
+            "--resume goes on from the newest checkpoint"
+        ) from error
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

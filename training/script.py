@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from training.config import (
     UsageError,
     is_typed,
 )
+from training.processes import is_main_process, show
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
@@ -43,6 +46,8 @@ from training.results import (
 )
 
 # torch takes seconds to import: only what needs it does, so that --help and mistyped flags answer at once.
+
+SECONDS_FOR_THE_FIRST = 2.0  # which is many times what torchrun takes to end the others
 
 
 def run_script(
@@ -90,7 +95,8 @@ def exit_code(
     """
     name = Path(script).name
     try:
-        work()
+        with first_process_speaks_first():
+            work()
     except (UsageError, *errors) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
@@ -100,6 +106,20 @@ def exit_code(
         print(f"  python3 {shlex.join([script, *going_on()])}", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def first_process_speaks_first() -> Iterator[None]:
+    """What goes wrong in all processes alike, the first of them says, and `torchrun` ends the others before they can.
+
+    What goes wrong in another one alone is said by that one, a little later.
+    """
+    try:
+        yield
+    except Exception:
+        if not is_main_process():
+            time.sleep(SECONDS_FOR_THE_FIRST)
+        raise
 
 
 def resuming(argv: list[str]) -> list[str]:
@@ -128,9 +148,9 @@ def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> Non
     """Writes mean and standard deviation over the seeds, and says them on standard output."""
     summary = summary_of_seeds(dict(zip(config.seeds, results, strict=True)))
     write_json(config.run_dir / SEEDS_FILE, summary)
-    print(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")
+    show(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")
     for name, values in summary["metrics"].items():
-        print(f"  {name:22}{mean_and_std(values)}")
+        show(f"  {name:22}{mean_and_std(values)}")
 
 
 def check_checkpoints(config: FineTuningConfig, keys: Iterable[str], files: Iterable[Path]) -> None:
@@ -306,10 +326,10 @@ def write_results(
     }
     write_json(path, results)
     how = {"dev": "best on dev", "test": "best on test", "last": "the last one"}[config.selection]
-    print(f"{config.task}  {config.model_name}  seed {config.seed}  test  {in_words(scored.metrics)}")
+    show(f"{config.task}  {config.model_name}  seed {config.seed}  test  {in_words(scored.metrics)}")
     if scored.report:
-        print(scored.report)
-    print(f"  {checkpoint.name}, {how}; written to {path}", flush=True)
+        show(scored.report)
+    show(f"  {checkpoint.name}, {how}; written to {path}")
     if scored.at_chance:
         runtime.say(
             f"warning: after {step_of(checkpoint)} steps these scores are no better than chance. Where that is not "

@@ -1,0 +1,263 @@
+"""python3 -m pytest tests/test_processes.py
+
+Several processes, started by torchrun: the same losses, weights and scores as one, nothing twice, and no hanging.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, User, nsmc, sample
+from processes_worker import SETTINGS
+from safetensors.torch import load_file
+from test_loop import ROWS, loss_of_terms, losses, make_job, weights
+from transformers import AutoModel, BertConfig, ElectraConfig
+
+from models import build_tokenizer
+from training.loop import Interrupted, fit
+from training.results import MetricsLog
+
+SCRIPT = "run_seq_cls.py"
+
+
+def torchrun(processes: int, script: Path, *words: object, **options) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    settings = {"env": environment, "encoding": "utf-8", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.Popen([*command, str(script), *map(str, words)], **settings)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0, timeout: float = 300) -> tuple[str, str]:
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    return out, err
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The loop, by three processes
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What three processes of `processes_worker.py` leave, which go on with a run that one had begun."""
+    folder = tmp_path_factory.mktemp("worked")
+    stop_at(folder / "begun-alone", 2)
+    ended(torchrun(3, Path(__file__).with_name("processes_worker.py"), folder))
+    return folder
+
+
+def alone(folder: Path, **settings):
+    """The job of one process that takes as many rows a step as three."""
+    return make_job(folder, loss_of_terms, **(SETTINGS | {"train_batch_size": 6} | settings))
+
+
+def stop_at(folder: Path, step: int) -> None:
+    job = alone(folder, gradient_accumulation_steps=2)
+    original, taken = job.collate, []
+
+    def collate(rows, draws):
+        taken.append(len(rows))
+        if len(taken) == 2 * step:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(rows, draws)
+
+    object.__setattr__(job, "collate", collate)
+    with pytest.raises(Interrupted):
+        fit(job)
+
+
+def test_every_row_is_scored_once_whatever_their_number(worked: Path):
+    for process in range(3):
+        found = json.loads((worked / f"scored-{process}.json").read_text())
+        for count in range(12):
+            assert sorted(found[str(count)]) == [[row, row, row**2] for row in range(count)]
+
+
+def test_what_processes_tell_one_another(worked: Path):
+    for process in range(3):
+        told = json.loads((worked / f"told-{process}.json").read_text())
+        assert told == {
+            "added": [[[6.0] * 3] * 2, 30.0],
+            "sums": [3, 3],
+            "gathered": [{"process": 0}, {"process": 1}, {"process": 2}],
+            "others before": process > 0,
+            "weights": [0.0, 0.0],
+        }
+
+
+def test_losses_and_weights_are_those_of_one_process(worked: Path, tmp_path: Path):
+    """Also in the short last step of an epoch, with terms that are unevenly spread."""
+    job = alone(tmp_path / "alone")
+    state = fit(job)
+    assert state.step == 6 and ROWS % 12 == 3
+    together = losses(worked / "together")
+    np.testing.assert_allclose(
+        [loss for _, loss in together], [loss for _, loss in losses(tmp_path / "alone")], atol=1e-5
+    )
+    for process in range(3):
+        found = json.loads((worked / f"weights-{process}.json").read_text())
+        for name, value in weights(job).items():
+            torch.testing.assert_close(torch.tensor(found[name]), value, atol=1e-5, rtol=0)
+    figures = json.loads((worked / "together/training.json").read_text())["figures"]
+    assert figures["steps"] == 6 and figures["padding_ratio"] == 0.25
+    assert state.real_tokens == 2 * 3 * ROWS
+
+
+def test_a_stopped_run_goes_on_from_the_same_row_on_another_number_of_processes(worked: Path, tmp_path: Path, capsys):
+    """Three, one of which was asked to stop, then one; and one, then three."""
+    whole = alone(tmp_path / "whole")
+    fit(whole)
+    assert [path.name for path in (worked / "stopped").glob("checkpoint-*")] == ["checkpoint-4"]
+    resumed = make_job(worked / "stopped", loss_of_terms, **SETTINGS, resume=True)
+    capsys.readouterr()
+    fit(resumed)
+    said = capsys.readouterr().err
+    assert "begun on 3 processes, gone on with on 1: steps stay of 12 rows" in said and "at step 4 of 6" in said
+    expected = [loss for _, loss in losses(tmp_path / "whole")]
+    for folder in ("stopped", "begun-alone"):
+        assert [step for step, _ in losses(worked / folder)] == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose([loss for _, loss in losses(worked / folder)], expected, atol=1e-5)
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(resumed)[name], value, atol=1e-5, rtol=0)
+        torch.testing.assert_close(load_file(worked / "begun-alone/checkpoint-6/model.safetensors")[name], value)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Scripts, by two processes
+# --------------------------------------------------------------------------------------------------------------------
+
+# With AdamW's usual epsilon a gradient that is rounding alone, as that of a key's bias, would make steps of full size.
+EXACT = "--logging_steps 1 --adam_epsilon 1e-4 --no_cuda --precision fp32".split()
+BRIEF = "--max_steps 5 --eval_steps 5 --save_steps 5".split()
+LONG = "--max_steps 4000 --eval_steps 0 --save_steps 5 --save_total_limit 1".split()
+QA = ["--max_seq_length", 64, "--doc_stride", 16, "--max_query_length", 24]
+CORPUS = ["--corpus", "sample_data/corpus.jsonl", "--max_seq_length", 64]
+COMMANDS = {
+    "run_seq_cls.py": nsmc("{}"),
+    "run_ner.py": sample("naver-ner", "{}"),
+    "run_squad.py": sample("korquad", "{}", *QA),
+    "run_long_qa.py": sample("tydiqa", "{}", "--max_seq_length", 128, "--doc_stride", 32),
+    "run_splinter_qa.py": ["--output_dir", "{}", "--data_dir", "sample_data", "--add_question_token", *QA],
+    "pretrain_spanbert.py": ["--output_dir", "{}", *CORPUS],
+    "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
+}
+FAST = {"run_seq_cls.py", "pretrain_spanbert.py"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def still(user: User) -> None:
+    """Folders of a BERT and of an ELECTRA without dropout: `still-bert`, `still-electra`."""
+    tokenizer = build_tokenizer(None, user.folder / "sample_data/tiny-electra")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "vocab_size": len(tokenizer)}
+    for config in (BertConfig(**sizes, **still), ElectraConfig(embedding_size=32, **sizes, **still)):
+        torch.manual_seed(0)
+        folder = user.folder / f"still-{config.model_type}"
+        AutoModel.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+def command(script: str, output_dir: str, batch_size: int, *more: object, steps=BRIEF) -> list[object]:
+    """Words for the script, with a model without dropout that takes `batch_size` rows a process."""
+    kind = "electra" if script in ("run_seq_cls.py", "run_ner.py", "run_squad.py", "run_long_qa.py") else "bert"
+    scratch = ["--from_scratch", "false"] if kind == "electra" else []
+    words = [output_dir if word == "{}" else word for word in COMMANDS[script]]
+    model = ["--model_name_or_path", f"still-{kind}", "--train_batch_size", batch_size]
+    return [*words, *EXACT, *steps, *model, *scratch, *more]
+
+
+def by_two(user: User, script: str, *words: object, **options) -> subprocess.Popen[str]:
+    return torchrun(2, REPOSITORY / script, *words, cwd=user.folder, env=user.environment, **options)
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in COMMANDS]
+)
+def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str):
+    """Losses, scores, and what is written; every line is on the screen once."""
+    name = script.removesuffix(".py")
+    out, err = ended(by_two(user, script, *command(script, f"{name}-two", 4)))
+    one = user.types(*command(script, f"{name}-one", 8), script=script)
+    pairs = [[line["loss"] for line in user.log(f"{name}-{which}", "train")] for which in ("two", "one")]
+    assert len(pairs[0]) == 5
+    np.testing.assert_allclose(*pairs, atol=1e-5)
+    theirs, own = (user.results(f"{name}-{which}") for which in ("two", "one"))
+    assert theirs["metrics"] == pytest.approx(own["metrics"], abs=1e-4)
+    assert theirs["hardware"]["processes"] == 2 and theirs["data"] == own["data"]
+    files = [{path.name for path in user.run_dir(f"{name}-{which}").iterdir()} for which in ("two", "one")]
+    assert files[0] == files[1]
+    two, one_model = (
+        load_file(user.run_dir(f"{name}-{which}") / "checkpoint-5/model.safetensors") for which in ("two", "one")
+    )
+    for key, value in one_model.items():
+        torch.testing.assert_close(two[key], value, atol=1e-5, rtol=0)
+    without = [re.sub(rf"{name}-\w+|[\d,.]+ tokens/s", "", text) for text in (out, one.out)]
+    assert without[0] == without[1] != ""
+    assert "5 steps of 8 rows" in err and "fp32 on 2 x " in err
+    kept = [line for line in err.splitlines() if " rows" in line and "rows/s" not in line]
+    assert len(kept) == len(set(kept)) > 0
+
+
+def test_what_is_wrong_is_said_once(user: User):
+    words = command("run_seq_cls.py", "wrong", 4, "--train_file", "nowhere.tsv")
+    _, err = ended(by_two(user, "run_seq_cls.py", *words), code=1)
+    assert len(re.findall("run_seq_cls.py: .*nowhere.tsv", err)) == 1
+    _, err = ended(
+        by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "wrong", 4, "--max_seq_len", 4000)), code=1
+    )
+    assert len(re.findall("run_seq_cls.py: max_seq_len 4000 is more", err)) == 1
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    """Of the launcher, in the order of their ranks."""
+    found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return sorted(map(int, found))
+
+
+def wait_for_steps(process: subprocess.Popen[str], folder: Path, number: int) -> None:
+    while len(MetricsLog(folder).read()) < number:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_takes_the_others_down(user: User, victim: int):
+    process = by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", f"killed-{victim}", 4, steps=LONG))
+    wait_for_steps(process, user.run_dir(f"killed-{victim}"), 12)
+    os.kill(children(process)[victim], signal.SIGKILL)
+    started = time.monotonic()
+    _, err = ended(process, code=1, timeout=60)
+    assert time.monotonic() - started < 30
+    if victim:
+        assert "run_seq_cls.py: another process of this run has ended" in err
+    folder = user.run_dir(f"killed-{victim}")
+    kept = int(max(folder.glob("checkpoint-*")).name.split("-")[1])
+    assert kept >= 10
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(user: User):
+    process = by_two(
+        user, "run_seq_cls.py", *command("run_seq_cls.py", "broken-off", 4, steps=LONG), start_new_session=True
+    )
+    wait_for_steps(process, user.run_dir("broken-off"), 7)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    checkpoints = sorted(user.run_dir("broken-off").glob("checkpoint-*"))
+    assert len(checkpoints) == 1
+    assert f"run_seq_cls.py: stopped; saved as ckpt/broken-off/{checkpoints[0].name}; to go on:" in err
