@@ -11,6 +11,7 @@ python3 pretrain_splinter.py --config_file base.json --corpus news.txt --ngrams_
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -157,7 +158,7 @@ def pretrain(config: SplinterConfig, runtime, overwrite: bool) -> None:
     blocks = {path: blocks_of(config, runtime, path, corpus, tokenizer) for path, corpus in pairs}
     parts = [with_questions(runtime, objective, path, rows) for path, rows in blocks.items()]
     parts, held_out = divide(config, runtime, parts)
-    if config.ngrams_out:
+    if config.ngrams_out and runtime.is_main:
         write_ngrams_of(config.ngrams_out, runtime, objective, Blocks.joined(parts))
     train_on(config, runtime, objective, parts, held_out, data, overwrite)
 
@@ -199,9 +200,11 @@ def with_questions(runtime, objective: SplinterObjective, path: str, blocks: Blo
     Looked for once, before training: whether there is a cluster does not depend on what is drawn. Raises DataError
     where there is no such row.
     """
+    share = range(runtime.process, math.ceil(len(blocks) / ROWS_AT_ONCE), runtime.processes)
     recurs = np.zeros(len(blocks), dtype=bool)
-    for rows, ids, mask in looked_through(runtime, f"find recurring spans in {path}", objective, blocks):
+    for rows, ids, mask in looked_through(runtime, f"find recurring spans in {path}", objective, blocks, share):
         recurs[rows] = recurs_in(ids, mask, objective.vocabulary, objective.spans, objective.left_out)
+    recurs = np.any(runtime.gather(recurs), axis=0)
     if not recurs.any():
         but = ", but for n-grams of earlier corpora (ngrams_in)" if objective.left_out else ""
         raise DataError(
@@ -215,14 +218,18 @@ def with_questions(runtime, objective: SplinterObjective, path: str, blocks: Blo
 
 
 def looked_through(
-    runtime, name: str, objective: SplinterObjective, blocks: Blocks
+    runtime, name: str, objective: SplinterObjective, blocks: Blocks, parts: range | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """All rows, some at a time: their numbers `[B]`, token ids and attention mask `[B, L]`. Shows how far it is."""
+    """All rows, some at a time: their numbers `[B]`, token ids and attention mask `[B, L]`. Shows how far it is.
+
+    parts: which times ROWS_AT_ONCE rows; by default all.
+    """
     from training.progress import Progress
 
-    progress = Progress(runtime, name, len(blocks), "row")
-    for at in range(0, len(blocks), ROWS_AT_ONCE):
-        rows = np.arange(at, min(at + ROWS_AT_ONCE, len(blocks)))
+    parts = range(math.ceil(len(blocks) / ROWS_AT_ONCE)) if parts is None else parts
+    progress = Progress(runtime, name, min(len(parts) * ROWS_AT_ONCE, len(blocks)), "row")
+    for part in parts:
+        rows = np.arange(part * ROWS_AT_ONCE, min((part + 1) * ROWS_AT_ONCE, len(blocks)))
         yield rows, *blocks.padded(rows, objective.tokenizer.pad_token_id).values()
         progress.advance(len(rows))
         progress.show_now_and_then()

@@ -83,11 +83,12 @@ def tokenizer_of(
     settings = [config.train_vocab, config.vocab_size, config.lower_case, config.seed, config.documents]
     content = repr([*settings, config.text_field, config.encoding, config.skip_bad_rows, sorted(data.values())])
     target = Path(config.cache_dir) / f"vocabulary-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
-    if not target.is_dir():
-        runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
-        lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
-        make = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
-        make(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
+    with runtime.first_alone():
+        if not target.is_dir():
+            runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
+            lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
+            make = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
+            make(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
     try:
         return build_tokenizer(None, target)
     except ModelError as error:
@@ -124,7 +125,8 @@ def blocks_of(config: EncoderConfig, runtime, path: str, corpus: Corpus, tokeniz
         progress.advance(done - progress.done)
         progress.show_now_and_then()
 
-    blocks = build_blocks(corpus, tokenizer, Path(config.cache_dir), config.max_seq_length, config.processes, show)
+    with runtime.first_alone():
+        blocks = build_blocks(corpus, tokenizer, Path(config.cache_dir), config.max_seq_length, config.processes, show)
     if progress is not None:
         progress.close()
     counts = dict(blocks.counts)

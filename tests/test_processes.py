@@ -222,6 +222,18 @@ def test_what_is_wrong_is_said_once(user: User):
     assert len(re.findall("run_seq_cls.py: max_seq_len 4000 is more", err)) == 1
 
 
+def test_another_run_in_the_same_folder(user: User):
+    first = user.starts(*command("run_seq_cls.py", "shared", 4, steps=LONG))
+    wait_for_steps(first, user.run_dir("shared"), 1)
+    for words in ([], ["--overwrite_output_dir"], ["--resume"]):
+        said = user.types(*command("run_seq_cls.py", "shared", 4, *words, steps=LONG), code=2).error
+        expected = "holds the results of an earlier run" if not words else "another run is writing to ckpt/shared"
+        assert expected in said
+    first.kill()
+    first.wait()
+    user.types(*command("run_seq_cls.py", "shared", 4, "--overwrite_output_dir"))
+
+
 def children(process: subprocess.Popen) -> list[int]:
     """Of the launcher, in the order of their ranks."""
     found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

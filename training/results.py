@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -117,10 +118,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
-    """Makes the folder; nothing is deleted yet.
+    """Makes the folder, and keeps other runs out of it until this process ends; nothing is deleted yet.
 
-    Raises UsageError where it cannot be made or written, and where it holds another run's results and neither resuming
-    nor overwriting was asked for.
+    Raises UsageError where it cannot be made or written, where another run is writing there, and where it holds another
+    run's results and neither resuming nor overwriting was asked for.
     """
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file; the output folder cannot be made there")
@@ -137,6 +138,30 @@ def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
         raise UsageError(f"the output folder {output_dir} cannot be made: {error.strerror}") from error
     if not os.access(output_dir, os.W_OK):
         raise UsageError(f"the output folder {output_dir} cannot be written to")
+    if is_main_process():
+        _lock(output_dir)
+
+
+_locked: dict[Path, int] = {}  # by the folder, the descriptor that holds the lock
+
+
+def _lock(output_dir: Path) -> None:
+    """The lock is the system's, on the folder itself: it leaves no file, and ends with the process."""
+    folder = output_dir.resolve()
+    if folder in _locked:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(
+            f"another run is writing to {output_dir}, and has not ended: --output_dir NAME takes another folder"
+        ) from None
+    except OSError:  # a file system that has no locks
+        os.close(descriptor)
+        return
+    _locked[folder] = descriptor
 
 
 def delete_earlier_run(output_dir: Path) -> None:
