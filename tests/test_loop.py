@@ -427,6 +427,27 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
 
 
+def test_when_memory_runs_out_it_is_said_what_helps(tmp_path):
+    def too_much(model, batch):
+        return model(**batch["inputs"]).sum() + torch.empty(2**55).sum(), batch["rows"]
+
+    with pytest.raises(
+        UsageError, match=r"memory has run out on .* GiB were held before\): lower train_batch_size \(4\)"
+    ):
+        fit(make_job(tmp_path / "train", too_much))
+    with pytest.raises(UsageError, match=r"lower eval_batch_size \(3\)"):
+        list(
+            evaluate(
+                Network(),
+                lambda *given: too_much(*given)[0],
+                collate,
+                np.ones(3),
+                3,
+                Runtime(no_cuda=True, precision="fp32"),
+            )
+        )
+
+
 def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_again_when_resumed():
     plan = Plan(rows=ROWS, batch_size=4, step_rows=8, epochs=2, seed=3)
     runtime = Runtime(no_cuda=True, precision="fp32")

@@ -291,16 +291,17 @@ class Run:
         """One optimizer step over this process's micro-batches."""
         state, rows = self.state, self.plan.row_count(self.state.step)
         terms: int | Tensor = 0
-        for batch in batches:
-            batch = self.runtime.place(batch)
-            with self.runtime.autocast():
-                loss, count = self.job.loss_of(self.model, batch)
-            # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
-            self.runtime.backward(loss / rows)
-            self.loss += loss.detach()
-            terms = terms + count
-            self.real_tokens += batch["real_tokens"]
-            self.padded_tokens += batch["padded_tokens"]
+        with self.runtime.memory_runs_out(self._smaller_batches()):
+            for batch in batches:
+                batch = self.runtime.place(batch)
+                with self.runtime.autocast():
+                    loss, count = self.job.loss_of(self.model, batch)
+                # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
+                self.runtime.backward(loss / rows)
+                self.loss += loss.detach()
+                terms = terms + count
+                self.real_tokens += batch["real_tokens"]
+                self.padded_tokens += batch["padded_tokens"]
         self.terms = self.terms + terms
         self._divide_by(self._add_up_gradients(terms), rows)
         self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
@@ -311,6 +312,13 @@ class Run:
         spent = self._seconds_since_last_moment()  # with the collating of the batches, before this call
         state.seconds += spent
         state.window_seconds += spent
+
+    def _smaller_batches(self) -> str:
+        config = self.job.config
+        return (
+            f"lower train_batch_size ({config.train_batch_size}) and raise gradient_accumulation_steps "
+            f"({config.gradient_accumulation_steps}) as much, for the same steps; or take shorter rows"
+        )
 
     def _add_up_gradients(self, terms: int | Tensor) -> int | Tensor:
         """Replaces gradients of this process's loss sum by those of all processes' sum; returns the terms in that."""
@@ -562,9 +570,10 @@ def evaluate(
             rows = together[runtime.process :: runtime.processes]
             outputs = None
             if len(rows):
-                batch = runtime.place(collate(rows))
-                with runtime.autocast():
-                    outputs = predict(model, batch).float()
+                with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
+                    batch = runtime.place(collate(rows))
+                    with runtime.autocast():
+                        outputs = predict(model, batch).float()
             if at:
                 yield from _read_off(under_way, runtime)
             under_way = None if outputs is None else (rows, outputs)

@@ -99,6 +99,17 @@ class Runtime:
         for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
+    @contextlib.contextmanager
+    def memory_runs_out(self, remedy: str) -> Iterator[None]:
+        """Raises UsageError, with what helps, in place of what torch raises where there is no memory left."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+                raise
+            held = f"{self.peak_memory_bytes() / 2**30:.1f} GiB were held before"
+            raise UsageError(f"memory has run out on {self.hardware()['name']} ({held}): {remedy}") from error
+
     def sums(self, numbers: Sequence[float]) -> list[float]:
         """The sum of each number over all processes."""
         if self.processes == 1:
