@@ -158,7 +158,7 @@ def pretrain(config: SplinterConfig, runtime, overwrite: bool) -> None:
     blocks = {path: blocks_of(config, runtime, path, corpus, tokenizer) for path, corpus in pairs}
     parts = [with_questions(runtime, objective, path, rows) for path, rows in blocks.items()]
     parts, held_out = divide(config, runtime, parts)
-    if config.ngrams_out and runtime.is_main:
+    if config.ngrams_out and runtime.is_main and not config.dry_run:
         write_ngrams_of(config.ngrams_out, runtime, objective, Blocks.joined(parts))
     train_on(config, runtime, objective, parts, held_out, data, overwrite)
 

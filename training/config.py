@@ -204,12 +204,18 @@ class RuntimeConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
     )
+    dry_run: bool = Field(
+        False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"
+    )
 
 
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
     """What `training/loop.py` goes by."""
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.dry_run:
+            idle = [key for key in ("resume", "overwrite_output_dir") if is_typed(key, given)]
+            yield from (f"--{key} has no effect on a dry run, which begins anew and writes nothing" for key in idle)
         if self.early_stopping_patience and self.evaluates_every == 0:
             yield "early_stopping_patience needs evaluations during training: set eval_steps"
 
@@ -254,6 +260,10 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
         if not (self.do_train or self.do_eval) and self.do_predict:
             flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
             yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
+        if self.dry_run and not self.do_train:
+            yield "dry_run is of training, and do_train is false"
+        if self.dry_run and self.seeds is not None:
+            yield "dry_run is of one run: leave seeds out"
         if self.do_predict and self.seeds is not None:
             yield "do_predict takes one run: name its folder with output_dir instead of seeds"
         if self.select_by == "dev" and self.training_split != "dev":

@@ -74,6 +74,8 @@ class FewShotConfig(FineTuningConfig):
                 "few_shot trains and scores each sample: for another stage name the folder of one with output_dir, "
                 "and leave few_shot out"
             )
+        if self.dry_run:
+            yield "dry_run is of one run: leave few_shot out, for one on all questions"
         if self.seeds is not None:
             yield "few_shot draws a sample by each seed from seed on: give seed and samples instead of seeds"
         if is_typed("full_train_epochs", given) and FULL not in self.few_shot:

@@ -124,6 +124,8 @@ def fine_tune(recipe: Recipe, config: FineTuningConfig, overwrite: bool) -> dict
     results = None
     if config.do_train:
         train(recipe, config, runtime, folder, rows, overwrite)
+    if config.dry_run:
+        return None
     if config.do_eval:
         results = score(recipe, config, runtime, rows["test"])
     if config.do_predict:
@@ -138,6 +140,7 @@ def train(
     import torch
 
     from training.checkpoint import CheckpointFolder
+    from training.dry_run import dry_run
     from training.loop import Job, Plan, State, fit
     from training.results import MetricsLog, delete_earlier_run, sha256_of
 
@@ -161,7 +164,7 @@ def train(
         f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.step_rows} rows"
         f"{published}, {runtime.describe()}{', unpadded' if learner.unpads else ''}"
     )
-    if overwrite and runtime.is_main:
+    if overwrite and runtime.is_main and not config.dry_run:
         delete_earlier_run(config.run_dir)
     job = Job(
         model=learner.model,
@@ -182,7 +185,10 @@ def train(
         greater_is_better=task.greater_is_better,
         rows={name: len(split.rows) for name, split in splits.items()},
     )
-    fit(job)
+    if config.dry_run:
+        dry_run(job, splits["train"].features.lengths)
+    else:
+        fit(job)
 
 
 def score(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> dict[str, Any]:

@@ -352,7 +352,7 @@ class Run:
     def log_loss(self) -> str:
         """Writes the mean loss since the last time, and returns the line to show. Raises UsageError if not finite."""
         state, plan = self.state, self.plan
-        self._read()
+        self.read()
         loss = state.window_loss / max(1, state.window_terms)
         rate, learning_rate = state.window_rows / state.window_seconds, self.schedule.get_last_lr()[0]
         self.job.log.write(
@@ -369,7 +369,7 @@ class Run:
         epoch = state.step / plan.steps_per_epoch
         return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {learning_rate:.2e}  {rate:.0f} rows/s"
 
-    def _read(self) -> None:
+    def read(self) -> None:
         """Moves what this process has counted into the state, added up over all; a device to CPU synchronisation, so
         only where a step logs or saves. Raises UsageError where the loss is not finite.
         """
@@ -436,7 +436,7 @@ class Run:
 
     def save(self) -> Path:
         """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
-        self._read()
+        self.read()
         if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
             self._refuse_to_go_on("there are weights that are not finite")
         content = {

@@ -177,7 +177,8 @@ def run_pretraining(
         task = config_class.model_fields["task"].default
         config, given = resolve(config_class, argv, {task: {}}, config_root, about)
         overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
-        prepare_output_dir(config.run_dir, config.resume or overwrite)
+        if not config.dry_run:
+            prepare_output_dir(config.run_dir, config.resume or overwrite)
 
         from training.runtime import Runtime, quiet_libraries
 
@@ -200,6 +201,7 @@ def train(
 ) -> None:
     """Trains, scores held-out blocks on the way, and writes `results.json`. data: file -> sha256, for the results."""
     from training.checkpoint import CheckpointFolder
+    from training.dry_run import dry_run
     from training.loop import Job, Plan, State, fit
 
     plan = Plan.of(config, len(passes), runtime)
@@ -218,29 +220,32 @@ def train(
         f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, "
         f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
     )
-    if overwrite and runtime.is_main:
+    if overwrite and runtime.is_main and not config.dry_run:
         delete_earlier_run(config.run_dir)
     log = MetricsLog(config.run_dir)
-    fit(
-        Job(
-            model=objective.model,
-            plan=plan,
-            collate=collate,
-            loss_of=objective.loss_of,
-            config=config,
-            runtime=runtime,
-            checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
-            log=log,
-            write_model=write_model,
-            identity=config.identity(runtime.precision)
-            | {"training rows": blocks.content, "held-out rows": held_out.content if held_out else None},
-            data=data,
-            evaluate=functools.partial(score, config, runtime, objective, held_out) if held_out else None,
-            main_metric="loss",
-            greater_is_better=False,
-            rows={"train": len(blocks)} | ({HELD_OUT: len(held_out)} if held_out else {}),
-        )
+    job = Job(
+        model=objective.model,
+        plan=plan,
+        collate=collate,
+        loss_of=objective.loss_of,
+        config=config,
+        runtime=runtime,
+        checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
+        log=log,
+        write_model=write_model,
+        identity=config.identity(runtime.precision)
+        | {"training rows": blocks.content, "held-out rows": held_out.content if held_out else None},
+        data=data,
+        evaluate=functools.partial(score, config, runtime, objective, held_out) if held_out else None,
+        main_metric="loss",
+        greater_is_better=False,
+        rows={"train": len(blocks)} | ({HELD_OUT: len(held_out)} if held_out else {}),
     )
+    if config.dry_run:
+        rows = np.arange(len(passes))
+        dry_run(job, blocks.lengths[passes.blocks(rows, RowDraws([config.seed], rows))])
+        return
+    fit(job)
     write_results(config, runtime, log)
 
 

@@ -76,7 +76,7 @@ def run_script(
         )
         overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
         runs = one_for_each_seed(config)
-        if config.do_train:
+        if config.do_train and not config.dry_run:
             for one in runs:  # the last seed's folder should not be refused after hours of the others
                 prepare_output_dir(one.run_dir, config.resume or overwrite)
         results = [run(one, overwrite) for one in runs]

@@ -1,0 +1,52 @@
+"""A dry run: everything up to the training, a few steps of it, and what the whole would take. Nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+
+import numpy as np
+
+from training.draws import RowDraws
+from training.loop import Job, Run, batches_from
+from training.progress import clock
+
+# The first steps find memory and load what is loaded late; then come those whose time counts.
+WARM_UP_STEPS, TIMED_STEPS = 2, 8
+
+
+def dry_run(job: Job, lengths: np.ndarray) -> None:
+    """Says how long training would take, and how much memory and disk; changes the model, and nothing else.
+
+    lengths: tokens of each row of an epoch, `[N]`. Memory is that of a step with the longest of them.
+    """
+    runtime, plan = job.runtime, job.plan
+    run = Run(job)
+    longest = np.argsort(-lengths, kind="stable")[plan.process :: plan.processes][: plan.batch_size]
+    run.step([job.collate(longest, RowDraws([plan.seed], longest))])
+    moments = [time.perf_counter()]  # at the end of each step, the making of its batch included
+    steps = min(WARM_UP_STEPS + TIMED_STEPS, plan.steps)
+    for batches in itertools.islice(batches_from(plan, job.collate, 0, runtime), steps):
+        run.step(batches)
+        run.read()  # which waits for the device
+        moments.append(time.perf_counter())
+    step = statistics.median(np.diff(moments)[min(WARM_UP_STEPS, steps - 1) :])
+    epochs = f"{plan.steps_per_epoch:,} an epoch"
+    runtime.say(
+        f"dry run: {plan.steps:,} steps of {plan.step_rows} rows, {epochs}; {step:.3g} s a step, so "
+        f"{clock(step * plan.steps_per_epoch)} an epoch, {clock(step * plan.steps)} in all, beside evaluations"
+    )
+    rows = f"{len(longest)} longest row{'s' * (len(longest) > 1)} ({int(lengths[longest].max())} tokens)"
+    weights = sum(tensor.nbytes for tensor in job.model.state_dict().values())
+    state = sum(tensor.nbytes for of_one in run.optimizer.state.values() for tensor in of_one.values())
+    runtime.say(
+        f"memory: {_in_bytes(runtime.peak_memory_bytes())} on {runtime.hardware()['name']}, with the {rows}; disk: "
+        f"{_in_bytes(weights)} a checkpoint, and {_in_bytes(state)} more for the newest"
+    )
+    runtime.say(f"nothing was written to {job.checkpoints.output_dir}")
+
+
+def _in_bytes(count: float) -> str:
+    """`1.3 GiB`, `420 MiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
