@@ -427,6 +427,30 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
 
 
+def test_batches_that_are_made_ahead_are_the_same_and_so_is_what_goes_wrong():
+    made = []
+
+    def batches(count: int, wrong: int | None = None):
+        for number in range(count):
+            if number == wrong:
+                raise ValueError("a broken row")
+            made.append(number)
+            yield number
+
+    for count in (0, 1, 2, 7):
+        assert list(loop.made_ahead(batches(count))) == list(range(count))
+    taken = []
+    with pytest.raises(ValueError, match="a broken row"):
+        for number in loop.made_ahead(batches(9, wrong=4)):
+            taken.append(number)
+    assert taken == [0, 1, 2, 3]
+    made.clear()
+    left = loop.made_ahead(batches(9))
+    assert next(left) == 0
+    left.close()  # which waits for what is being made
+    assert made in ([0, 1], [0, 1, 2])
+
+
 def test_when_memory_runs_out_it_is_said_what_helps(tmp_path):
     def too_much(model, batch):
         return model(**batch["inputs"]).sum() + torch.empty(2**55).sum(), batch["rows"]

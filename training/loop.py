@@ -13,7 +13,9 @@ import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -148,9 +150,20 @@ def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runt
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
     )
-    batches = iter(loader)
+    # On a CPU a batch that is made meanwhile would only take the cores from the step.
+    batches = made_ahead(iter(loader)) if runtime.pins_memory else iter(loader)
     for step in steps:
         yield [next(batches) for _ in range(len(plan.micro_batches(step)))]
+
+
+def made_ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
+    """The same, while a thread makes the next ones."""
+    end = object()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = deque(thread.submit(next, batches, end) for _ in range(count))
+        while (batch := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, batches, end))
+            yield batch
 
 
 @dataclass
