@@ -32,16 +32,13 @@ from learners.pretraining import (
 )
 from models import ModelError
 from processors.blocks import Blocks
+from processors.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
 from processors.recurring_spans import (
     RecurringSpans,
     SplinterVocabulary,
-    count_ngrams,
     find_clusters,
-    keys_of,
-    read_ngrams,
     recurs_in,
     select_spans,
-    write_ngrams,
 )
 from processors.task import DataError
 from training.draws import RowDraws

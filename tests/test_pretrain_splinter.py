@@ -23,7 +23,7 @@ from models.splinter import add_question_token, build_splinter, export_splinter
 from pretrain_splinter import SplinterConfig, SplinterObjective, build_splinter_for, with_questions
 from processors.corpus import build_blocks
 from processors.corpus_readers import open_corpus
-from processors.recurring_spans import read_ngrams
+from processors.ngrams import read_ngrams
 from training.command_line import resolve
 from training.draws import RowDraws
 from training.runtime import Runtime

@@ -15,19 +15,16 @@ from hypothesis import strategies as st
 
 from benchmarks.recurring_spans_reference import clusters_of_row
 from processors.blocks import Blocks
+from processors.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
 from processors.recurring_spans import (
     Clusters,
     RecurringSpans,
     SelectedSpans,
     SplinterVocabulary,
-    count_ngrams,
     find_clusters,
-    keys_of,
-    read_ngrams,
     read_stop_words,
     recurs_in,
     select_spans,
-    write_ngrams,
 )
 from processors.task import DataError
 from training.draws import RowDraws
