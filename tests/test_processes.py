@@ -256,7 +256,7 @@ def test_a_process_that_dies_takes_the_others_down(user: User, victim: int):
     _, err = ended(process, code=1, timeout=60)
     assert time.monotonic() - started < 30
     if victim:
-        assert "run_seq_cls.py: another process of this run has ended" in err
+        assert "run_seq_cls.py: the processes of this run have lost one another" in err
     folder = user.run_dir(f"killed-{victim}")
     kept = int(max(folder.glob("checkpoint-*")).name.split("-")[1])
     assert kept >= 10
@@ -272,4 +272,30 @@ def test_ctrl_c_saves_and_says_how_to_go_on(user: User):
     _, err = process.communicate(timeout=60)
     checkpoints = sorted(user.run_dir("broken-off").glob("checkpoint-*"))
     assert len(checkpoints) == 1
-    assert f"run_seq_cls.py: stopped; saved as ckpt/broken-off/{checkpoints[0].name}; to go on:" in err
+    assert err.count(f"run_seq_cls.py: stopped; saved as ckpt/broken-off/{checkpoints[0].name}; to go on:") == 1
+    assert "torchrun ... --nproc_per_node 2 " in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_breaks_a_long_evaluation_off(user: User):
+    test = user.folder / "sample_data/nsmc/ratings_test.txt"
+    header, *rows = test.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    (test.parent / "long.txt").write_text("\n".join([header, *rows * 500]) + "\n", encoding="utf-8")
+    steps = ["--max_steps", 10, "--eval_steps", 5, "--save_steps", 0, "--test_file", "long.txt"]
+    process = by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "evaluating", 4, steps=steps))
+    wait_for_steps(process, user.run_dir("evaluating"), 5)
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "stopped; saved as ckpt/evaluating/checkpoint-5; to go on:" in err
+    assert not user.log("evaluating", "evaluation")
+
+
+def test_training_scoring_and_predicting_in_one_go(user: User):
+    words = ["--do_train", "--do_eval", "--do_predict", "--input_file", "sample_data/texts.txt", "--eval_steps", 0]
+    steps = ["--max_steps", 4, "--save_steps", 2]
+    ended(by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "all", 4, *words, steps=steps)))
+    assert len((user.run_dir("all") / "predictions-texts.tsv").read_text(encoding="utf-8").splitlines()) > 1
+    standard_input = [*nsmc("all"), "--do_predict", "--input_file", "-"]
+    _, err = ended(by_two(user, "run_seq_cls.py", *standard_input), code=1)
+    assert err.count("run_seq_cls.py: input_file - is read by one process") == 1

@@ -275,7 +275,8 @@ def test_other_data_are_another_study(user: User, types, is_refused, done: str):
     content = load(dev)
     content["data"] = content["data"][1:]
     dev.write_text(json.dumps(content), encoding="utf-8")
-    assert "the runs in ckpt/moved had other questions to be scored with" in is_refused(*words, *here)
+    error = is_refused(*words, *here)
+    assert "the runs in ckpt/moved differ from those asked for now in questions to be scored with" in error
 
 
 def test_a_stopped_study_goes_on(user: User, types, done: str):
@@ -469,7 +470,9 @@ def test_other_weights_of_the_same_name_are_another_model(user: User, types, is_
     torch.manual_seed(1)
     tokenizer = build_tokenizer(None, folder)
     build_splinter(BertConfig(vocab_size=len(tokenizer), **SIZES)).save_pretrained(folder)
-    assert "the runs in ckpt/changing had other weights of the model" in is_refused(*words)
+    other_size = [*words[:-3], 8, *words[-2:]]
+    for asked in (words, other_size):
+        assert "the runs in ckpt/changing differ from those asked for now in weights of the model" in is_refused(*asked)
     types(*words, "--overwrite_output_dir")
     assert "1 of them are finished" in types(*words).out
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from training.config import FineTuningConfig, UsageError, is_typed
-from training.processes import is_main_process, show
+from training.processes import is_main_process, process_count, show
 from training.results import (
     CONFIG_FILE,
     QUESTION_SCORES_FILE,
@@ -33,7 +33,8 @@ from training.results import (
 
 FULL = "full"
 SAMPLE_FILE = "sample.txt"
-# What all cells share: hashes of the model's weights, and of the files that are trained on and scored.
+# What all cells share: the model's weights and the files that are trained on and scored, by their hashes, and the
+# number of processes, which says how many rows a step has.
 STUDY_FILE = "study.json"
 ANOTHER = "--overwrite_output_dir runs it again, --output_dir NAME takes another folder"
 Size = int | Literal["full"]
@@ -126,8 +127,9 @@ def run_study(
         for cell in cells:
             delete_earlier_run(cell.run_dir)
     begun = [not overwrite and _is_begun(cell) for cell in cells]
-    hashes = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
-    _refuse_other_files(config.run_dir, hashes, any(begun))
+    if is_main_process():
+        shared = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
+        _refuse_another_study(config.run_dir, shared | {"number of processes": process_count()})
     for cell, sample, is_begun in zip(cells, samples, begun, strict=True):
         if is_begun:
             _refuse_another_cell(cell, sample)
@@ -181,13 +183,13 @@ def _one_a_line(sample: Sequence[str]) -> str:
     return "".join(f"{id}\n" for id in sample)
 
 
-def _refuse_other_files(folder: Path, hashes: dict[str, list[str]], is_begun: bool) -> None:
-    """Keeps the hashes. Raises UsageError where runs began with files of other contents, whatever their names."""
+def _refuse_another_study(folder: Path, shared: dict[str, Any]) -> None:
+    """Keeps what all runs share, files by their contents. Raises UsageError where any run began with something else."""
     path = folder / STUDY_FILE
-    before = read_json_object(path) if is_begun else {}
-    if other := [what for what, own in hashes.items() if before.get(what, own) != own]:
-        raise UsageError(f"the runs in {folder} had other {' and '.join(other)}: {ANOTHER}")
-    write_json(path, hashes)
+    before = read_json_object(path) if any(folder.glob(f"*/seed-*/{CONFIG_FILE}")) else {}
+    if other := [what for what, own in shared.items() if before.get(what, own) != own]:
+        raise UsageError(f"the runs in {folder} differ from those asked for now in {' and '.join(other)}: {ANOTHER}")
+    write_json(path, shared)
 
 
 def _delete_models(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from training.config import FineTuningConfig, UsageError
+from training.processes import process_count
 from training.script import (
     Scored,
     check_checkpoints,
@@ -209,9 +210,11 @@ def score(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> dict[
     for name, text in recipe.prediction_files(task, rows, scored.outputs, True).items():
         write_whole(config.run_dir / name, text)
     files = config.files(task.folder)
-    return write_results(
+    results = write_results(
         config, runtime, checkpoint, scored, evaluations, task.main_metric, files["test"] or files["train"], len(rows)
     )
+    runtime.wait()  # until they are written: predictions are made by the checkpoint that they name
+    return results
 
 
 def predict(recipe: Recipe, config: FineTuningConfig, runtime, rows: Any) -> None:
@@ -257,6 +260,8 @@ def read(recipe: Recipe, config: FineTuningConfig) -> dict[str, Any]:
 def read_inputs(recipe: Recipe, config: FineTuningConfig) -> Any:
     """What is to be labelled. Raises UsageError where it is known now that the labels could not be written."""
     source = None if config.input_file == "-" else Path(config.input_file)
+    if source is None and process_count() > 1:
+        raise UsageError("input_file - is read by one process: start the script without torchrun, or name a file")
     if not writes_to_standard_output(config):
         target = prediction_path(config, "predictions")
         if config.output_file and not target.parent.is_dir():

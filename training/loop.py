@@ -249,7 +249,7 @@ def fit(job: Job) -> State:
     write_json(folder / TRAINING_FILE, record)
     state = run.state
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
-    with _stop_request() as stop:
+    with _stop_request(job.runtime.processes) as stop:
         if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
             run.evaluate(stop)
         for batches in batches_from(plan, job.collate, state.step, job.runtime):
@@ -315,9 +315,9 @@ class Run:
                 terms = terms + count
                 self.real_tokens += batch["real_tokens"]
                 self.padded_tokens += batch["padded_tokens"]
-        self.terms = self.terms + terms
-        self._divide_by(self._add_up_gradients(terms), rows)
-        self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
+            self.terms = self.terms + terms
+            self._divide_by(self._add_up_gradients(terms), rows)
+            self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
         self.schedule.step()
         state.step += 1
         state.rows += rows
@@ -345,7 +345,10 @@ class Run:
         return total
 
     def _with_gradients(self) -> list[nn.Parameter]:
-        """The parameters that the loss reaches, in whichever process; found out in the first step of a run."""
+        """The parameters that the loss reaches, in whichever process; found out in the first step of a run.
+
+        No later step may reach others: what the processes add up would not be the same. No objective here does.
+        """
         if self._reached is None:
             found = self.runtime.sums([float(p.grad is not None) for p in self.parameters])
             self._reached = [p for p, count in zip(self.parameters, found, strict=True) if count]
@@ -490,13 +493,16 @@ class Run:
             job.checkpoints.clean_up()
             job.log.forget_after(step_of(newest))
         self.state = State(**content["state"])
+        # Older checkpoints say neither how many rows a step has nor of which process the generators are: there was one.
+        self.state.step_rows = self.state.step_rows or self.plan.step_rows
+        random = content["random"] if isinstance(content["random"], list) else [content["random"]]
         self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
-        self._keep_step_rows(len(content["random"]))
+        self._keep_step_rows(len(random))
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         self.runtime.load_scaler_state(content["scaler"])
-        if self.runtime.process < len(content["random"]):
-            self.runtime.load_random_state(content["random"][self.runtime.process])
+        if self.runtime.process < len(random):
+            self.runtime.load_random_state(random[self.runtime.process])
         else:
             self.runtime.seed_apart(job.config.seed, self.state.step)
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
@@ -601,7 +607,11 @@ def evaluate(
 
 def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
-    for rows, values in filter(None, runtime.gather(own and (own[0], own[1].cpu().numpy()))):
+    found = (own[0], own[1].cpu().numpy()) if own else None
+    gathered = runtime.gather((found, runtime.is_asked_to_stop()))
+    if any(asked for _, asked in gathered):
+        raise KeyboardInterrupt
+    for rows, values in filter(None, (found for found, _ in gathered)):
         if not np.isfinite(values).all():
             raise UsageError(
                 "the model's outputs are not finite: its weights are broken, or too large for this precision"
@@ -620,17 +630,22 @@ def in_order_of_rows(batches: Iterable[tuple[np.ndarray, np.ndarray]], rows: int
 
 
 class _StopRequest:
-    """Whether Ctrl-C or SIGTERM asked for an end. The step under way is finished first, an evaluation is not."""
+    """Whether Ctrl-C or SIGTERM asked for an end. The step under way is finished first, an evaluation is not.
 
-    def __init__(self):
+    Several processes never break off by themselves, where others would wait for them: `torchrun` sends a second signal
+    anyway, and ends what has not ended 30 seconds after the first.
+    """
+
+    def __init__(self, processes: int = 1):
         self.requested = False
         self._at_once = False
+        self._among_several = processes > 1
 
     def handle(self, signal_number: int, frame: Any) -> None:
-        if self.requested or self._at_once:  # a second Ctrl-C does not wait
-            self.requested = True
-            raise KeyboardInterrupt
+        at_once = (self.requested or self._at_once) and not self._among_several  # a second Ctrl-C does not wait
         self.requested = True
+        if at_once:
+            raise KeyboardInterrupt
 
     def is_agreed(self, runtime: Runtime) -> bool:
         """Whether all processes stop after this step, as one of them was asked to."""
@@ -638,16 +653,20 @@ class _StopRequest:
 
     @contextmanager
     def at_once(self, runtime: Runtime) -> Iterator[None]:
-        self._at_once = runtime.processes == 1  # several would not break off at the same batch
+        """For an evaluation, which is broken off; by several processes after the same batch."""
+        self._at_once = True
+        if self._among_several:
+            runtime.is_asked_to_stop = lambda: self.requested
         try:
             yield
         finally:
             self._at_once = False
+            runtime.is_asked_to_stop = lambda: False
 
 
 @contextmanager
-def _stop_request() -> Iterator[_StopRequest]:
-    stop = _StopRequest()
+def _stop_request(processes: int) -> Iterator[_StopRequest]:
+    stop = _StopRequest(processes)
     if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
         yield stop
         return

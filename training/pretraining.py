@@ -25,7 +25,7 @@ from training.results import (
     read_json_object,
     write_json,
 )
-from training.script import circumstances, exit_code, in_words, resuming
+from training.script import circumstances, exit_code, in_words, resuming, trains
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -186,7 +186,7 @@ def run_pretraining(
         quiet_libraries()
         pretrain(config, runtime, overwrite)
 
-    return exit_code(script, errors, work, lambda: resuming(argv) if config else argv)
+    return exit_code(script, errors, work, lambda: resuming(argv) if trains(config) else argv)
 
 
 def train(

@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -39,6 +39,9 @@ class Runtime:
 
         if process_count() > 1 and not torch.distributed.is_initialized():
             on_gpus = torch.cuda.is_available() and not no_cuda
+            on_this_machine, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+            if on_gpus and on_this_machine > gpus:
+                raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
             # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
             atexit.register(torch.distributed.destroy_process_group)
@@ -50,6 +53,8 @@ class Runtime:
         self.is_main: bool = is_main_process()
         self.precision = resolve_precision(precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self._scaler.scale(torch.zeros((), device=self.device))  # made at its first use, which a step may do without
+        self.is_asked_to_stop: Callable[[], bool] = lambda: False  # asked after each batch of an evaluation
         self._said: set[str] = set()
 
     def autocast(self) -> AbstractContextManager:
@@ -211,10 +216,13 @@ def _lost_processes_named() -> Iterator[None]:
     """Raises UsageError where another process has ended, instead of torch's words about a socket."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
         raise UsageError(
-            "another process of this run has ended (it may have said why above), so this one cannot go on; "
-            "--resume goes on from the newest checkpoint"
+            "the processes of this run have lost one another: one has ended (it may have said why above), or cannot be "
+            f"reached; torch says: {reason}. --resume goes on from the newest checkpoint"
         ) from error
 
 

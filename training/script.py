@@ -23,7 +23,7 @@ from training.config import (
     UsageError,
     is_typed,
 )
-from training.processes import is_main_process, show
+from training.processes import is_main_process, process_count, show
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
@@ -83,7 +83,7 @@ def run_script(
         if config.seeds is not None and config.do_eval:
             report_seeds(config, results)
 
-    return exit_code(script, errors, work, lambda: resuming(argv) if config and config.do_train else argv)
+    return exit_code(script, errors, work, lambda: resuming(argv) if trains(config) else argv)
 
 
 def exit_code(
@@ -102,8 +102,10 @@ def exit_code(
         return 2
     except KeyboardInterrupt as interruption:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
-        print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
-        print(f"  python3 {shlex.join([script, *going_on()])}", file=sys.stderr)
+        if is_main_process():
+            python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
+            print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
+            print(f"  {python} {shlex.join([script, *going_on()])}", file=sys.stderr)
         return 130
     return 0
 
@@ -120,6 +122,11 @@ def first_process_speaks_first() -> Iterator[None]:
         if not is_main_process():
             time.sleep(SECONDS_FOR_THE_FIRST)
         raise
+
+
+def trains(config: LoopConfig | None) -> bool:
+    """Whether there may be something to go on with."""
+    return config is not None and not config.dry_run and getattr(config, "do_train", True)
 
 
 def resuming(argv: list[str]) -> list[str]:
