@@ -294,8 +294,8 @@ def test_ctrl_c_breaks_a_long_evaluation_off(user: User):
 def test_training_scoring_and_predicting_in_one_go(user: User):
     words = ["--do_train", "--do_eval", "--do_predict", "--input_file", "sample_data/texts.txt", "--eval_steps", 0]
     steps = ["--max_steps", 4, "--save_steps", 2]
-    ended(by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "all", 4, *words, steps=steps)))
-    assert len((user.run_dir("all") / "predictions-texts.tsv").read_text(encoding="utf-8").splitlines()) > 1
-    standard_input = [*nsmc("all"), "--do_predict", "--input_file", "-"]
+    ended(by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "in-one-go", 4, *words, steps=steps)))
+    assert len((user.run_dir("in-one-go") / "predictions-texts.tsv").read_text(encoding="utf-8").splitlines()) > 1
+    standard_input = [*nsmc("in-one-go"), "--do_predict", "--input_file", "-"]
     _, err = ended(by_two(user, "run_seq_cls.py", *standard_input), code=1)
     assert err.count("run_seq_cls.py: input_file - is read by one process") == 1
