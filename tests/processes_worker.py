@@ -16,6 +16,7 @@ import torch
 from test_loop import Network, loss_of_terms, make_job
 
 from training.loop import Interrupted, evaluate, fit
+from training.processes import leave
 from training.runtime import Runtime
 
 SETTINGS = {"train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 2, "weight_decay": 0.1}
@@ -93,3 +94,4 @@ if __name__ == "__main__":
     )
     interrupted(target / "stopped")
     fit(make_job(target / "begun-alone", loss_of_terms, **(SETTINGS | {"resume": True})))
+    leave(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 
 def process_count() -> int:
@@ -13,6 +14,19 @@ def process_count() -> int:
 def is_main_process() -> bool:
     """Whether this is the first of them, which alone prints and writes; the only one, where there are no others."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def leave(code: int) -> int:
+    """The exit code, where there is one process. One of several ends here and now.
+
+    In the interpreter's own ending torch's threads abort now and then ("terminate called without an active exception"),
+    which torchrun takes for a failure of the run.
+    """
+    if process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def show(text: str) -> None:

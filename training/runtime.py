@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import datetime
 import os
@@ -44,7 +43,6 @@ class Runtime:
                 raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
             # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
-            atexit.register(torch.distributed.destroy_process_group)
         self._state = PartialState(cpu=no_cuda)
         of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
         self.device = torch.device("cpu") if of_process.type == "cpu" else of_process

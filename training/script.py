@@ -23,7 +23,7 @@ from training.config import (
     UsageError,
     is_typed,
 )
-from training.processes import is_main_process, process_count, show
+from training.processes import is_main_process, leave, process_count, show
 from training.results import (
     CHECKPOINT_PREFIX,
     CONFIG_FILE,
@@ -99,15 +99,15 @@ def exit_code(
             work()
     except (UsageError, *errors) as error:
         print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        return leave(2)
     except KeyboardInterrupt as interruption:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
         if is_main_process():
             python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
             print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
             print(f"  {python} {shlex.join([script, *going_on()])}", file=sys.stderr)
-        return 130
-    return 0
+        return leave(130)
+    return leave(0)
 
 
 @contextlib.contextmanager
