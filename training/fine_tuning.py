@@ -165,7 +165,7 @@ def train(
         f"{task.name}, {config.model_name}: {plan.steps} steps of {plan.step_rows} rows"
         f"{published}, {runtime.describe()}{', unpadded' if learner.unpads else ''}"
     )
-    if overwrite and runtime.is_main and not config.dry_run:
+    if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     job = Job(
         model=learner.model,

@@ -128,14 +128,13 @@ def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class _MicroBatches(Dataset):
-    """Collated micro-batches by (step, number)."""
+    """Collated micro-batches by the step and which of its rows they have."""
 
     def __init__(self, plan: Plan, collate: TrainingCollate):
         self.plan, self.collate = plan, collate
 
-    def __getitem__(self, place: tuple[int, int]) -> Batch:
-        step, number = place
-        part = self.plan.micro_batches(step)[number]
+    def __getitem__(self, place: tuple[int, slice]) -> Batch:
+        step, part = place
         draws = RowDraws([self.plan.seed, step], np.arange(part.start, part.stop))
         return self.collate(self.plan.rows_of(step)[part], draws)
 
@@ -145,7 +144,7 @@ def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runt
     steps = range(first, plan.steps)
     loader = DataLoader(
         _MicroBatches(plan, collate),
-        sampler=((step, number) for step in steps for number in range(len(plan.micro_batches(step)))),
+        sampler=((step, part) for step in steps for part in plan.micro_batches(step)),
         batch_size=None,
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
@@ -153,7 +152,7 @@ def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runt
     # On a CPU a batch that is made meanwhile would only take the cores from the step.
     batches = made_ahead(iter(loader)) if runtime.pins_memory else iter(loader)
     for step in steps:
-        yield [next(batches) for _ in range(len(plan.micro_batches(step)))]
+        yield [next(batches) for _ in plan.micro_batches(step)]
 
 
 def made_ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:

@@ -220,7 +220,7 @@ def train(
         f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, "
         f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
     )
-    if overwrite and runtime.is_main and not config.dry_run:
+    if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     log = MetricsLog(config.run_dir)
     job = Job(

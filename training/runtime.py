@@ -107,7 +107,7 @@ class Runtime:
         """Raises UsageError, with what helps, in place of what torch raises where there is no memory left."""
         try:
             yield
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
                 raise
             held = f"{self.peak_memory_bytes() / 2**30:.1f} GiB were held before"
