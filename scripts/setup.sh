@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Makes the environment .venv with what a requirements file names, or leaves it alone where that is done already.
 #   bash scripts/setup.sh [requirements.txt]
+#   bash scripts/setup.sh requirements-tpu.txt      makes .venv-tpu, with torch and torch_xla for TPUs; 8 GB
 set -euo pipefail
 cd "$(dirname "$0")/.."
 requirements=${1:-requirements.txt}
+environment=.venv
+if [ "$requirements" = requirements-tpu.txt ]; then environment=.venv-tpu; fi
 
 python=""
 for candidate in python3.11 python3.12 python3.13 python3; do
@@ -18,19 +21,19 @@ if [ -z "$python" ]; then
 fi
 
 # The stamp is written last: a broken-off installation is done again, a changed requirements file too.
-stamp=.venv/.installed-$(basename "$requirements")
+stamp=$environment/.installed-$(basename "$requirements")
 wanted=$(cat requirements*.txt)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
     exit 0
 fi
-echo "setup.sh: installing $requirements into .venv (once; a few minutes)" >&2
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-    rm -rf .venv
-    if ! "$python" -m venv .venv; then
-        rm -rf .venv
+echo "setup.sh: installing $requirements into $environment (once; a few minutes)" >&2
+if [ ! -x $environment/bin/python ] || ! $environment/bin/python -m pip --version >/dev/null 2>&1; then
+    rm -rf $environment
+    if ! "$python" -m venv $environment; then
+        rm -rf $environment
         echo "setup.sh: $python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2
         exit 2
     fi
 fi
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
+$environment/bin/python -m pip install --quiet --disable-pip-version-check -r "$requirements"
 printf '%s\n' "$wanted" >"$stamp"
