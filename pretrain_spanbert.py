@@ -27,6 +27,7 @@ from learners.pretraining import (
 )
 from models import ModelError
 from processors.blocks import Blocks
+from processors.features import NO_LABEL
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.config import is_typed
@@ -74,33 +75,40 @@ class SpanBertObjective:
         from models.collator import Collator
 
         self.tokenizer, self.masking = tokenizer, config.masking
-        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
+        self.collator = Collator.of(model, config, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         self.vocabulary = Vocabulary.of_tokens(
             tokens, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.unk_token_id
         )
 
-    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
-        """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions."""
+    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
+        """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions. With a `size`, M is that
+        of so many full rows, or a multiple of it, and those that are too many have no label.
+        """
         import torch
 
-        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id)
+        width = self.collator.width(blocks.lengths[row_ids])
+        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id, width)
         masked = mask_spans(arrays["input_ids"], arrays["attention_mask"], self.vocabulary, self.masking, draws)
-        spans = {name: torch.from_numpy(array) for name, array in vars(masked).items() if name != "input_ids"}
-        return self.collator.batch(arrays | {"input_ids": masked.input_ids}) | {"spans": spans}
+        spans = {name: array for name, array in vars(masked).items() if name != "input_ids"}
+        if size is not None:
+            spans = filled_up(spans, size * max(1, round(self.masking.budget * width)))
+        batch = self.collator.batch(arrays | {"input_ids": masked.input_ids}, size)
+        tensors = {name: torch.from_numpy(array) for name, array in spans.items()}
+        return batch | {"spans": tensors, "masked": len(masked.labels)}
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum over the masked tokens of the losses of both heads, and the number of these tokens."""
         outputs = model(**batch["inputs"], **batch["spans"])
-        return outputs.mlm_loss + outputs.sbo_loss, max(1, outputs.masked)
+        return outputs.mlm_loss + outputs.sbo_loss, max(1, batch["masked"])
 
     def sums_of(self, model, batch: dict[str, Any]):
         """`[5]`: masked tokens; losses of both heads; how many of the tokens each predicts."""
         import torch
 
         outputs = model(**batch["inputs"], **batch["spans"])
-        masked = torch.full_like(outputs.mlm_loss, outputs.masked)
+        masked = torch.full_like(outputs.mlm_loss, batch["masked"])
         return torch.stack(
             [masked, outputs.mlm_loss, outputs.sbo_loss, outputs.mlm_correct.float(), outputs.sbo_correct.float()]
         )
@@ -115,6 +123,14 @@ class SpanBertObjective:
             "mlm_accuracy": mlm_accuracy,
             "sbo_accuracy": sbo_accuracy,
         }
+
+
+def filled_up(spans: dict[str, np.ndarray], least: int) -> dict[str, np.ndarray]:
+    """`[M]` arrays of masked tokens with others behind them that have no label, so that M is a multiple of `least`."""
+    masked = len(spans["labels"])
+    missing = max(least, -(-masked // least) * least) - masked
+    fill = {"labels": NO_LABEL, "positions": 1}
+    return {name: np.pad(array, (0, missing), constant_values=fill.get(name, 0)) for name, array in spans.items()}
 
 
 def pretrain(config: SpanBertConfig, runtime, overwrite: bool) -> None:

@@ -32,6 +32,7 @@ from learners.pretraining import (
 )
 from models import ModelError
 from processors.blocks import Blocks
+from processors.features import NO_LABEL
 from processors.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
 from processors.recurring_spans import (
     RecurringSpans,
@@ -94,29 +95,35 @@ class SplinterObjective:
         self.left_out: frozenset[bytes] = frozenset()
         self.hidden_token_id = model.config.hidden_token_id
         self.vocabulary = vocabulary_of(tokenizer, model.config.question_token_id)
-        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
+        self.collator = Collator.of(model, config, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
-    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
-        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers."""
+    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
+        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers. With a `size`, each of so many
+        rows has as many as a full one may have, and those that are too many have no label.
+        """
         import torch
 
         from models.splinter import visible_tokens
 
-        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id)
+        width = self.collator.width(blocks.lengths[row_ids])
+        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id, width)
         ids, mask = arrays["input_ids"], arrays["attention_mask"]
         selected = select_spans(ids, mask, self.vocabulary, self.spans, draws, self.left_out)
         visible = visible_tokens(selected.input_ids, selected.attention_mask, self.hidden_token_id)
-        names = ("rows", "columns", "starts", "ends")
-        questions: dict[str, Any] = {name: torch.from_numpy(getattr(selected, name)) for name in names}
-        questions["most_questions"] = int(np.bincount(selected.rows).max())  # here, where no device has to wait
-        batch = self.collator.batch({"input_ids": selected.input_ids, "attention_mask": visible})
-        return batch | {"questions": questions}
+        asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
+        most = int(np.bincount(selected.rows).max())  # here, where no device has to wait
+        if size is not None:
+            most = int(self.spans.questions_in(width))
+            asked = filled_up(asked, size, most)
+        questions: dict[str, Any] = {name: torch.from_numpy(array) for name, array in asked.items()}
+        batch = self.collator.batch({"input_ids": selected.input_ids, "attention_mask": visible}, size)
+        return batch | {"questions": questions | {"most_questions": most}, "asked": len(selected.rows)}
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum over the questions of the losses of start and end, and twice the number of questions."""
         outputs = model(**batch["inputs"], **batch["questions"])
-        return outputs.start_loss + outputs.end_loss, 2 * outputs.questions
+        return outputs.start_loss + outputs.end_loss, 2 * batch["asked"]
 
     def sums_of(self, model, batch: dict[str, Any]):
         """`[5]`: questions; losses of start and end; right starts, right ends, and both right."""
@@ -125,7 +132,7 @@ class SplinterObjective:
         outputs = model(**batch["inputs"], **batch["questions"])
         loss = outputs.start_loss + outputs.end_loss
         right = (outputs.start_correct, outputs.end_correct, outputs.both_correct)
-        return torch.stack([torch.full_like(loss, outputs.questions), loss, *(count.float() for count in right)])
+        return torch.stack([torch.full_like(loss, batch["asked"]), loss, *(count.float() for count in right)])
 
     def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
         """Means over the questions; of the loss, over starts and ends, as in training."""
@@ -136,6 +143,20 @@ class SplinterObjective:
             "end_accuracy": end_accuracy,
             "span_em": span_em,
         }
+
+
+def filled_up(asked: dict[str, np.ndarray], size: int, most: int) -> dict[str, np.ndarray]:
+    """`[Q]` arrays of questions as `[size * most]`, so many in each row; those that are too many have no label."""
+    counts = np.bincount(asked["rows"], minlength=size)
+    number = np.arange(len(asked["rows"])) - np.repeat(np.cumsum(counts) - counts, counts)  # in its row
+    filled = {name: np.full((size, most), NO_LABEL) for name in ("starts", "ends")}
+    filled["rows"], filled["columns"] = (
+        np.repeat(np.arange(size), most).reshape(size, most),
+        np.zeros((size, most), int),
+    )
+    for name in ("columns", "starts", "ends"):
+        filled[name][asked["rows"], number] = asked[name]
+    return {name: array.reshape(-1) for name, array in filled.items()}
 
 
 def pretrain(config: SplinterConfig, runtime, overwrite: bool) -> None:

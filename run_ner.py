@@ -7,6 +7,7 @@ python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_pred
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from pathlib import Path
@@ -17,9 +18,8 @@ from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import warn_of_unknown
+from processors.features import NO_LABEL, warn_of_unknown
 from processors.ner import (
-    NO_LABEL,
     NOT_PREDICTED,
     WRITERS,
     Sentences,
@@ -60,7 +60,7 @@ class Tagger:
         self.tokenizer = build_tokenizer(config.model_type, folder)
         fresh = {"from_scratch": config.from_scratch and not is_trained, "fresh_head": not is_trained}
         model = build_model(folder, "token", self.task.labels, attention=config.attention, **fresh)
-        self.collator = Collator(model, config.no_unpad, config.max_seq_len)
+        self.collator = Collator.of(model, config, "max_seq_len")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
     def prepare(self, name: str, rows: Sentences) -> Split:
@@ -87,17 +87,17 @@ class Tagger:
         warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.labels is not None, say)
         labels = hashlib.sha256(repr(rows.labels).encode()).hexdigest()
         content = f"{features.table.path.stem} {labels}"
-        return Split(rows, features, lambda windows: self._collate(rows, features, windows), content)
+        return Split(rows, features, functools.partial(self._collate, rows, features), content)
 
-    def _collate(self, rows: Sentences, features: WindowFeatures, windows: np.ndarray) -> dict[str, Any]:
-        import torch
-
-        arrays = features.padded(windows, self.tokenizer.pad_token_id)
-        batch = self.collator.batch(arrays)
-        if rows.labels is not None:
-            label_ids = features.label_ids(windows, rows.labels, arrays["input_ids"].shape[1])
-            batch |= {"labels": torch.from_numpy(label_ids), "words": int((label_ids != NO_LABEL).sum())}
-        return batch
+    def _collate(
+        self, rows: Sentences, features: WindowFeatures, windows: np.ndarray, size: int | None = None
+    ) -> dict[str, Any]:
+        width = self.collator.width(features.lengths[windows])
+        arrays = features.padded(windows, self.tokenizer.pad_token_id, width)
+        if rows.labels is None:
+            return self.collator.batch(arrays, size)
+        label_ids = features.label_ids(windows, rows.labels, width)
+        return self.collator.batch(arrays, size, labels=label_ids) | {"words": int((label_ids != NO_LABEL).sum())}
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum of the words' cross entropies, and the number of words."""

@@ -8,6 +8,7 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predic
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import Features, build_features, warn_of_unknown
+from processors.features import NO_LABEL, Features, build_features, warn_of_unknown
 from processors.seq_cls import prediction_table, read_unlabelled
 from processors.splits import read_splits
 from processors.task import DataError, Rows, Task
@@ -61,7 +62,7 @@ class Classifier:
             attention=config.attention,
             linear_classifier=config.linear_classifier,
         )
-        self.collator = Collator(model, config.no_unpad, config.max_seq_len)
+        self.collator = Collator.of(model, config, "max_seq_len")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
     def prepare(self, name: str, rows: Rows) -> Split:
@@ -76,15 +77,15 @@ class Classifier:
         warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.labels is not None, say)
         labels = hashlib.sha256(repr(rows.labels).encode()).hexdigest()
         content = f"{features.table.path.stem} {labels}"
-        return Split(rows, features, lambda row_ids: self._collate(rows, features, row_ids), content)
+        return Split(rows, features, functools.partial(self._collate, rows, features), content)
 
-    def _collate(self, rows: Rows, features: Features, row_ids: np.ndarray) -> dict[str, Any]:
-        import torch
-
-        batch = self.collator.batch(features.padded(row_ids, self.tokenizer.pad_token_id))
-        if rows.labels is not None:
-            batch["labels"] = torch.tensor([rows.labels[row] for row in row_ids])
-        return batch
+    def _collate(self, rows: Rows, features: Features, row_ids: np.ndarray, size: int | None = None) -> dict[str, Any]:
+        width = self.collator.width(features.lengths[row_ids])
+        arrays = features.padded(row_ids, self.tokenizer.pad_token_id, width)
+        if rows.labels is None:
+            return self.collator.batch(arrays, size)
+        kind = np.float32 if self.task.is_regression else np.int64
+        return self.collator.batch(arrays, size, labels=np.array([rows.labels[row] for row in row_ids], dtype=kind))
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum of the rows' losses, and their number: cross entropy, or squared error of a regression."""
@@ -92,8 +93,9 @@ class Classifier:
 
         logits = model(**batch["inputs"]).logits.float()
         if self.task.is_regression:
-            return mse_loss(logits.squeeze(-1), batch["labels"], reduction="sum"), batch["rows"]
-        return cross_entropy(logits, batch["labels"], reduction="sum"), batch["rows"]
+            errors = mse_loss(logits.squeeze(-1), batch["labels"], reduction="none")
+            return errors.where(batch["labels"] != NO_LABEL, 0).sum(), batch["rows"]
+        return cross_entropy(logits, batch["labels"], ignore_index=NO_LABEL, reduction="sum"), batch["rows"]
 
     def outputs(self, split: Split) -> np.ndarray:
         """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""

@@ -166,25 +166,18 @@ class SpanSelectionReader(FewShotReader):
             )
         return dataclasses.replace(gold, first=np.where(hidden, -1, gold.first), last=np.where(hidden, -1, gold.last))
 
-    def collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
-        import torch
-
+    def arrays_of(self, features: QuestionFeatures, windows: np.ndarray) -> dict[str, np.ndarray]:
         from models.splinter import visible_tokens
 
-        arrays = features.padded(windows, self.tokenizer.pad_token_id)
+        arrays, special = super().arrays_of(features, windows), features.special
         arrays["attention_mask"] = visible_tokens(arrays["input_ids"], arrays["attention_mask"], self.hidden_id)
-        batch = self.collator.batch(arrays)
-        special = features.special
         columns = len(special.prefix) + features.query_lengths[features.question[windows]]
-        batch["inputs"]["columns"] = torch.from_numpy(columns + special.middle.index(self.question_id))
-        if gold is not None:
-            starts, ends = gold.positions(features, windows).T.copy()
-            batch["answers"] = {"starts": torch.from_numpy(starts), "ends": torch.from_numpy(ends)}
-        return batch
+        return arrays | {"columns": columns + special.middle.index(self.question_id)}
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
-        outputs = model(**batch["inputs"], **batch["answers"])
+        starts, ends = batch["positions"].unbind(dim=1)
+        outputs = model(**batch["inputs"], starts=starts, ends=ends)
         return (outputs.start_loss + outputs.end_loss) / 2, batch["rows"]
 
 

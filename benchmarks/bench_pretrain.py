@@ -249,7 +249,9 @@ def measure_steps(
         size = {"vocab_size": len(setting.tokenizer), "pad_token_id": setting.tokenizer.pad_token_id} | HALF
         collator = Collator(objective.model(size, arm), padding != "none", ROW)
 
-        def collate(row_ids: np.ndarray, draws: RowDraws, collator: Collator = collator, arm: str = arm) -> dict:
+        def collate(
+            row_ids: np.ndarray, draws: RowDraws, size: int | None, collator: Collator = collator, arm: str = arm
+        ) -> dict:
             return objective.batch(rows[row_ids], draws, collator, arm)
 
         runs[arm] = run_of(collator.model, runtime, plan, collate, objective.loss_of, folder)

@@ -125,7 +125,7 @@ class Training:
         collator = Collator(model, padding != "none", self.max_length)
         length = self.max_length if padding == "max_seq_len" else None
 
-        def collate(rows: np.ndarray, draws: RowDraws) -> dict[str, Any]:
+        def collate(rows: np.ndarray, draws: RowDraws, size: int | None) -> dict[str, Any]:
             return collator.batch(self.padded(rows, self.tokenizer.pad_token_id, length)) | self.targets(rows)
 
         plan = Plan(self.rows, self.batch_size, self.batch_size, 1, seed=42, max_steps=self.steps)

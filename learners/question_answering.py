@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import Field
 
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import SpecialTokens, warn_of_unknown
+from processors.features import NO_LABEL, SpecialTokens, warn_of_unknown
 from processors.qa import UNANSWERABLE, Questions, read_unanswered
 from processors.qa_decoding import Decoder, Predictions
 from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
@@ -77,7 +78,7 @@ class Reader:
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
         model = self.build(folder, config.from_scratch and not is_trained, is_trained)
-        self.collator = Collator(model, config.no_unpad, config.max_seq_length, "max_seq_length")
+        self.collator = Collator.of(model, config, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
     def build(self, folder: Path, from_scratch: bool, is_trained: bool):
@@ -129,15 +130,18 @@ class Reader:
         warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.is_labelled, say)
         answers = hashlib.sha256(repr((rows.context_of, rows.spans, rows.answers)).encode()).hexdigest()
         content = f"{features.content} {answers}"
-        return Split(rows, features, lambda windows: self.collate(features, gold, windows), content)
+        return Split(rows, features, functools.partial(self.collate, features, gold), content)
 
-    def collate(self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray) -> dict[str, Any]:
-        import torch
+    def collate(
+        self, features: QuestionFeatures, gold: GoldSpans | None, windows: np.ndarray, size: int | None = None
+    ) -> dict[str, Any]:
+        arrays = self.arrays_of(features, windows)
+        labels = {} if gold is None else {"positions": gold.positions(features, windows)}
+        return self.collator.batch(arrays, size, **labels)
 
-        batch = self.collator.batch(features.padded(windows, self.tokenizer.pad_token_id))
-        if gold is not None:
-            batch["positions"] = torch.from_numpy(gold.positions(features, windows))
-        return batch
+    def arrays_of(self, features: QuestionFeatures, windows: np.ndarray) -> dict[str, np.ndarray]:
+        width = self.collator.width(features.lengths[windows])
+        return features.padded(windows, self.tokenizer.pad_token_id, width)
 
     def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
         """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
@@ -150,6 +154,7 @@ class Reader:
             cross_entropy(
                 logits.float().masked_fill(padding, torch.finfo(torch.float32).min),
                 batch["positions"][:, i],
+                ignore_index=NO_LABEL,
                 reduction="sum",
             )
             for i, logits in enumerate((outputs.start_logits, outputs.end_logits))

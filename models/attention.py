@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from models.quick_modules import kept
 
@@ -12,6 +16,16 @@ from models.quick_modules import kept
 def needs_weights(query: Tensor, dropout: float) -> bool:
     """Whether torch has no kernel for this that goes without the attention weights: with dropout only GPUs have."""
     return dropout > 0 and query.device.type != "cuda"
+
+
+def again_on_the_way_back(function: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
+    """`function(*inputs)`, computed anew going backward instead of keeping what it needs (`torch.utils.checkpoint`).
+
+    Not on XLA, whose compiler would find that both are the same, and dropout would not be.
+    """
+    if any(isinstance(part, Tensor) and part.device.type == "xla" for part in inputs):
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False, **settings)
 
 
 def attend(

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import pad
-from torch.utils.checkpoint import checkpoint
 from transformers import AttentionMaskInterface, PreTrainedModel
 
 from models import Attention
-from models.attention import attend, needs_weights
+from models.attention import again_on_the_way_back, attend, needs_weights
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
@@ -105,7 +104,7 @@ def full_attention(
     if not needs_weights(query, dropout) or query.shape[2] <= QUERIES_AT_ONCE:
         return attend(query, key, value, visible, dropout)
     parts = [
-        checkpoint(attend, part, key, value, visible, dropout, use_reentrant=False)
+        again_on_the_way_back(attend, part, key, value, visible, dropout)
         for part in query.split(QUERIES_AT_ONCE, dim=2)
     ]
     return torch.cat(parts, dim=2)
@@ -130,14 +129,13 @@ def block_sparse_attention(
     # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there are.
     # On a CPU that takes no longer than fetching so much memory anew does.
     parts = [
-        checkpoint(
+        again_on_the_way_back(
             _middle_blocks,
             *(part[:, heads] for part in (query, key, value)),
             mask,
             seen[heads],
             block_size,
             dropout,
-            use_reentrant=False,
         )
         for heads in (slice(at, at + HEADS_AT_ONCE) for at in range(0, query.shape[1], HEADS_AT_ONCE))
     ]

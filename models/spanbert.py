@@ -18,12 +18,12 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
 from models import ModelError, one_line, refuse_a_random_encoder, weight_files
+from models.attention import again_on_the_way_back
 from models.quick_modules import quicken
 
 SboForm = Literal["paper", "original"]
@@ -140,7 +140,7 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         size = max(1, LOGITS_AT_ONCE // decoder.out_features)
         score = functools.partial(_score_at_once, decoder)
         if len(labels) > size:  # logits are then computed anew on the way back, instead of being kept
-            score = functools.partial(checkpoint, score, use_reentrant=False, preserve_rng_state=False)
+            score = functools.partial(again_on_the_way_back, score, preserve_rng_state=False)
         parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
         losses, correct = zip(*parts, strict=True)
         return torch.stack(losses).sum(), torch.stack(correct).sum()

@@ -82,10 +82,10 @@ class Blocks:
         at = stretch.start + index - self._first_rows[number]
         return stretch.shard.values[stretch.shard.offsets[at] : stretch.shard.offsets[at + 1]]
 
-    def padded(self, rows: np.ndarray, pad_id: int) -> dict[str, np.ndarray]:
-        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows."""
+    def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
+        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows, or `length`."""
         lengths = self.lengths[rows]
-        ids = np.full((len(rows), int(lengths.max())), pad_id, dtype=np.int64)
+        ids = np.full((len(rows), length or int(lengths.max())), pad_id, dtype=np.int64)
         for i, row in enumerate(rows):
             ids[i, : lengths[i]] = self.row(int(row))
         mask = np.arange(ids.shape[1]) < lengths[:, None]

@@ -29,6 +29,7 @@ from processors.task import DataError, Rows
 FEATURES_VERSION = 2
 ROWS_IN_BATCH = 2048
 # A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
+NO_LABEL = -100  # label of what has none, such as padding; what torch's cross entropy ignores
 UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
 SCHEMA = pa.schema(
     {
@@ -220,7 +221,7 @@ class Features:
     def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
 
-        L is the longest of the rows, or `length` where the batch must have a fixed shape.
+        L is the longest of the rows, or `length`.
         """
         batch = empty_batch(len(rows), length or int(self.lengths[rows].max()), pad_id)
         for i, row in enumerate(rows):

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from processors.features import (
+    NO_LABEL,
     ROWS_IN_BATCH,
     SCHEMA,
     Features,
@@ -29,7 +30,6 @@ from processors.task import BadRows, DataError, Task, place_of, read_text
 
 # Stands in predictions for the label of a word that lay beyond `max_seq_len`.
 NOT_PREDICTED = "?"
-NO_LABEL = -100  # label id of tokens that carry none; what torch's cross entropy ignores
 
 
 @dataclass

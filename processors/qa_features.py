@@ -196,7 +196,7 @@ class QuestionFeatures:
     def padded(self, windows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
 
-        L is the longest of the rows, or `length` where the batch must have a fixed shape.
+        L is the longest of the rows, or `length`.
         """
         batch = empty_batch(len(windows), length or int(self.lengths[windows].max()), pad_id)
         special = self.special

@@ -51,6 +51,10 @@ class RecurringSpans:
                 f"they are {self.longest}, {self.most_questions}, {self.budget}"
             )
 
+    def questions_in(self, tokens: np.ndarray | int) -> np.ndarray:
+        """At most so many in rows of so many real tokens."""
+        return np.minimum(self.most_questions, np.maximum(1, np.rint(self.budget * tokens))).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class SplinterVocabulary:
@@ -179,8 +183,7 @@ def select_spans(
     A row's questions are the same for the same draws, whatever stands beside it.
     """
     clusters = find_clusters(input_ids, attention_mask, vocabulary, settings, left_out)
-    real = np.count_nonzero(attention_mask, axis=1)
-    budgets = np.minimum(settings.most_questions, np.maximum(1, np.rint(settings.budget * real))).astype(np.int64)
+    budgets = settings.questions_in(np.count_nonzero(attention_mask, axis=1))
     asked, answers = _draw(clusters, budgets, draws)
 
     cluster = np.repeat(np.arange(len(clusters.rows)), clusters.sizes)[asked]

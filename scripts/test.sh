@@ -16,6 +16,6 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 pytest=(.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder)
 if [ "${1:-}" = "--slow" ]; then
     shift
-    exec "${pytest[@]}" -m "slow or not slow" --durations=15 "$@"
+    exec "${pytest[@]}" -m "not tpu" --durations=15 "$@"
 fi
 exec "${pytest[@]}" --durations=5 "$@"

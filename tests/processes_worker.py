@@ -22,7 +22,7 @@ from training.runtime import Runtime
 SETTINGS = {"train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_epochs": 2, "weight_decay": 0.1}
 
 
-def outputs_of(rows: np.ndarray) -> dict:
+def outputs_of(rows: np.ndarray, size: int | None) -> dict:
     numbers = torch.tensor(rows, dtype=torch.float32)
     return {"numbers": numbers, "rows": len(rows), "real_tokens": len(rows), "padded_tokens": len(rows)}
 
@@ -68,11 +68,11 @@ def interrupted(folder: Path) -> None:
     job, taken = make_job(folder, loss_of_terms, **SETTINGS), []
     original = job.collate
 
-    def collate(rows, draws):
+    def collate(rows, draws, size):
         taken.append(rows)
         if len(taken) == 6 and job.runtime.process == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return original(rows, draws)
+        return original(rows, draws, size)
 
     object.__setattr__(job, "collate", collate)
     try:

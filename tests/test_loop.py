@@ -48,7 +48,7 @@ class Network(nn.Module):
         return self.outer(self.dropout(self.norm(self.inner(inputs).tanh())))
 
 
-def collate(rows: np.ndarray) -> dict:
+def collate(rows: np.ndarray, size: int | None = None) -> dict:
     return {
         "inputs": {"inputs": INPUTS[rows]},
         "labels": LABELS[rows],
@@ -82,7 +82,7 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
     return Job(
         model=model,
         plan=Plan.of(config, ROWS, runtime),
-        collate=lambda row_ids, draws: collate(row_ids),
+        collate=lambda row_ids, draws, size: collate(row_ids),
         loss_of=loss_of,
         config=config,
         runtime=runtime,
@@ -145,7 +145,7 @@ def test_however_a_step_is_cut_it_has_the_same_rows(batch_size: int, processes: 
 
 
 def test_fewer_rows_than_processes(tmp_path):
-    runtime = SimpleNamespace(process=1, processes=4)
+    runtime = SimpleNamespace(devices=1, process=1, processes=4)
     assert Plan.of(LoopConfig(), 4, runtime).step_rows == 128
     with pytest.raises(UsageError, match="3 training rows for 4 processes: at least one each"):
         Plan.of(LoopConfig(), 3, runtime)
@@ -291,11 +291,11 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     job = make_job(tmp_path / "run", max_steps=4, save_steps=2)
     taken, original = [], job.collate
 
-    def break_the_weights(rows, draws):
+    def break_the_weights(rows, draws, size):
         taken.append(rows)
         if len(taken) == 4:
             job.model.outer.weight.register_hook(lambda gradient: gradient * float("nan"))
-        return original(rows, draws)
+        return original(rows, draws, size)
 
     object.__setattr__(job, "collate", break_the_weights)
     with pytest.raises(UsageError, match=r"weights that are not finite at step 4.*checkpoint-2"):
@@ -409,11 +409,11 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     cut = evaluated_job(tmp_path / "cut", **settings)
     taken, original = [], cut.collate
 
-    def interrupting_collate(rows, draws):
+    def interrupting_collate(rows, draws, size):
         taken.append(rows)
         if len(taken) == 2 * stop_after:  # between two micro-batches of a step, or after its last
             os.kill(os.getpid(), signal.SIGINT)
-        return original(rows, draws)
+        return original(rows, draws, size)
 
     object.__setattr__(cut, "collate", interrupting_collate)
     with pytest.raises(Interrupted, match="checkpoint-"):
@@ -476,7 +476,7 @@ def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_ag
     plan = Plan(rows=ROWS, batch_size=4, step_rows=8, epochs=2, seed=3)
     runtime = Runtime(no_cuda=True, precision="fp32")
 
-    def draw(rows: np.ndarray, draws: RowDraws) -> list[float]:
+    def draw(rows: np.ndarray, draws: RowDraws, size: int | None) -> list[float]:
         return draws.uniform(0, np.arange(len(rows)), np.zeros(len(rows), dtype=int)).tolist()
 
     def drawn(plan: Plan, first: int = 0) -> list[list[float]]:

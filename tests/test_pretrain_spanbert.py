@@ -132,12 +132,14 @@ def test_a_vocabulary_is_made_once(user: User, types, corpora):
 
 def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, corpora):
     lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:1000]
-    train_sentencepiece((json.loads(line)["text"] for line in lines), user.folder / "original", 1000)
+    train_sentencepiece((json.loads(line)["text"] for line in lines), user.folder / "original-vocabulary", 1000)
     command = [*words("span-file", *corpora, "--max_steps", 1), "--lower_case", "--tokenizer"]
-    types(*command, "original/sentencepiece.model")
+    types(*command, "original-vocabulary/sentencepiece.model")
     tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
     assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
-    assert "tokenizer in original treats capital letters in its own way" in is_refused(*command, "original")
+    assert "tokenizer in original-vocabulary treats capital letters in its own way" in is_refused(
+        *command, "original-vocabulary"
+    )
 
 
 def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(

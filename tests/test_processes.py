@@ -14,16 +14,16 @@ import sys
 import time
 from pathlib import Path
 
+import exact_runs
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, User, nsmc, sample
+from conftest import REPOSITORY, User, nsmc
+from exact_runs import COMMANDS, make_models
 from processes_worker import SETTINGS
 from safetensors.torch import load_file
 from test_loop import ROWS, loss_of_terms, losses, make_job, weights
-from transformers import AutoModel, BertConfig, ElectraConfig
 
-from models import build_tokenizer
 from training.loop import Interrupted, fit
 from training.results import MetricsLog
 
@@ -69,11 +69,11 @@ def stop_at(folder: Path, step: int) -> None:
     job = alone(folder, gradient_accumulation_steps=2)
     original, taken = job.collate, []
 
-    def collate(rows, draws):
+    def collate(rows, draws, size):
         taken.append(len(rows))
         if len(taken) == 2 * step:
             os.kill(os.getpid(), signal.SIGINT)
-        return original(rows, draws)
+        return original(rows, draws, size)
 
     object.__setattr__(job, "collate", collate)
     with pytest.raises(Interrupted):
@@ -140,44 +140,17 @@ def test_a_stopped_run_goes_on_from_the_same_row_on_another_number_of_processes(
 # Scripts, by two processes
 # --------------------------------------------------------------------------------------------------------------------
 
-# With AdamW's usual epsilon a gradient that is rounding alone, as that of a key's bias, would make steps of full size.
-EXACT = "--logging_steps 1 --adam_epsilon 1e-4 --no_cuda --precision fp32".split()
-BRIEF = "--max_steps 5 --eval_steps 5 --save_steps 5".split()
 LONG = "--max_steps 4000 --eval_steps 0 --save_steps 5 --save_total_limit 1".split()
-QA = ["--max_seq_length", 64, "--doc_stride", 16, "--max_query_length", 24]
-CORPUS = ["--corpus", "sample_data/corpus.jsonl", "--max_seq_length", 64]
-COMMANDS = {
-    "run_seq_cls.py": nsmc("{}"),
-    "run_ner.py": sample("naver-ner", "{}"),
-    "run_squad.py": sample("korquad", "{}", *QA),
-    "run_long_qa.py": sample("tydiqa", "{}", "--max_seq_length", 128, "--doc_stride", 32),
-    "run_splinter_qa.py": ["--output_dir", "{}", "--data_dir", "sample_data", "--add_question_token", *QA],
-    "pretrain_spanbert.py": ["--output_dir", "{}", *CORPUS],
-    "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
-}
 FAST = {"run_seq_cls.py", "pretrain_spanbert.py"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def still(user: User) -> None:
-    """Folders of a BERT and of an ELECTRA without dropout: `still-bert`, `still-electra`."""
-    tokenizer = build_tokenizer(None, user.folder / "sample_data/tiny-electra")
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "vocab_size": len(tokenizer)}
-    for config in (BertConfig(**sizes, **still), ElectraConfig(embedding_size=32, **sizes, **still)):
-        torch.manual_seed(0)
-        folder = user.folder / f"still-{config.model_type}"
-        AutoModel.from_config(config).save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    make_models(user.folder)
 
 
-def command(script: str, output_dir: str, batch_size: int, *more: object, steps=BRIEF) -> list[object]:
-    """Words for the script, with a model without dropout that takes `batch_size` rows a process."""
-    kind = "electra" if script in ("run_seq_cls.py", "run_ner.py", "run_squad.py", "run_long_qa.py") else "bert"
-    scratch = ["--from_scratch", "false"] if kind == "electra" else []
-    words = [output_dir if word == "{}" else word for word in COMMANDS[script]]
-    model = ["--model_name_or_path", f"still-{kind}", "--train_batch_size", batch_size]
-    return [*words, *EXACT, *steps, *model, *scratch, *more]
+def command(script: str, output_dir: str, batch_size: int, *more: object, **steps: list) -> list[object]:
+    return exact_runs.command(script, output_dir, batch_size, *more, "--no_cuda", **steps)
 
 
 def by_two(user: User, script: str, *words: object, **options) -> subprocess.Popen[str]:

@@ -10,7 +10,6 @@ import functools
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,9 +101,8 @@ class Runtime:
 
 
 def reader_of(user: User, folder: str, **settings) -> SpanSelectionReader:
-    defaults = {name: field.get_default() for name, field in RECIPE.config_class.model_fields.items()}
     own = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24, "cache_dir": str(user.folder / "cache")}
-    config = SimpleNamespace(**(defaults | own | settings))
+    config = RECIPE.config_class.model_construct(**(own | settings))
     return build_reader(config, Runtime(), user.folder / folder, is_trained=False)
 
 
@@ -129,7 +127,7 @@ def test_every_row_asks_once_and_gold_spans_are_where_the_answers_are(user: User
     plain = reader_of(user, "sample_data/tiny-electra", head="linear", from_scratch=True, max_seq_length=62)
     plain_features = plain.features_of(features.questions)
     plain_positions = GoldSpans.of(plain_features).positions(plain_features, windows)
-    positions = np.stack([batch["answers"][name].numpy() for name in ("starts", "ends")], axis=1)
+    positions = batch["positions"].numpy()
     assert (positions == np.where(plain_positions > 0, plain_positions + 2, 0)).all() and (positions > 0).any()
     plain_ids = plain.collate(plain_features, None, windows)["inputs"]["input_ids"].numpy()
     for window in np.flatnonzero(positions[:, 0])[::7]:
@@ -164,8 +162,8 @@ def test_loss_and_hidden_logits(user: User):
     assert (outputs.start_logits[hidden] == HIDDEN_LOGIT).all() and (outputs.end_logits[hidden] == HIDDEN_LOGIT).all()
     expected = 0.0
     for row in range(32):
-        for logits, name in ((outputs.start_logits, "starts"), (outputs.end_logits, "ends")):
-            expected -= float(logits[row].double().log_softmax(-1)[batch["answers"][name][row]]) / 2
+        for i, logits in enumerate((outputs.start_logits, outputs.end_logits)):
+            expected -= float(logits[row].double().log_softmax(-1)[batch["positions"][row, i]]) / 2
     assert count == 32 and float(total) == pytest.approx(expected, rel=1e-5)
 
 

@@ -90,12 +90,18 @@ class CheckpointFolder:
                 f"without {checkpoint} it goes on from an earlier checkpoint that has one, if there is any"
             ) from error
 
-    def load_weights(self, model: torch.nn.Module, checkpoint: Path, device: str) -> None:
+    def load_weights(self, model: torch.nn.Module, checkpoint: Path) -> None:
         """Puts the weights of a checkpoint into `model`. Raises UsageError where they cannot be read or do not fit."""
-        from safetensors.torch import load_model
+        from safetensors.torch import load_file
 
         try:
-            load_model(model, checkpoint / "model.safetensors", device=device)
+            weights = load_file(checkpoint / "model.safetensors")
+            parameters = dict(model.named_parameters(remove_duplicate=False))
+            there = {id(parameters[name]) for name in weights.keys() & parameters.keys()}
+            tied = {name for name, parameter in parameters.items() if id(parameter) in there}
+            missing, unknown = model.load_state_dict(weights, strict=False)
+            if wrong := [*(set(missing) - tied), *unknown]:
+                raise KeyError(f"keys that are missing or unknown: {', '.join(sorted(wrong))}")
         except Exception as error:  # OSError, safetensors' own error for a damaged file, RuntimeError for another model
             raise UsageError(f"{checkpoint / 'model.safetensors'} cannot be read ({_one_line(error)})") from error
 

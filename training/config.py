@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from training.processes import process_count
 
 Every = int | Literal["epoch"]
 LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
@@ -204,9 +207,39 @@ class RuntimeConfig(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
     )
+    use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
+    length_buckets: list[int] | None = Field(
+        None,
+        description="lengths that batches are padded to, beside that of the longest row; default: on a TPU half and a "
+        "quarter of it, else none",
+    )
     dry_run: bool = Field(
         False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"
     )
+
+    @field_validator("length_buckets")
+    @classmethod
+    def _lengths_are_lengths(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and not (value and min(value) > 0):
+            raise ValueError("must be one or more numbers of tokens above 0")
+        return value
+
+    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+        if self.use_tpu and self.precision == "fp16":
+            yield "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
+        if self.use_tpu and is_typed("no_cuda", given):
+            yield "--no_cuda has no effect beside use_tpu"
+        if self.use_tpu and process_count() > 1:
+            yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
+
+    def row_lengths(self, longest: int) -> tuple[int, ...]:
+        """The lengths that batches are padded to, ascending; none: each to its longest row.
+
+        longest: tokens of the longest row there can be, which is one of them.
+        """
+        if self.length_buckets:
+            return tuple(sorted({*self.length_buckets, longest}))
+        return tuple(sorted({math.ceil(longest / part) for part in (1, 2, 4)})) if self.use_tpu else ()
 
 
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):

@@ -24,7 +24,7 @@ def dry_run(job: Job, lengths: np.ndarray) -> None:
     runtime, plan = job.runtime, job.plan
     run = Run(job)
     longest = np.argsort(-lengths, kind="stable")[plan.process :: plan.processes][: plan.batch_size]
-    run.step([job.collate(longest, RowDraws([plan.seed], longest))])
+    run.step([job.collate(longest, RowDraws([plan.seed], longest), runtime.batch_of(plan.batch_size))])
     moments = [time.perf_counter()]  # at the end of each step, the making of its batch included
     steps = min(WARM_UP_STEPS + TIMED_STEPS, plan.steps)
     for batches in itertools.islice(batches_from(plan, job.collate, 0, runtime), steps):

@@ -30,12 +30,13 @@ class Split:
     """The rows of one split, tokenized.
 
     rows: as they were read. features: what batches are made from; its length is the number of rows a model sees.
-    collate: row ids `[B]` to a batch (`training/loop.py`). content: stands for texts, labels and tokens.
+    collate: row ids `[B]`, and how many rows there are to be, to a batch (`training/loop.py`). content: stands for
+    texts, labels and tokens.
     """
 
     rows: Any
     features: Any
-    collate: Callable[[np.ndarray], dict[str, Any]]
+    collate: Callable[[np.ndarray, int | None], dict[str, Any]]
     content: str
 
 
@@ -118,9 +119,9 @@ def fine_tune(recipe: Recipe, config: FineTuningConfig, overwrite: bool) -> dict
         check_checkpoints(config, settings_that_checkpoints_share(config, task), held_out_from(config, task))
     folder = recipe.find_model(config.model_type, config.model_name_or_path) if config.do_train else None
 
-    from training.runtime import Runtime, quiet_libraries
+    from training.runtime import open_runtime, quiet_libraries
 
-    runtime = Runtime(config.no_cuda, config.precision)
+    runtime = open_runtime(config)
     quiet_libraries()
     results = None
     if config.do_train:
@@ -157,7 +158,7 @@ def train(
         return config.training_split, learner.score(evaluation_split).metrics
 
     def write_model(target: Path, state: State) -> None:
-        learner.model.save_pretrained(target)
+        runtime.save_model(learner.model, target)
         learner.tokenizer.save_pretrained(target)
 
     published = f" ({recipe.published_batch})" if recipe.published_batch else ""
@@ -170,7 +171,7 @@ def train(
     job = Job(
         model=learner.model,
         plan=plan,
-        collate=lambda row_ids, draws: splits["train"].collate(row_ids),
+        collate=lambda row_ids, draws, size: splits["train"].collate(row_ids, size),
         loss_of=learner.loss_of,
         config=config,
         runtime=runtime,

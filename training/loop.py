@@ -35,9 +35,10 @@ from training.runtime import Runtime
 
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
 Batch = dict[str, Any]
-Collate = Callable[[np.ndarray], Batch]
-# With what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
-TrainingCollate = Callable[[np.ndarray, RowDraws], Batch]
+# A batch of some rows; of how many it is to be made where shapes are fixed (`Runtime.fixed_shapes`), else None.
+Collate = Callable[[np.ndarray, int | None], Batch]
+# Also with what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
+TrainingCollate = Callable[[np.ndarray, RowDraws, int | None], Batch]
 LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
 
 
@@ -74,10 +75,11 @@ class Plan:
             raise UsageError(
                 f"{rows} training rows for {runtime.processes} processes: at least one each; start fewer of them"
             )
+        batch_size = config.train_batch_size * runtime.devices
         return cls(
             rows=rows,
-            batch_size=config.train_batch_size,
-            step_rows=config.train_batch_size * config.gradient_accumulation_steps * runtime.processes,
+            batch_size=batch_size,
+            step_rows=batch_size * config.gradient_accumulation_steps * runtime.processes,
             epochs=config.num_train_epochs,
             seed=config.seed,
             max_steps=config.max_steps,
@@ -130,27 +132,27 @@ def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
 class _MicroBatches(Dataset):
     """Collated micro-batches by the step and which of its rows they have."""
 
-    def __init__(self, plan: Plan, collate: TrainingCollate):
-        self.plan, self.collate = plan, collate
+    def __init__(self, plan: Plan, collate: TrainingCollate, size: int | None):
+        self.plan, self.collate, self.size = plan, collate, size
 
     def __getitem__(self, place: tuple[int, slice]) -> Batch:
         step, part = place
         draws = RowDraws([self.plan.seed, step], np.arange(part.start, part.stop))
-        return self.collate(self.plan.rows_of(step)[part], draws)
+        return self.collate(self.plan.rows_of(step)[part], draws, self.size)
 
 
 def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
     """This process's micro-batches of each optimizer step from `first` on, not yet on the device."""
     steps = range(first, plan.steps)
     loader = DataLoader(
-        _MicroBatches(plan, collate),
+        _MicroBatches(plan, collate, runtime.batch_of(plan.batch_size)),
         sampler=((step, part) for step in steps for part in plan.micro_batches(step)),
         batch_size=None,
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
     )
     # On a CPU a batch that is made meanwhile would only take the cores from the step.
-    batches = made_ahead(iter(loader)) if runtime.pins_memory else iter(loader)
+    batches = iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
     for step in steps:
         yield [next(batches) for _ in plan.micro_batches(step)]
 
@@ -268,6 +270,9 @@ def fit(job: Job) -> State:
                 raise Interrupted(checkpoint)
     progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
+    if job.runtime.fixed_shapes:
+        figures["compilations"] = job.runtime.compilations()
+        job.runtime.say(f"graphs compiled: {figures['compilations']}")
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
     job.runtime.wait()  # until all of it is written: what comes next reads it
     return state
@@ -280,14 +285,14 @@ class Run:
         self.job, self.plan = job, job.plan
         self.state = State(step_rows=job.plan.step_rows)
         self.model, self.runtime = job.model, job.runtime
-        self.runtime.seed_apart(job.config.seed)
+        self.runtime.seed_dropout(job.config.seed)
         config = job.config
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.weight_decay),
             lr=config.learning_rate,
             eps=config.adam_epsilon,
-            fused=True,
+            **self.runtime.adamw,
         )
         self.schedule = learning_rate_schedule(self.optimizer, config, self.plan.steps)
         # This process's loss since it was last read, on the device: reading it would make the device wait in every
@@ -303,14 +308,16 @@ class Run:
         """One optimizer step over this process's micro-batches."""
         state, rows = self.state, self.plan.row_count(self.state.step)
         terms: int | Tensor = 0
+        compiled = self.runtime.compilations()
         with self.runtime.memory_runs_out(self._smaller_batches()):
             for batch in batches:
                 batch = self.runtime.place(batch)
                 with self.runtime.autocast():
                     loss, count = self.job.loss_of(self.model, batch)
                 # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
-                self.runtime.backward(loss / rows)
+                self.runtime.backward(loss / self.runtime.number(rows))
                 self.loss += loss.detach()
+                self.runtime.launch()
                 terms = terms + count
                 self.real_tokens += batch["real_tokens"]
                 self.padded_tokens += batch["padded_tokens"]
@@ -318,12 +325,21 @@ class Run:
             self._divide_by(self._add_up_gradients(terms), rows)
             self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
         self.schedule.step()
+        self._warn_of_late_compilations(self.runtime.compilations() - compiled, batches)
         state.step += 1
         state.rows += rows
         state.window_rows += rows
         spent = self._seconds_since_last_moment()  # with the collating of the batches, before this call
         state.seconds += spent
         state.window_seconds += spent
+
+    def _warn_of_late_compilations(self, count: int, batches: list[Batch]) -> None:
+        if count and self.state.step >= self.plan.steps_per_epoch:
+            widths = sorted({batch["padded_tokens"] // self.plan.batch_size for batch in batches})
+            self.runtime.say(
+                f"warning: step {self.state.step + 1} compiled {count} more graph{'s' * (count > 1)}, after the first "
+                f"epoch; its rows are {', '.join(map(str, widths))} tokens wide. Fewer length_buckets avoid that"
+            )
 
     def _smaller_batches(self) -> str:
         config = self.job.config
@@ -359,10 +375,10 @@ class Run:
 
     def _divide_by(self, terms: int | Tensor, rows: int) -> None:
         """Turns gradients of the loss sum over `rows` into those of the mean over all terms of the step."""
-        if isinstance(terms, int) and terms == rows:
+        if isinstance(terms, int) and terms == rows and not self.runtime.fixed_shapes:  # which would be another graph
             return
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        torch._foreach_mul_(gradients, rows / terms)
+        torch._foreach_mul_(gradients, self.runtime.number(rows / terms))
 
     def log_loss(self) -> str:
         """Writes the mean loss since the last time, and returns the line to show. Raises UsageError if not finite."""
@@ -378,6 +394,7 @@ class Run:
             learning_rate=learning_rate,
             rows_per_second=round(rate, 1),
             seconds=round(state.seconds, 1),
+            **({"compilations": self.runtime.compilations()} if self.runtime.fixed_shapes else {}),
         )
         state.window_loss = state.window_terms = state.window_seconds = 0.0
         state.window_rows = 0
@@ -396,6 +413,7 @@ class Run:
         state.real_tokens += int(real_tokens)
         state.padded_tokens += int(padded_tokens)
         self.loss.zero_()
+        self.runtime.launch()  # by itself: the next step's graph would be another one
         self.terms = self.real_tokens = self.padded_tokens = 0
         if not math.isfinite(state.window_loss):
             self._refuse_to_go_on(f"the loss is {state.window_loss}")
@@ -452,11 +470,11 @@ class Run:
     def save(self) -> Path:
         """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
         self.read()
-        if not all(torch.isfinite(parameter).all() for parameter in self.parameters):
+        if not self.runtime.are_finite(self.parameters):
             self._refuse_to_go_on("there are weights that are not finite")
         content = {
             "state": asdict(self.state),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.runtime.storable(self.optimizer.state_dict()),
             "schedule": self.schedule.state_dict(),
             "scaler": self.runtime.scaler_state(),
             "random": self.runtime.gather(self.runtime.random_state()),
@@ -486,7 +504,7 @@ class Run:
             return
         content = job.checkpoints.load_state(newest)
         refuse_another_run(content["identity"], job.identity, newest)
-        job.checkpoints.load_weights(self.model, newest, str(self.runtime.device))
+        job.checkpoints.load_weights(self.model, newest)
         self.runtime.wait()  # until all have read it
         if self.runtime.is_main:
             job.checkpoints.clean_up()
@@ -497,13 +515,15 @@ class Run:
         random = content["random"] if isinstance(content["random"], list) else [content["random"]]
         self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
         self._keep_step_rows(len(random))
+        for group in content["optimizer"]["param_groups"]:
+            group |= self.runtime.adamw  # of this device, not of the one where it was saved
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         self.runtime.load_scaler_state(content["scaler"])
         if self.runtime.process < len(random):
             self.runtime.load_random_state(random[self.runtime.process])
         else:
-            self.runtime.seed_apart(job.config.seed, self.state.step)
+            self.runtime.seed_dropout(job.config.seed, self.state.step)
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
 
     def _keep_step_rows(self, processes: int) -> None:
@@ -580,18 +600,20 @@ def evaluate(
     was_training = model.training
     order = np.argsort(-lengths, kind="stable")
     progress = Progress(runtime, name, len(order), "row")
+    at_once = batch_size * runtime.devices * runtime.processes
     under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
     model.eval()
     try:
-        for at in range(0, len(order), batch_size * runtime.processes):
-            together = order[at : at + batch_size * runtime.processes]  # a batch for each process
+        for at in range(0, len(order), at_once):
+            together = order[at : at + at_once]  # a batch for each process
             rows = together[runtime.process :: runtime.processes]
             outputs = None
             if len(rows):
                 with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
-                    batch = runtime.place(collate(rows))
+                    batch = runtime.place(collate(rows, runtime.batch_of(batch_size * runtime.devices)))
                     with runtime.autocast():
-                        outputs = predict(model, batch).float()
+                        outputs = runtime.whole(predict(model, batch).float())
+                    runtime.launch()
             if at:
                 yield from _read_off(under_way, runtime)
             under_way = None if outputs is None else (rows, outputs)
@@ -606,7 +628,7 @@ def evaluate(
 
 def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
-    found = (own[0], own[1].cpu().numpy()) if own else None
+    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without padding rows
     gathered = runtime.gather((found, runtime.is_asked_to_stop()))
     if any(asked for _, asked in gathered):
         raise KeyboardInterrupt

@@ -121,8 +121,10 @@ class Objective(Protocol):
     tokenizer: Any
     unpads: bool
 
-    def collate(self, blocks: Any, row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
-        """A batch of `training/loop.py` from some blocks, `[B]`; draws: theirs, what is masked is drawn from it."""
+    def collate(self, blocks: Any, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
+        """A batch of `training/loop.py` from some blocks, `[B]`; draws: theirs, what is masked is drawn from it. size:
+        rows that it is to have, where shapes are fixed.
+        """
 
     def loss_of(self, model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Sum of the losses, and the number of terms in it."""
@@ -180,9 +182,9 @@ def run_pretraining(
         if not config.dry_run:
             prepare_output_dir(config.run_dir, config.resume or overwrite)
 
-        from training.runtime import Runtime, quiet_libraries
+        from training.runtime import open_runtime, quiet_libraries
 
-        runtime = Runtime(config.no_cuda, config.precision)
+        runtime = open_runtime(config)
         quiet_libraries()
         pretrain(config, runtime, overwrite)
 
@@ -206,14 +208,14 @@ def train(
 
     plan = Plan.of(config, len(passes), runtime)
 
-    def collate(row_ids: np.ndarray, draws: RowDraws) -> dict[str, Any]:
-        return objective.collate(blocks, passes.blocks(row_ids, draws), draws)
+    def collate(row_ids: np.ndarray, draws: RowDraws, size: int | None) -> dict[str, Any]:
+        return objective.collate(blocks, passes.blocks(row_ids, draws), draws, size)
 
     def write_model(target: Path, state: State) -> None:
         steps_per_epoch = replace(plan, step_rows=state.step_rows).steps_per_epoch
         figures = {"steps": state.step, "epochs": round(state.step / steps_per_epoch, 4)}
         setattr(objective.model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
-        objective.model.save_pretrained(target)
+        runtime.save_model(objective.model, target)
         objective.tokenizer.save_pretrained(target)
 
     runtime.say(
@@ -253,13 +255,14 @@ def score(config: PretrainingConfig, runtime, objective: Objective, held_out: Bl
     """The held-out split and its metrics. What is masked there is the same whenever it is scored."""
     from training.loop import evaluate
 
-    def collate(row_ids: np.ndarray) -> dict[str, Any]:
-        return objective.collate(held_out, row_ids, RowDraws([config.seed], row_ids))
+    def collate(row_ids: np.ndarray, size: int | None) -> dict[str, Any]:
+        return objective.collate(held_out, row_ids, RowDraws([config.seed], row_ids), size)
 
-    batches = evaluate(
-        objective.model, objective.sums_of, collate, held_out.lengths, config.eval_batch_size, runtime, HELD_OUT
-    )
-    return HELD_OUT, objective.metrics_of(sum(sums.astype(np.float64) for _, sums in batches))
+    def sums_of(model, batch: dict[str, Any]):  # [1, K]: the whole batch is one row
+        return objective.sums_of(model, batch).unsqueeze(0)
+
+    batches = evaluate(objective.model, sums_of, collate, held_out.lengths, config.eval_batch_size, runtime, HELD_OUT)
+    return HELD_OUT, objective.metrics_of(sum(sums[0].astype(np.float64) for _, sums in batches))
 
 
 def write_results(config: PretrainingConfig, runtime, log: MetricsLog) -> None:

@@ -1,4 +1,6 @@
-"""The machine: device, precision, processes. The only file that names accelerate, torch.distributed or torch_xla."""
+"""The machine: device, precision, processes. No other file names accelerate or torch.distributed, and only `xla.py`
+beside it torch_xla.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,15 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from training.config import UsageError
+from training.config import RuntimeConfig, UsageError
 from training.processes import is_main_process, process_count
 
 # An installed torch_xla would turn accelerate to XLA unasked.
@@ -31,7 +34,15 @@ class Runtime:
 
     device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
     are, and which one this is. All of them call the methods below that speak of all, in the same order.
+    devices: how many this process drives. fixed_shapes: whether each shape of tensors costs a compilation, so that
+    there should be few. adamw: how the optimizer computes.
     """
+
+    devices = 1
+    fixed_shapes = False
+    adamw: ClassVar[dict[str, Any]] = {"fused": True, "foreach": None}
+    processes = 1
+    process = 0
 
     def __init__(self, no_cuda: bool = False, precision: str = "auto"):
         from accelerate import PartialState
@@ -45,11 +56,13 @@ class Runtime:
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
         self._state = PartialState(cpu=no_cuda)
         of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
-        self.device = torch.device("cpu") if of_process.type == "cpu" else of_process
-        self.processes: int = self._state.num_processes
-        self.process: int = self._state.process_index
-        self.is_main: bool = is_main_process()
-        self.precision = resolve_precision(precision, self.device)
+        self.processes, self.process = self._state.num_processes, self._state.process_index
+        device = torch.device("cpu") if of_process.type == "cpu" else of_process
+        self._begin(device, resolve_precision(precision, device))
+
+    def _begin(self, device: torch.device, precision: str) -> None:
+        self.device, self.precision = device, precision
+        self.is_main = is_main_process()
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self._scaler.scale(torch.zeros((), device=self.device))  # made at its first use, which a step may do without
         self.is_asked_to_stop: Callable[[], bool] = lambda: False  # asked after each batch of an evaluation
@@ -91,6 +104,36 @@ class Runtime:
         self._scaler.step(optimizer)
         self._scaler.update()
         optimizer.zero_grad(set_to_none=True)
+
+    def number(self, value: float | Tensor) -> float | Tensor:
+        """A number that may be another one in each step, to compute with on the device."""
+        return value
+
+    def launch(self) -> None:
+        """Starts what has been asked of the device, where it waits to see more of it; a CPU or a GPU does not."""
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """The tensor, to be read, with the parts of all devices."""
+        return tensor
+
+    def compilations(self) -> int:
+        """How many graphs have been compiled; 0 where none are."""
+        return 0
+
+    def batch_of(self, rows: int) -> int | None:
+        """How many rows a batch is to have that may have `rows`; None: as many as there are."""
+        return rows if self.fixed_shapes else None
+
+    def are_finite(self, tensors: Sequence[Tensor]) -> bool:
+        return all(torch.isfinite(tensor).all() for tensor in tensors)
+
+    def storable(self, state: Any) -> Any:
+        """The state of an optimizer, with tensors that any machine can read from a file."""
+        return state
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        """Writes weights and configuration of a model of transformers."""
+        model.save_pretrained(folder)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor, on this process's device, by its sum over all processes."""
@@ -144,7 +187,7 @@ class Runtime:
         if self.is_main:
             self.wait()
 
-    def seed_apart(self, *seeds: int) -> None:
+    def seed_dropout(self, *seeds: int) -> None:
         """Dropout of its own for every process but the first, which draws on as it would alone."""
         if self.process > 0:
             torch.manual_seed(int(np.random.SeedSequence([*seeds, self.process]).generate_state(1)[0]))
@@ -197,7 +240,7 @@ class Runtime:
         facts = {"device": self.device.type, "precision": self.precision, "processes": self.processes}
         if self.device.type == "cuda":
             return facts | {"name": torch.cuda.get_device_name(self.device)}
-        name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+        name = cpu_capabilities().get("cpu_name", platform.processor() or platform.machine())
         return facts | {"name": name, "threads": torch.get_num_threads()}
 
     def describe(self) -> str:
@@ -205,7 +248,8 @@ class Runtime:
         facts = self.hardware()
         count = facts.get("threads", 0)
         threads = f" ({count} thread{'s' * (count > 1)})" if count else ""
-        several = f"{self.processes} x " if self.processes > 1 else ""
+        count = self.processes * self.devices
+        several = f"{count} x " if count > 1 else ""
         return f"{self.precision} on {several}{facts['name']}{threads}"
 
 
@@ -233,8 +277,22 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cuda":
         # Turing and older emulate bf16: `is_bf16_supported` says yes there, the compute capability says what is native.
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    able = torch.cpu.get_capabilities()
+    able = cpu_capabilities()
     return "bf16" if any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")) else "fp32"
+
+
+def cpu_capabilities() -> dict[str, Any]:
+    """What torch says that this CPU can do; torch 2.9, which goes with torch_xla, does not say."""
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+
+
+def open_runtime(config: RuntimeConfig) -> Runtime:
+    """The runtime that the settings ask for. Raises UsageError where the machine has it not."""
+    if config.use_tpu:
+        from training.xla import XlaRuntime
+
+        return XlaRuntime(config.precision)
+    return Runtime(config.no_cuda, config.precision)
 
 
 def quiet_libraries() -> None:

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the tests of --use_tpu, on this machine's CPU through torch_xla; makes both environments first (.venv-tpu: 8 GB).
+#   bash scripts/test_tpu.sh [words for pytest]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash scripts/setup.sh requirements-dev.txt
+bash scripts/setup.sh requirements-tpu.txt
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist load -m tpu --durations=10 tests/test_tpu.py "$@"

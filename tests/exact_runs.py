@@ -1,0 +1,54 @@
+"""Commands for all seven scripts that come out the same on any device and any number of devices: no dropout, fp32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from conftest import nsmc, sample
+from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
+
+from models import build_tokenizer
+
+# With AdamW's usual epsilon a gradient that is rounding alone, as that of a key's bias, would make steps of full size.
+EXACT = "--logging_steps 1 --adam_epsilon 1e-4 --precision fp32".split()
+BRIEF = "--max_steps 5 --eval_steps 5 --save_steps 5".split()
+QA = ["--max_seq_length", 64, "--doc_stride", 16, "--max_query_length", 24]
+CORPUS = ["--corpus", "sample_data/corpus.jsonl", "--max_seq_length", 64]
+COMMANDS = {
+    "run_seq_cls.py": nsmc("{}"),
+    "run_ner.py": sample("naver-ner", "{}"),
+    "run_squad.py": sample("korquad", "{}", *QA),
+    "run_long_qa.py": sample("tydiqa", "{}", "--max_seq_length", 1024, "--doc_stride", 256, "--eval_batch_size", 8),
+    "run_splinter_qa.py": ["--output_dir", "{}", "--data_dir", "sample_data", "--add_question_token", *QA],
+    "pretrain_spanbert.py": ["--output_dir", "{}", *CORPUS],
+    "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
+}
+
+# The others are for BERT alone.
+KINDS = {"run_seq_cls.py": "electra", "run_ner.py": "electra", "run_squad.py": "electra", "run_long_qa.py": "big_bird"}
+
+
+def make_models(folder: Path) -> None:
+    """Folders of a BERT, an ELECTRA and a BigBird without dropout: `still-bert`, `still-electra`, `still-big_bird`."""
+    tokenizer = build_tokenizer(None, folder / "sample_data/tiny-electra")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "vocab_size": len(tokenizer)}
+    for config in (
+        BertConfig(**sizes, **still),
+        ElectraConfig(embedding_size=32, **sizes, **still),
+        BigBirdConfig(**sizes, **still, max_position_embeddings=1024),
+    ):
+        torch.manual_seed(0)
+        target = folder / f"still-{config.model_type}"
+        AutoModel.from_config(config).save_pretrained(target)
+        tokenizer.save_pretrained(target)
+
+
+def command(script: str, output_dir: str, batch_size: int, *more: object, steps=BRIEF) -> list[object]:
+    """Words for the script, with a model without dropout that takes `batch_size` rows a device."""
+    kind = KINDS.get(script, "bert")
+    scratch = ["--from_scratch", "false"] if script in KINDS else []
+    words = [output_dir if word == "{}" else word for word in COMMANDS[script]]
+    model = ["--model_name_or_path", f"still-{kind}", *scratch]
+    return [*words, *EXACT, *steps, *model, "--train_batch_size", batch_size, *more]

@@ -1,0 +1,237 @@
+"""python3 -m pytest tests/test_fixed_shapes.py
+
+Batches of few shapes, as XLA wants them, on a CPU: what fills them up counts nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import User, nsmc
+from exact_runs import command, make_models
+from test_loop import Network, collate, evaluated_job, loss_of_rows, make_job
+from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
+
+from models import ModelError
+from models.collator import Collator
+from pretrain_spanbert import SpanBertConfig, SpanBertObjective, build_spanbert_for
+from pretrain_splinter import SplinterConfig, SplinterObjective, build_splinter_for
+from processors.blocks import Blocks
+from processors.corpus import build_blocks
+from processors.corpus_readers import open_corpus
+from processors.features import NO_LABEL
+from training.command_line import resolve
+from training.config import RuntimeConfig
+from training.draws import RowDraws
+from training.loop import Plan, evaluate, fit
+from training.runtime import Runtime
+
+SCRIPT = "run_seq_cls.py"
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = dict(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+ARRAYS = {
+    "input_ids": np.array([[2, 5, 6, 3, 0], [2, 7, 3, 0, 0]]),
+    "attention_mask": np.array([[1, 1, 1, 1, 0], [1, 1, 1, 0, 0]]),
+}
+
+
+class FixedRuntime(Runtime):
+    """A CPU that wants full batches, and counts its steps as graphs."""
+
+    fixed_shapes = True
+    graphs = 0
+
+    def __init__(self):
+        super().__init__(no_cuda=True, precision="fp32")
+
+    def compilations(self) -> int:
+        return self.graphs
+
+
+def test_the_lengths_that_batches_are_padded_to():
+    assert RuntimeConfig().row_lengths(128) == ()
+    assert RuntimeConfig(use_tpu=True).row_lengths(512) == (128, 256, 512)
+    assert RuntimeConfig(use_tpu=True).row_lengths(50) == (13, 25, 50)
+    assert RuntimeConfig(use_tpu=True, length_buckets=[64]).row_lengths(128) == (64, 128)
+    assert RuntimeConfig(length_buckets=[64, 32, 128]).row_lengths(128) == (32, 64, 128)
+    collator = Collator(BertForSequenceClassification(BertConfig(**SIZES)), False, 128, lengths=(32, 64, 128))
+    assert [collator.width(np.array([1, longest])) for longest in (1, 32, 33, 64, 128)] == [32, 32, 64, 64, 128]
+    with pytest.raises(ModelError, match=r"^length_buckets 200 is more than max_seq_len 128, which no row exceeds$"):
+        Collator(BertForSequenceClassification(BertConfig(**SIZES)), False, 128, lengths=(64, 128, 200))
+
+
+@pytest.mark.parametrize("kind", ["bert", "albert"])
+def test_a_batch_of_fixed_size(kind: str):
+    """Of an encoder that could be unpadded, and of another."""
+    torch.manual_seed(0)
+    config, model_class = {
+        "bert": (BertConfig(**SIZES), BertForSequenceClassification),
+        "albert": (AlbertConfig(**SIZES), AlbertForSequenceClassification),
+    }[kind]
+    model = model_class(config).eval()
+    plain = model(**{name: torch.from_numpy(array) for name, array in ARRAYS.items()}).logits
+    collator = Collator(model, no_unpad=False, length=5, fixed_shapes=True)
+    batch = collator.batch(ARRAYS, 4, labels=np.array([1, 0]), positions=np.ones((2, 3), dtype=np.int64))
+    assert not collator.unpads and "packing" not in batch["inputs"]
+    assert batch["labels"].tolist() == [1, 0, NO_LABEL, NO_LABEL]
+    assert batch["positions"].shape == (4, 3) and (batch["positions"][2:] == NO_LABEL).all()
+    assert (batch["rows"], batch["real_tokens"], batch["padded_tokens"]) == (2, 7, 20)
+    logits = collator.model(**batch["inputs"]).logits
+    assert logits.shape == (4, 2) and torch.isfinite(logits).all()
+    torch.testing.assert_close(logits[:2], plain, atol=1e-5, rtol=1e-5)
+
+
+def test_evaluation_gives_no_padding_rows():
+    sizes = []
+
+    def sized(rows: np.ndarray, size: int) -> dict:
+        sizes.append((len(rows), size))
+        numbers = np.concatenate([rows, np.full(size - len(rows), -1)])
+        return {"numbers": torch.from_numpy(numbers), "rows": len(rows), "real_tokens": 1, "padded_tokens": 1}
+
+    runtime = FixedRuntime()
+    batches = evaluate(Network(), lambda model, batch: batch["numbers"], sized, np.arange(10), 4, runtime)
+    found = [(rows.tolist(), outputs.tolist()) for rows, outputs in batches]
+    assert found == [([9, 8, 7, 6], [9, 8, 7, 6]), ([5, 4, 3, 2], [5, 4, 3, 2]), ([1, 0], [1, 0])]
+    assert sizes == [(4, 4), (4, 4), (2, 4)]
+
+
+def test_several_devices_of_one_process_take_so_many_rows_more(tmp_path: Path):
+    job = make_job(tmp_path / "run", gradient_accumulation_steps=2)
+    job.runtime.devices = 3
+    plan = Plan.of(job.config, 100, job.runtime)
+    assert (plan.batch_size, plan.step_rows) == (12, 24)
+
+
+def test_a_graph_after_the_first_epoch_is_a_warning(tmp_path: Path, capsys):
+    """Steps compile in both epochs, and the evaluation between them, which is no step."""
+    runtime, taken = FixedRuntime(), []
+
+    def evaluation() -> tuple[str, dict[str, float]]:
+        runtime.graphs += 1
+        return "test", {"accuracy": 1.0}
+
+    def compiling(model, batch):
+        taken.append(batch["size"])
+        runtime.graphs += len(taken) in (1, 3, 17)  # two micro-batches a step
+        return loss_of_rows(model, batch)
+
+    job = evaluated_job(tmp_path / "run", num_train_epochs=2, eval_steps="epoch")
+    fit(
+        replace(
+            job,
+            runtime=runtime,
+            loss_of=compiling,
+            evaluate=evaluation,
+            collate=lambda rows, draws, size: collate(rows) | {"padded_tokens": 5 * size, "size": size},
+        )
+    )
+    said = capsys.readouterr().err
+    assert job.plan.steps_per_epoch == 7 and taken == [2] * 28
+    assert said.count("warning: ") == 1
+    assert "warning: step 9 compiled 1 more graph, after the first epoch; its rows are 5 tokens wide. Fewer" in said
+    assert "graphs compiled: 5\n" in said
+    logged = [line["compilations"] for line in job.log.read() if line["event"] == "train"]
+    assert logged == [1, *[2] * 6, 3, *[4] * 6]
+
+
+@pytest.fixture(scope="module")
+def objectives(user: User) -> Callable:
+    def build(config_class, objective_class, build_model, task: str):
+        make_models(user.folder)
+        argv = ["--corpus", "sample_data/corpus.jsonl", "--model_name_or_path", str(user.folder / "still-bert")]
+        argv += ["--add_question_token"] if task == "splinter" else []
+        argv += ["--max_seq_length", "64", "--length_buckets", "16", "32"]
+        config, _ = resolve(config_class, argv, {task: {}}, ROOT / "config", "")
+        from models import build_tokenizer
+
+        tokenizer = build_tokenizer(None, user.folder / "still-bert")
+        torch.manual_seed(0)
+        model = build_model(config, user.folder / "still-bert", tokenizer)
+        objective = objective_class(config, Runtime(True, "fp32"), model, tokenizer)
+        objective.model.eval()
+        corpus = open_corpus([user.folder / "sample_data/corpus.jsonl"])
+        return objective, build_blocks(corpus, tokenizer, user.folder / "cache", 64)
+
+    return build
+
+
+OBJECTIVES = [
+    (SpanBertConfig, SpanBertObjective, build_spanbert_for, "spanbert"),
+    (SplinterConfig, SplinterObjective, build_splinter_for, "splinter"),
+]
+
+
+@pytest.mark.parametrize("which", OBJECTIVES, ids=["spanbert", "splinter"])
+def test_span_objectives_are_of_few_shapes_and_of_the_same_value(which: tuple, objectives: Callable):
+    """Whatever rows a batch has: as many targets as its length says, and the sums of the batch as it is."""
+    objective, blocks = objectives(*which)
+    shapes = set()
+    for number in range(30):
+        rows = np.random.default_rng(number).permutation(len(blocks))[: 5 + number % 3]
+        if which[3] == "splinter":
+            rows = np.array([row for row in rows if has_questions(objective, blocks, row)])
+        if not len(rows):
+            continue
+        plain = objective.collate(blocks, rows, RowDraws([7], rows))
+        full = objective.collate(blocks, rows, RowDraws([7], rows), 8)
+        targets = full["spans" if which[3] == "spanbert" else "questions"]
+        tensors = [*full["inputs"].values(), *targets.values()]
+        shapes.add(tuple(tuple(value.shape) for value in tensors if isinstance(value, torch.Tensor)))
+        with torch.no_grad():
+            expected, found = (objective.sums_of(objective.model, batch) for batch in (plain, full))
+            (loss, terms), (padded_loss, padded_terms) = (
+                objective.loss_of(objective.model, batch) for batch in (plain, full)
+            )
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(padded_loss, loss, atol=1e-3, rtol=1e-4)
+        assert terms == padded_terms > 0
+    assert 1 < len(shapes) <= 3, shapes
+
+
+def has_questions(objective: SplinterObjective, blocks: Blocks, row: int) -> bool:
+    from processors.recurring_spans import recurs_in
+
+    arrays = blocks.padded(np.array([row]), objective.tokenizer.pad_token_id)
+    return bool(recurs_in(*arrays.values(), objective.vocabulary, objective.spans, objective.left_out)[0])
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The scripts
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def test_length_buckets_change_no_loss(user: User, types: Callable):
+    make_models(user.folder)
+    for name, words in (("unbucketed", []), ("bucketed", ["--length_buckets", 48])):
+        types(*command(SCRIPT, name, 8, *words), "--no_cuda")
+    pair = [[line["loss"] for line in user.log(name, "train")] for name in ("unbucketed", "bucketed")]
+    np.testing.assert_allclose(*pair, atol=1e-5)
+    ratios = [user.results(name)["training"]["padding_ratio"] for name in ("unbucketed", "bucketed")]
+    assert ratios[0] < ratios[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--use_tpu"], "use_tpu needs torch_xla, which is not installed here: bash scripts/setup.sh requirements-tpu"),
+        (["--use_tpu", "--precision", "fp16"], "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"),
+        (["--use_tpu", "--no_cuda"], "--no_cuda has no effect beside use_tpu"),
+        (["--length_buckets", 600], "length_buckets 600 is more than max_seq_len 128, which no row exceeds"),
+        (["--length_buckets", 0], "--length_buckets must be one or more numbers of tokens above 0, not [0]"),
+        (["--length_buckets", "half"], "length_buckets"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(is_refused: Callable, words: list, message: str):
+    assert message in is_refused(*nsmc("refused-shapes", *words))
+
+
+def test_all_chips_are_taken_by_one_process(user: User, is_refused: Callable):
+    launched = user.environment | {"WORLD_SIZE": "2", "RANK": "0"}
+    said = is_refused(*nsmc("refused-shapes", "--use_tpu"), env=launched)
+    assert "use_tpu takes all chips of the machine in one process: start the script without torchrun" in said

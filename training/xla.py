@@ -1,0 +1,162 @@
+"""TPUs through torch_xla: `--use_tpu`. The only file that names torch_xla.
+
+One process drives all chips of the machine, and every chip runs the same program on its share of each batch (SPMD: Xu
+et al., 2021, "GSPMD", arXiv:2105.04663; `torch_xla.distributed.spmd`). Batches are divided among the chips by their
+rows, weights are whole on each, and the compiler adds up the gradients. For the loop it is one device that takes more
+rows.
+
+What is asked of the device is only noted, until `launch` has it compiled and started as one graph. A graph is compiled
+for each combination of shapes, which takes seconds to minutes; and whoever reads a value waits for all that it is made
+from. So batches have few shapes, and nothing is read inside a step.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from training.config import UsageError
+from training.runtime import Runtime
+
+ENVIRONMENT = "bash scripts/setup.sh requirements-tpu.txt makes an environment with it, .venv-tpu"
+
+
+class XlaRuntime(Runtime):
+    """All TPU chips of this machine; without a TPU, PJRT_DEVICE=CPU computes the same on the CPU, slowly.
+
+    Raises UsageError where there is no torch_xla, or nothing that it can compute on.
+    """
+
+    fixed_shapes = True
+    # Not `capturable`, though made for such devices: with a learning rate of 0 it makes NaN where there is no gradient.
+    adamw: ClassVar[dict[str, Any]] = {"fused": False, "foreach": False}
+
+    def __init__(self, precision: str = "auto"):
+        if importlib.util.find_spec("torch_xla") is None:
+            raise UsageError(f"use_tpu needs torch_xla, which is not installed here: {ENVIRONMENT}")
+        chosen = os.environ.get("PJRT_DEVICE")  # torch_xla sets it by itself, to CPU where it finds nothing else
+        # Else the numbers 0 and 1, such as a learning rate of 0, would be compiled into graphs of their own; any others
+        # are inputs of a graph.
+        os.environ.setdefault("XLA_NO_SPECIAL_SCALARS", "1")
+        import torch_xla.runtime as xla
+        from torch_xla.debug import metrics
+        from torch_xla.distributed import spmd
+
+        try:
+            self.kind = xla.device_type()
+            if self.kind is None or (self.kind == "CPU" and not chosen):
+                raise UsageError(
+                    "use_tpu: torch_xla finds no TPU on this machine; with PJRT_DEVICE=CPU in the environment it "
+                    "computes on the CPU, slowly, to try things out"
+                )
+            xla.use_spmd()
+            self.devices = xla.global_runtime_device_count()
+            device = torch.device("xla", 0)
+            torch.zeros((), device=device)
+        except RuntimeError as error:
+            reason = str(error).strip().split("\n")[0]
+            raise UsageError(f"use_tpu: the device of PJRT_DEVICE={chosen} cannot be used: {reason}") from error
+        self._spmd, self._metrics = spmd, metrics
+        self._mesh = spmd.Mesh(np.arange(self.devices), (self.devices,), ("rows",))
+        self._begin(device, self._resolve_precision(precision))
+
+    def _resolve_precision(self, precision: str) -> str:
+        if precision == "fp16":
+            raise UsageError("precision fp16 needs a GPU: a TPU takes bf16, fp32 or auto")
+        return precision if precision != "auto" else "bf16" if self.kind == "TPU" else "fp32"
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        model = model.to(self.device)
+        if hasattr(model, "tie_weights"):
+            model.tie_weights()  # XLA's tensors are new ones, and what two modules shared is there twice
+        self.launch()
+        return model
+
+    def place(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch, its rows divided among the chips."""
+
+        def place(tensor: Tensor) -> Tensor:
+            placed = tensor.to(self.device)
+            if tensor.dim() and len(tensor) % self.devices == 0:
+                self._spmd.mark_sharding(placed, self._mesh, ("rows", *[None] * (tensor.dim() - 1)))
+            return placed
+
+        return tree_map_only(Tensor, place, batch)
+
+    def step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> None:
+        if max_norm > 0:
+            torch.nn.utils.clip_grad_norm_(parameters, max_norm, foreach=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)  # to add to them is another graph than to make them
+        self.launch()
+
+    def number(self, value: float | Tensor) -> float | Tensor:
+        # Not as a scalar: equal scalars are one input, and a graph that has a 2 would be another one for 2 rows.
+        return torch.tensor([float(value)]).to(self.device).squeeze()
+
+    def launch(self) -> None:
+        import torch_xla
+
+        torch_xla.sync()
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())  # or reading it would compile a graph
+        return tensor
+
+    def compilations(self) -> int:
+        found = self._metrics.metric_data("CompileTime")
+        return found[0] if found else 0
+
+    def are_finite(self, tensors: Sequence[Tensor]) -> bool:
+        return super().are_finite([tensor.detach().cpu() for tensor in tensors])
+
+    def storable(self, state: Any) -> Any:
+        return tree_map_only(Tensor, lambda tensor: tensor.detach().cpu(), state)
+
+    def save_model(self, model: nn.Module, folder: Path) -> None:
+        copies: dict[int, Tensor] = {}  # one for modules that share a weight, which is then written once
+        weights = {
+            name: copies.setdefault(id(tensor), tensor.detach().cpu())
+            for name, tensor in model.state_dict(keep_vars=True).items()
+        }
+        model.save_pretrained(folder, state_dict=weights)
+
+    def seed_dropout(self, *seeds: int) -> None:
+        self._set_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+
+    def random_state(self) -> dict[str, Any]:
+        import torch_xla.core.xla_model as model
+
+        return super().random_state() | {"xla": model.get_rng_state()}
+
+    def load_random_state(self, state: dict[str, Any]) -> None:
+        super().load_random_state(state)
+        if "xla" in state:
+            self._set_seed(state["xla"])
+
+    def _set_seed(self, seed: int) -> None:
+        import torch_xla.core.xla_model as model
+
+        model.set_rng_state(seed)
+
+    def peak_memory_bytes(self) -> int:
+        import torch_xla.core.xla_model as model
+
+        try:
+            used = model.get_memory_info(self.device)
+        except RuntimeError:  # a CPU does not say
+            return super().peak_memory_bytes()
+        return int(used.get("peak_bytes_used", used["bytes_used"]))
+
+    def hardware(self) -> dict[str, Any]:
+        facts = {"device": "xla", "precision": self.precision, "processes": self.processes, "chips": self.devices}
+        which = os.environ.get("TPU_ACCELERATOR_TYPE", "chip")  # such as v3-8, which a TPU VM says of itself
+        return facts | {"name": f"TPU {which}" if self.kind == "TPU" else f"{self.kind} through XLA"}
