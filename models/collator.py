@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from models import ModelError, longest_input, takes_token_types
+from models.compiling import compile_layers
 from models.unpadding import Packing, supports_unpadding, unpad_encoder
 from processors.features import NO_LABEL
 
@@ -51,6 +52,8 @@ class Collator:
         """As the settings of a script say; `key` is the one for the longest row."""
         length = getattr(config, key)
         collator = cls(model, config.no_unpad, length, key, config.row_lengths(length), config.use_tpu)
+        if config.compile:
+            collator.model = compile_layers(collator.model)
         return collator
 
     def width(self, lengths: np.ndarray) -> int:

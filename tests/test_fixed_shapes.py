@@ -221,6 +221,7 @@ def test_length_buckets_change_no_loss(user: User, types: Callable):
     [
         (["--use_tpu"], "use_tpu needs torch_xla, which is not installed here: bash scripts/setup.sh requirements-tpu"),
         (["--use_tpu", "--precision", "fp16"], "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"),
+        (["--use_tpu", "--compile"], "--compile has no effect beside use_tpu: XLA compiles everything"),
         (["--use_tpu", "--no_cuda"], "--no_cuda has no effect beside use_tpu"),
         (["--length_buckets", 600], "length_buckets 600 is more than max_seq_len 128, which no row exceeds"),
         (["--length_buckets", 0], "--length_buckets must be one or more numbers of tokens above 0, not [0]"),

@@ -208,6 +208,7 @@ class RuntimeConfig(Section):
         "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
     )
     use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
+    compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
     length_buckets: list[int] | None = Field(
         None,
         description="lengths that batches are padded to, beside that of the longest row; default: on a TPU half and a "
@@ -229,6 +230,8 @@ class RuntimeConfig(Section):
             yield "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
         if self.use_tpu and is_typed("no_cuda", given):
             yield "--no_cuda has no effect beside use_tpu"
+        if self.use_tpu and is_typed("compile", given):
+            yield "--compile has no effect beside use_tpu: XLA compiles everything"
         if self.use_tpu and process_count() > 1:
             yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
 

@@ -1,0 +1,23 @@
+"""`--compile`: torch.compile for what lies between a model's attentions."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers import AttentionInterface
+
+from models.bigbird import BlockSparseAttention
+from models.unpadding import ATTENTION_NAME, unpadded_attention
+
+
+def compile_layers(model: nn.Module) -> nn.Module:
+    """Has `model` compiled at its first call, in place, for batches of any size; its weights keep their names.
+
+    Attention stays as it is: how rows are packed is another number in each batch, for which it would be compiled anew.
+    """
+    AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(unpadded_attention))
+    for module in model.modules():
+        if isinstance(module, BlockSparseAttention):
+            module.forward = torch.compiler.disable(module.forward)
+    model.compile(dynamic=True)
+    return model

@@ -1,0 +1,53 @@
+"""python3 -m pytest tests/test_compiling.py
+
+`--compile`: the same losses, for batches of any size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import User
+from exact_runs import command, make_models
+
+from models import build_model
+from models.collator import Collator
+from models.compiling import compile_layers
+
+
+@pytest.mark.slow
+def test_losses_are_the_same(user: User):
+    """Of batches of many sizes, trained on and scored."""
+    make_models(user.folder)
+    for name, words in (("uncompiled", []), ("compiled", ["--compile"])):
+        done = user.types(*command("run_seq_cls.py", name, 8, *words), "--no_cuda", timeout=1200)
+        assert "recompile" not in done.err and "unpadded" in done.err
+    pair = [[line["loss"] for line in user.log(name, "train")] for name in ("uncompiled", "compiled")]
+    assert len(pair[0]) == 5
+    np.testing.assert_allclose(*pair, atol=1e-5)
+    metrics = [user.results(name)["metrics"] for name in ("uncompiled", "compiled")]
+    assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_compiled_bigbird(user: User):
+    """Its attention, which is left out, is sparse in one batch and full in another."""
+    make_models(user.folder)
+    models = [build_model(user.folder / "still-big_bird", "token", ("a", "b")).eval() for _ in range(2)]
+    with torch.no_grad():
+        for model in models:
+            torch.manual_seed(0)
+            model.classifier.reset_parameters()
+    collators = [Collator(model, no_unpad=False, length=1024) for model in models]
+    compile_layers(collators[1].model)
+    generator = np.random.default_rng(0)
+    for rows, length in ((2, 100), (3, 800), (2, 1000)):
+        arrays = {
+            "input_ids": generator.integers(10, 500, (rows, length)),
+            "attention_mask": np.ones((rows, length), dtype=np.int64),
+            "token_type_ids": np.zeros((rows, length), dtype=np.int64),
+        }
+        with torch.no_grad():
+            plain, compiled = (c.model(**c.batch(arrays)["inputs"]).logits for c in collators)
+        torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
