@@ -7,7 +7,6 @@ or for two. The scripts' runs on an ordinary CPU, by the torch of the tests, are
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
@@ -194,8 +193,9 @@ def test_what_is_refused(user: User, device: str | None, words: list[str], messa
     assert message in said and "\n" not in said.strip().split("run_seq_cls.py: ")[-1]
 
 
-def test_loss_falls_in_bf16_with_dropout(user: User):
-    words = ["--max_steps", 40, "--eval_steps", 0, "--logging_steps", 10, "--precision", "bf16", "--length_buckets", 64]
-    by_xla(user, "run_seq_cls.py", *nsmc("learning-xla"), *words, "--use_tpu", devices=2)
+def test_learning_in_bf16_with_dropout(user: User):
+    words = ["--max_steps", 80, "--eval_steps", 0, "--logging_steps", 20, "--precision", "bf16", "--length_buckets", 64]
+    by_xla(user, "run_seq_cls.py", *nsmc("learning-xla"), *words, "--use_tpu", "--train_batch_size", 16, devices=2)
     found = losses(user, "learning-xla")
-    assert found[-1] < found[0] - 0.05 and all(map(math.isfinite, found))
+    assert found[0] > 0.6 and found[-1] < 0.5
+    assert user.results("learning-xla")["metrics"]["accuracy"] > 0.8
