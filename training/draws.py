@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SPLIT_MIX = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
 NUMBERS_OF_A_KIND = 40  # bits: so many different numbers before those of the next kind begin
 
 
@@ -32,12 +33,18 @@ class RowDraws:
         kind: what they are for; each kind has numbers of its own. rows: which of the batch, from 0. numbers: int64 from
         0, which of the row's.
         """
-        counters = (numbers + (kind << NUMBERS_OF_A_KIND)).astype(np.uint64)
-        return (_hash(self._streams[rows] + counters * GOLDEN) >> np.uint64(11)) * 2.0**-53
+        counters = numbers.astype(np.uint64)
+        counters += np.uint64(kind << NUMBERS_OF_A_KIND)
+        counters *= GOLDEN
+        values = _hash(self._streams[rows] + counters)
+        values >>= np.uint64(11)
+        return values * 2.0**-53
 
 
 def _hash(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function on uint64; numbers that differ in one bit become unlike."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    """SplitMix64's output function on uint64, in place; numbers that differ in one bit become unlike."""
+    for shift, factor in SPLIT_MIX:
+        values ^= values >> shift
+        values *= factor
+    values ^= values >> np.uint64(31)
+    return values
