@@ -13,6 +13,7 @@ from. So batches have few shapes, and nothing is read inside a step.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,15 +44,18 @@ class XlaRuntime(Runtime):
         if importlib.util.find_spec("torch_xla") is None:
             raise UsageError(f"use_tpu needs torch_xla, which is not installed here: {ENVIRONMENT}")
         chosen = os.environ.get("PJRT_DEVICE")  # torch_xla sets it by itself, to CPU where it finds nothing else
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a line of the compiler's future, for every graph
         # Else the numbers 0 and 1, such as a learning rate of 0, would be compiled into graphs of their own; any others
         # are inputs of a graph.
         os.environ.setdefault("XLA_NO_SPECIAL_SCALARS", "1")
+        logging.disable(logging.WARNING)  # of what is taken where there is no TPU
         import torch_xla.runtime as xla
         from torch_xla.debug import metrics
         from torch_xla.distributed import spmd
 
         try:
             self.kind = xla.device_type()
+            logging.disable(logging.NOTSET)
             if self.kind is None or (self.kind == "CPU" and not chosen):
                 raise UsageError(
                     "use_tpu: torch_xla finds no TPU on this machine; with PJRT_DEVICE=CPU in the environment it "
