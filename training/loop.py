@@ -301,6 +301,7 @@ class Run:
         self.terms: int | Tensor = 0
         self.real_tokens = self.padded_tokens = 0
         self._reached: list[nn.Parameter] | None = None
+        self._first_step = 0  # of this process, which has compiled nothing before
         self.model.train()
         self._last_moment = time.perf_counter()
 
@@ -334,7 +335,7 @@ class Run:
         state.window_seconds += spent
 
     def _warn_of_late_compilations(self, count: int, batches: list[Batch]) -> None:
-        if count and self.state.step >= self.plan.steps_per_epoch:
+        if count and self.state.step >= self._first_step + self.plan.steps_per_epoch:
             widths = sorted({batch["padded_tokens"] // self.plan.batch_size for batch in batches})
             self.runtime.say(
                 f"warning: step {self.state.step + 1} compiled {count} more graph{'s' * (count > 1)}, after the first "
@@ -510,6 +511,7 @@ class Run:
             job.checkpoints.clean_up()
             job.log.forget_after(step_of(newest))
         self.state = State(**content["state"])
+        self._first_step = self.state.step
         # Older checkpoints say neither how many rows a step has nor of which process the generators are: there was one.
         self.state.step_rows = self.state.step_rows or self.plan.step_rows
         random = content["random"] if isinstance(content["random"], list) else [content["random"]]
