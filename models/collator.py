@@ -40,7 +40,7 @@ class Collator:
             raise ModelError(f"{key} {length} is more than the model's {limit} positions")
         if lengths and lengths[-1] > length:
             raise ModelError(f"length_buckets {lengths[-1]} is more than {key} {length}, which no row exceeds")
-        self.lengths, self.fixed_shapes = np.array(lengths, dtype=np.int64), fixed_shapes
+        self.lengths = np.array(lengths, dtype=np.int64)
         self.unpads = supports_unpadding(model) and not (no_unpad or fixed_shapes)
         self.model = unpad_encoder(model) if self.unpads else model
         if fixed_shapes:
@@ -52,7 +52,7 @@ class Collator:
         """As the settings of a script say; `key` is the one for the longest row."""
         length = getattr(config, key)
         collator = cls(model, config.no_unpad, length, key, config.row_lengths(length), config.use_tpu)
-        if config.compile:
+        if config.compile and not config.use_tpu:
             collator.model = compile_layers(collator.model)
         return collator
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
+from models import ModelError
 from models.bigbird import BlockSparseAttention
 from models.unpadding import ATTENTION_NAME, unpadded_attention
 
@@ -13,8 +14,16 @@ from models.unpadding import ATTENTION_NAME, unpadded_attention
 def compile_layers(model: nn.Module) -> nn.Module:
     """Has `model` compiled at its first call, in place, for batches of any size; its weights keep their names.
 
+    Raises ModelError where there is no C++ compiler.
+
     Attention stays as it is: how rows are packed is another number in each batch, for which it would be compiled anew.
     """
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise ModelError("compile needs a C++ compiler, and there is none: apt install g++, or the like") from error
     AttentionInterface.register(ATTENTION_NAME, torch.compiler.disable(unpadded_attention))
     for module in model.modules():
         if isinstance(module, BlockSparseAttention):

@@ -28,8 +28,8 @@ from processors.task import DataError, Rows
 # Part of the key of every cached file: raise it when the rows below come out otherwise than before.
 FEATURES_VERSION = 2
 ROWS_IN_BATCH = 2048
-# A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
 NO_LABEL = -100  # label of what has none, such as padding; what torch's cross entropy ignores
+# A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
 UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
 SCHEMA = pa.schema(
     {

@@ -11,7 +11,7 @@ import torch
 from conftest import User
 from exact_runs import command, make_models
 
-from models import build_model
+from models import ModelError, build_model
 from models.collator import Collator
 from models.compiling import compile_layers
 
@@ -28,6 +28,15 @@ def test_losses_are_the_same(user: User):
     np.testing.assert_allclose(*pair, atol=1e-5)
     metrics = [user.results(name)["metrics"] for name in ("uncompiled", "compiled")]
     assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "/nowhere/g++"))
+    with pytest.raises(ModelError, match=r"^compile needs a C"):
+        compile_layers(torch.nn.Linear(1, 1))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,6 +102,14 @@ def test_evaluation_gives_no_padding_rows():
     assert sizes == [(4, 4), (4, 4), (2, 4)]
 
 
+def test_xla_compiles_by_itself():
+    """Also where a settings file asks torch.compile for it."""
+    config = SimpleNamespace(**RuntimeConfig(use_tpu=True, compile=True).model_dump(), max_seq_len=5, no_unpad=False)
+    config.row_lengths = lambda longest: ()
+    model = Collator.of(BertForSequenceClassification(BertConfig(**SIZES)), config, "max_seq_len").model
+    assert model._compiled_call_impl is None
+
+
 def test_several_devices_of_one_process_take_so_many_rows_more(tmp_path: Path):
     job = make_job(tmp_path / "run", gradient_accumulation_steps=2)
     job.runtime.devices = 3
@@ -135,7 +144,7 @@ def test_a_graph_after_the_first_epoch_is_a_warning(tmp_path: Path, capsys):
     assert job.plan.steps_per_epoch == 7 and taken == [2] * 28
     assert said.count("warning: ") == 1
     assert "warning: step 9 compiled 1 more graph, after the first epoch; its rows are 5 tokens wide. Fewer" in said
-    assert "graphs compiled: 5\n" in said
+    assert "graphs compiled for training: 5\n" in said
     logged = [line["compilations"] for line in job.log.read() if line["event"] == "train"]
     assert logged == [1, *[2] * 6, 3, *[4] * 6]
 

@@ -71,11 +71,11 @@ def test_a_script_by_xla_is_the_script_on_a_cpu(user: User, script: str):
         assert results["hardware"] == {
             "device": "xla", "precision": "fp32", "processes": 1, "chips": devices, "name": "CPU through XLA"
         }  # fmt: skip
-        # Per length one for training and one for evaluation; the first step's, two of the optimizer's, and one that
-        # sets the loss to zero after it was logged, have no length or are there once.
+        # Per length one for training and one for evaluation; once the first step's, two of the optimizer's, and one
+        # that sets the loss to zero after it was logged.
         compilations = results["training"]["compilations"]
         assert 0 < compilations <= 2 * len(LENGTHS.get(script, [16, 32, 64])) + 4
-        assert f"graphs compiled: {compilations}" in said and "5 steps of 8 rows" in said
+        assert f"graphs compiled for training: {compilations}" in said and "5 steps of 8 rows" in said
         weights = load_file(user.run_dir(folder) / "checkpoint-5/model.safetensors")
         reference = load_file(user.run_dir(f"{name}-cpu") / "checkpoint-5/model.safetensors")
         assert weights.keys() == reference.keys()
@@ -117,10 +117,13 @@ def stop_after_three(user: User, whole: str, folder: str) -> None:
 
 
 def test_resuming(user: User):
-    """With dropout: the same losses as without a stop, and the same weights."""
-    steps = ["--max_steps", 6, "--save_steps", 3, "--save_optimizer", "--logging_steps", 1, "--eval_steps", 0]
+    """With dropout: the same losses as without a stop, and the same weights; also as a run that never saved."""
+    steps = ["--max_steps", 6, "--save_optimizer", "--logging_steps", 1, "--eval_steps", 0]
     words = [*steps, "--train_batch_size", 8, "--precision", "fp32", "--length_buckets", 32, "--use_tpu"]
+    by_xla(user, "run_seq_cls.py", *nsmc("unsaved"), *words, "--save_steps", 0)
+    words += ["--save_steps", 3]
     by_xla(user, "run_seq_cls.py", *nsmc("dropped"), *words)
+    np.testing.assert_allclose(losses(user, "dropped"), losses(user, "unsaved"), atol=1e-6)
     stop_after_three(user, "dropped", "dropped-resumed")
     said = by_xla(user, "run_seq_cls.py", *nsmc("dropped-resumed"), *words, "--resume")
     assert "checkpoint-3 at step 3 of 6" in said and "after the first epoch" not in said
@@ -172,6 +175,14 @@ def test_steps(precision: str, devices: int):
     assert found["dropout"] == [True, True] and found["devices"] == devices
 
 
+def test_several_seeds(user: User):
+    """In one process: the second run compiles nothing, and no library complains."""
+    words = ["--seeds", 1, 2, "--max_steps", 3, "--eval_steps", 0, "--train_batch_size", 8, "--length_buckets", 64]
+    said = by_xla(user, "run_seq_cls.py", *nsmc("seeds-xla"), *words, "--use_tpu")
+    counts = [user.results(f"seeds-xla/seed-{seed}")["training"]["compilations"] for seed in (1, 2)]
+    assert counts[0] >= 4 and counts[1] == 0 and "Warning" not in said
+
+
 def test_dry_run(user: User):
     said = by_xla(user, "run_seq_cls.py", *command("run_seq_cls.py", "dry-xla", 4), "--use_tpu", "--dry_run")
     assert "dry run: 5 steps of 4 rows" in said and "CPU through XLA" in said
@@ -183,12 +194,15 @@ def test_dry_run(user: User):
     [
         (None, [], "torch_xla finds no TPU on this machine; with PJRT_DEVICE=CPU in the environment"),
         ("CPU", ["--precision", "fp16"], "use_tpu and precision fp16"),
-        ("GARBAGE", [], "the device of PJRT_DEVICE=GARBAGE cannot be used"),
+        ("", [], "torch_xla finds no TPU on this machine"),
+        ("TPU", [], "torch_xla finds no TPU on this machine"),
+        ("GARBAGE", [], "torch_xla cannot compute on PJRT_DEVICE=GARBAGE: "),
+        ("NEURON", [], "torch_xla cannot compute on PJRT_DEVICE=NEURON: "),
     ],
 )
 def test_what_is_refused(user: User, device: str | None, words: list[str], message: str):
     environment = {key: value for key, value in user.environment.items() if key != "PJRT_DEVICE"}
-    environment |= {"PJRT_DEVICE": device} if device else {}
+    environment |= {} if device is None else {"PJRT_DEVICE": device}
     said = by_xla(user, "run_seq_cls.py", *nsmc("refused-xla"), "--use_tpu", *words, code=2, env=environment)
     lines = [line for line in said.splitlines() if not line.startswith(("train: ", "test: "))]
     assert len(lines) == 1 and message in lines[0]

@@ -192,7 +192,7 @@ class State:
     step_rows: int = 0
 
     def figures(self, plan: Plan) -> dict[str, Any]:
-        """What `results.json` says of training. padding_ratio: share of padding in batches of the longest row."""
+        """What `results.json` says of training. padding_ratio: share of padding in the batches as they are made."""
         return {
             "steps": self.step,
             "epochs": round(self.step / plan.steps_per_epoch, 4),
@@ -270,9 +270,9 @@ def fit(job: Job) -> State:
                 raise Interrupted(checkpoint)
     progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
+    figures |= run.compilations()
     if job.runtime.fixed_shapes:
-        figures["compilations"] = job.runtime.compilations()
-        job.runtime.say(f"graphs compiled: {figures['compilations']}")
+        job.runtime.say(f"graphs compiled for training: {figures['compilations']}")
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
     job.runtime.wait()  # until all of it is written: what comes next reads it
     return state
@@ -301,7 +301,8 @@ class Run:
         self.terms: int | Tensor = 0
         self.real_tokens = self.padded_tokens = 0
         self._reached: list[nn.Parameter] | None = None
-        self._first_step = 0  # of this process, which has compiled nothing before
+        # Of this process, which has compiled nothing for this run before.
+        self._first_step, self._compiled_before = 0, self.runtime.compilations()
         self.model.train()
         self._last_moment = time.perf_counter()
 
@@ -310,6 +311,7 @@ class Run:
         state, rows = self.state, self.plan.row_count(self.state.step)
         terms: int | Tensor = 0
         compiled = self.runtime.compilations()
+        self.runtime.seed_step(self.job.config.seed, state.step)
         with self.runtime.memory_runs_out(self._smaller_batches()):
             for batch in batches:
                 batch = self.runtime.place(batch)
@@ -335,12 +337,18 @@ class Run:
         state.window_seconds += spent
 
     def _warn_of_late_compilations(self, count: int, batches: list[Batch]) -> None:
-        if count and self.state.step >= self._first_step + self.plan.steps_per_epoch:
+        # The second step has graphs of its own, as there were no gradients and no moments in the first.
+        if count and self.state.step >= self._first_step + max(2, self.plan.steps_per_epoch):
             widths = sorted({batch["padded_tokens"] // self.plan.batch_size for batch in batches})
             self.runtime.say(
                 f"warning: step {self.state.step + 1} compiled {count} more graph{'s' * (count > 1)}, after the first "
                 f"epoch; its rows are {', '.join(map(str, widths))} tokens wide. Fewer length_buckets avoid that"
             )
+
+    def compilations(self) -> dict[str, int]:
+        """Graphs that this run has had compiled, its evaluations too; nothing where none are."""
+        count = self.runtime.compilations() - self._compiled_before
+        return {"compilations": count} if self.runtime.fixed_shapes else {}
 
     def _smaller_batches(self) -> str:
         config = self.job.config
@@ -395,7 +403,7 @@ class Run:
             learning_rate=learning_rate,
             rows_per_second=round(rate, 1),
             seconds=round(state.seconds, 1),
-            **({"compilations": self.runtime.compilations()} if self.runtime.fixed_shapes else {}),
+            **self.compilations(),
         )
         state.window_loss = state.window_terms = state.window_seconds = 0.0
         state.window_rows = 0
@@ -407,7 +415,8 @@ class Run:
         only where a step logs or saves. Raises UsageError where the loss is not finite.
         """
         state = self.state
-        counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
+        with self.runtime.memory_runs_out(self._smaller_batches()):  # where a device may say so late
+            counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
         loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
         state.window_loss += loss
         state.window_terms += terms
@@ -479,6 +488,7 @@ class Run:
             "schedule": self.schedule.state_dict(),
             "scaler": self.runtime.scaler_state(),
             "random": self.runtime.gather(self.runtime.random_state()),
+            "devices": self.runtime.processes * self.runtime.devices,
             "identity": self.job.identity,
         }
 
@@ -516,7 +526,7 @@ class Run:
         self.state.step_rows = self.state.step_rows or self.plan.step_rows
         random = content["random"] if isinstance(content["random"], list) else [content["random"]]
         self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
-        self._keep_step_rows(len(random))
+        self._keep_step_rows(content.get("devices", len(random)))
         for group in content["optimizer"]["param_groups"]:
             group |= self.runtime.adamw  # of this device, not of the one where it was saved
         self.optimizer.load_state_dict(content["optimizer"])
@@ -528,13 +538,13 @@ class Run:
             self.runtime.seed_dropout(job.config.seed, self.state.step)
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
 
-    def _keep_step_rows(self, processes: int) -> None:
-        """Goes on with steps of as many rows as the run had on so many processes, on those of now."""
+    def _keep_step_rows(self, devices: int) -> None:
+        """Goes on with steps of as many rows as the run had on so many devices, on those of now."""
         if self.plan.step_rows == self.state.step_rows:
             return
-        now = self.runtime.processes
+        now = self.runtime.processes * self.runtime.devices
         self.runtime.say(
-            f"begun on {processes} process{'es' * (processes > 1)}, gone on with on {now}: "
+            f"begun on {devices} device{'s' * (devices > 1)}, gone on with on {now}: "
             f"steps stay of {self.state.step_rows} rows"
         )
         self.plan = replace(self.plan, step_rows=self.state.step_rows)

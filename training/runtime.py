@@ -135,6 +135,9 @@ class Runtime:
         """Writes weights and configuration of a model of transformers."""
         model.save_pretrained(folder)
 
+    def seed_step(self, seed: int, step: int) -> None:
+        """Dropout of this step, where its state cannot be kept from one step to the next."""
+
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor, on this process's device, by its sum over all processes."""
         if self.processes == 1:
@@ -151,7 +154,8 @@ class Runtime:
         try:
             yield
         except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            said = ("DefaultCPUAllocator", "RESOURCE_EXHAUSTED")  # by CPUs, by XLA
+            if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in said):
                 raise
             held = f"{self.peak_memory_bytes() / 2**30:.1f} GiB were held before"
             raise UsageError(f"memory has run out on {self.hardware()['name']} ({held}): {remedy}") from error

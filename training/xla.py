@@ -43,31 +43,37 @@ class XlaRuntime(Runtime):
     def __init__(self, precision: str = "auto"):
         if importlib.util.find_spec("torch_xla") is None:
             raise UsageError(f"use_tpu needs torch_xla, which is not installed here: {ENVIRONMENT}")
-        chosen = os.environ.get("PJRT_DEVICE")  # torch_xla sets it by itself, to CPU where it finds nothing else
+        # Kept, because torch_xla sets it by itself, to CPU where it finds nothing else; an empty one is none.
+        chosen = os.environ.get("PJRT_DEVICE") or os.environ.pop("PJRT_DEVICE", None)
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a line of the compiler's future, for every graph
         # Else the numbers 0 and 1, such as a learning rate of 0, would be compiled into graphs of their own; any others
         # are inputs of a graph.
         os.environ.setdefault("XLA_NO_SPECIAL_SCALARS", "1")
         logging.disable(logging.WARNING)  # of what is taken where there is no TPU
-        import torch_xla.runtime as xla
-        from torch_xla.debug import metrics
-        from torch_xla.distributed import spmd
-
         try:
+            import torch_xla.runtime as xla
+            from torch_xla._internal import tpu
+            from torch_xla.debug import metrics
+            from torch_xla.distributed import spmd
+
             self.kind = xla.device_type()
-            logging.disable(logging.NOTSET)
-            if self.kind is None or (self.kind == "CPU" and not chosen):
+            # Asked for one that is not there, its driver would look for minutes.
+            is_missing = chosen == "TPU" and not tpu.num_available_chips()
+            if is_missing or self.kind is None or (self.kind == "CPU" and not chosen):
                 raise UsageError(
                     "use_tpu: torch_xla finds no TPU on this machine; with PJRT_DEVICE=CPU in the environment it "
                     "computes on the CPU, slowly, to try things out"
                 )
-            xla.use_spmd()
+            if not xla.is_spmd():
+                xla.use_spmd()
             self.devices = xla.global_runtime_device_count()
             device = torch.device("xla", 0)
             torch.zeros((), device=device)
-        except RuntimeError as error:
+        except (RuntimeError, ImportError) as error:
             reason = str(error).strip().split("\n")[0]
-            raise UsageError(f"use_tpu: the device of PJRT_DEVICE={chosen} cannot be used: {reason}") from error
+            raise UsageError(f"use_tpu: torch_xla cannot compute on PJRT_DEVICE={chosen}: {reason}") from error
+        finally:
+            logging.disable(logging.NOTSET)
         self._spmd, self._metrics = spmd, metrics
         self._mesh = spmd.Mesh(np.arange(self.devices), (self.devices,), ("rows",))
         self._begin(device, self._resolve_precision(precision))
@@ -133,23 +139,11 @@ class XlaRuntime(Runtime):
         }
         model.save_pretrained(folder, state_dict=weights)
 
-    def seed_dropout(self, *seeds: int) -> None:
-        self._set_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
-
-    def random_state(self) -> dict[str, Any]:
+    def seed_step(self, seed: int, step: int) -> None:
+        # XLA's own state moves with every graph that is started, for a log line or a checkpoint too.
         import torch_xla.core.xla_model as model
 
-        return super().random_state() | {"xla": model.get_rng_state()}
-
-    def load_random_state(self, state: dict[str, Any]) -> None:
-        super().load_random_state(state)
-        if "xla" in state:
-            self._set_seed(state["xla"])
-
-    def _set_seed(self, seed: int) -> None:
-        import torch_xla.core.xla_model as model
-
-        model.set_rng_state(seed)
+        model.set_rng_state(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
     def peak_memory_bytes(self) -> int:
         import torch_xla.core.xla_model as model
