@@ -160,9 +160,13 @@ def test_checkpoints_go_from_a_cpu_to_a_tpu_and_back(user: User, script: str):
 
 
 @pytest.mark.parametrize(("precision", "devices"), [("bf16", 2), ("fp32", 1)])
-def test_steps(precision: str, devices: int):
-    """Nothing is read inside a step, nothing leaves XLA, a shape is compiled once, products are of the precision."""
+def test_steps(precision: str, devices: int, tmp_path: Path):
+    """Nothing is read inside a step, nothing leaves XLA, a shape is compiled once, products are of the precision.
+
+    Chips add up gradients, and fetch nothing else from one another.
+    """
     settings = {"PJRT_DEVICE": "CPU", "CPU_NUM_DEVICES": str(devices), "PYTHONPATH": str(REPOSITORY)}
+    settings["XLA_FLAGS"] = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
     worker = Path(__file__).with_name("xla_worker.py")
     finished = subprocess.run(
         [PYTHON, worker, precision], env=os.environ | settings, capture_output=True, encoding="utf-8", check=False
@@ -173,6 +177,10 @@ def test_steps(precision: str, devices: int):
     assert found["dtypes"] == {"attention": dtype, "feed-forward": dtype, "weights": "torch.float32"}
     assert found["steps"] == {"reads": 0, "compiled": [2, *[4] * 9], "foreign": []}
     assert found["dropout"] == [True, True] and found["devices"] == devices
+    programs = [path.read_text() for path in tmp_path.glob("*after_optimizations.txt")]
+    training = [program for program in programs if " all-reduce(" in program]
+    assert len(programs) >= 4 and bool(training) == (devices > 1)
+    assert not any(" all-gather(" in program for program in training)
 
 
 def test_several_seeds(user: User):
