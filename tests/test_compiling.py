@@ -30,12 +30,10 @@ def test_losses_are_the_same(user: User):
     assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
 
 
-def test_no_compiler(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CXX", "/nowhere/g++")
-    import torch._inductor.config as inductor
+def test_no_compiler():
+    from torch._inductor import config
 
-    monkeypatch.setattr(inductor.cpp, "cxx", (None, "/nowhere/g++"))
-    with pytest.raises(ModelError, match=r"^compile needs a C"):
+    with config.patch({"cpp.cxx": (None, "/nowhere/g++")}), pytest.raises(ModelError, match=r"^compile needs a C\+\+"):
         compile_layers(torch.nn.Linear(1, 1))
 
 
