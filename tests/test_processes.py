@@ -186,11 +186,11 @@ def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str)
 
 
 def test_what_is_wrong_is_said_once(user: User):
-    words = command("run_seq_cls.py", "wrong", 4, "--train_file", "nowhere.tsv")
+    words = command("run_seq_cls.py", "wrong-two", 4, "--train_file", "nowhere.tsv")
     _, err = ended(by_two(user, "run_seq_cls.py", *words), code=1)
     assert len(re.findall("run_seq_cls.py: .*nowhere.tsv", err)) == 1
     _, err = ended(
-        by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "wrong", 4, "--max_seq_len", 4000)), code=1
+        by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", "wrong-two", 4, "--max_seq_len", 4000)), code=1
     )
     assert len(re.findall("run_seq_cls.py: max_seq_len 4000 is more", err)) == 1
 
