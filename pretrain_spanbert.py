@@ -8,6 +8,7 @@ python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/check
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -128,7 +129,7 @@ class SpanBertObjective:
 def filled_up(spans: dict[str, np.ndarray], least: int) -> dict[str, np.ndarray]:
     """`[M]` arrays of masked tokens with others behind them that have no label, so that M is a multiple of `least`."""
     masked = len(spans["labels"])
-    missing = max(least, -(-masked // least) * least) - masked
+    missing = max(1, math.ceil(masked / least)) * least - masked
     fill = {"labels": NO_LABEL, "positions": 1}
     return {name: np.pad(array, (0, missing), constant_values=fill.get(name, 0)) for name, array in spans.items()}
 

@@ -149,14 +149,11 @@ def filled_up(asked: dict[str, np.ndarray], size: int, most: int) -> dict[str, n
     """`[Q]` arrays of questions as `[size * most]`, so many in each row; those that are too many have no label."""
     counts = np.bincount(asked["rows"], minlength=size)
     number = np.arange(len(asked["rows"])) - np.repeat(np.cumsum(counts) - counts, counts)  # in its row
-    filled = {name: np.full((size, most), NO_LABEL) for name in ("starts", "ends")}
-    filled["rows"], filled["columns"] = (
-        np.repeat(np.arange(size), most).reshape(size, most),
-        np.zeros((size, most), int),
-    )
-    for name in ("columns", "starts", "ends"):
-        filled[name][asked["rows"], number] = asked[name]
-    return {name: array.reshape(-1) for name, array in filled.items()}
+    filled = {"rows": np.repeat(np.arange(size), most)}
+    for name, fill in (("columns", 0), ("starts", NO_LABEL), ("ends", NO_LABEL)):
+        filled[name] = np.full(size * most, fill)
+        filled[name][asked["rows"] * most + number] = asked[name]
+    return filled
 
 
 def pretrain(config: SplinterConfig, runtime, overwrite: bool) -> None:

@@ -105,6 +105,10 @@ class User:
     def results(self, output_dir: str) -> dict:
         return json.loads((self.run_dir(output_dir) / "results.json").read_text(encoding="utf-8"))
 
+    def losses(self, output_dir: str) -> list[float]:
+        """As they were logged."""
+        return [line["loss"] for line in self.log(output_dir, "train")]
+
     def log(self, output_dir: str, event: str) -> list[dict]:
         """The lines of one kind in `metrics.jsonl`."""
         lines = (self.run_dir(output_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

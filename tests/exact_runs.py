@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
-from conftest import nsmc, sample
+from conftest import User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
@@ -52,3 +53,11 @@ def command(script: str, output_dir: str, batch_size: int, *more: object, steps=
     words = [output_dir if word == "{}" else word for word in COMMANDS[script]]
     model = ["--model_name_or_path", f"still-{kind}", *scratch]
     return [*words, *EXACT, *steps, *model, "--train_batch_size", batch_size, *more]
+
+
+def stop_after_three(user: User, whole: str, folder: str) -> None:
+    """A copy of a run of six steps, as a kill after its third would have left it."""
+    shutil.copytree(user.run_dir(whole), user.run_dir(folder))
+    shutil.rmtree(user.run_dir(folder) / "checkpoint-6")
+    for name in ("results.json", "training.json"):
+        (user.run_dir(folder) / name).unlink(missing_ok=True)

@@ -219,7 +219,7 @@ def test_length_buckets_change_no_loss(user: User, types: Callable):
     make_models(user.folder)
     for name, words in (("unbucketed", []), ("bucketed", ["--length_buckets", 48])):
         types(*command(SCRIPT, name, 8, *words), "--no_cuda")
-    pair = [[line["loss"] for line in user.log(name, "train")] for name in ("unbucketed", "bucketed")]
+    pair = [user.losses(name) for name in ("unbucketed", "bucketed")]
     np.testing.assert_allclose(*pair, atol=1e-5)
     ratios = [user.results(name)["training"]["padding_ratio"] for name in ("unbucketed", "bucketed")]
     assert ratios[0] < ratios[1]

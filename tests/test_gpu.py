@@ -5,13 +5,11 @@ The scripts on a GPU: the losses of a CPU, every precision, what is kept in memo
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from conftest import User, nsmc
-from exact_runs import COMMANDS, command, make_models
+from exact_runs import COMMANDS, command, make_models, stop_after_three
 from safetensors.torch import load_file
 from test_loop import collate
 from transformers import BertConfig, BertModel
@@ -30,16 +28,12 @@ def still(user: User) -> None:
     make_models(user.folder)
 
 
-def losses(user: User, output_dir: str) -> list[float]:
-    return [line["loss"] for line in user.log(output_dir, "train")]
-
-
 @pytest.mark.parametrize("script", COMMANDS)
 def test_a_script_on_a_gpu_is_the_script_on_a_cpu(user: User, script: str):
     name = script.removesuffix(".py")
     user.types(*command(script, f"{name}-on-cpu", 8), "--no_cuda", script=script)
     user.types(*command(script, f"{name}-on-gpu", 8), script=script)
-    np.testing.assert_allclose(losses(user, f"{name}-on-gpu"), losses(user, f"{name}-on-cpu"), atol=1e-4)
+    np.testing.assert_allclose(user.losses(f"{name}-on-gpu"), user.losses(f"{name}-on-cpu"), atol=1e-4)
     results = [user.results(f"{name}-on-{device}") for device in ("gpu", "cpu")]
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], abs=1e-3)
     assert results[0]["hardware"]["device"] == "cuda"
@@ -55,7 +49,7 @@ def test_compiled(user: User, script: str):
     name = script.removesuffix(".py")
     user.types(*command(script, f"{name}-plain", 8), script=script)
     user.types(*command(script, f"{name}-compiled", 8, "--compile"), script=script, timeout=1200)
-    np.testing.assert_allclose(losses(user, f"{name}-compiled"), losses(user, f"{name}-plain"), atol=1e-4)
+    np.testing.assert_allclose(user.losses(f"{name}-compiled"), user.losses(f"{name}-plain"), atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -63,7 +57,7 @@ def test_learning_with_dropout(user: User, precision: str):
     """fp16 scales the loss, and its scale is in the checkpoint."""
     words = ["--max_steps", 100, "--eval_steps", 0, "--logging_steps", 20, "--precision", precision]
     user.types(*nsmc(f"learned-{precision}"), *words)
-    found = losses(user, f"learned-{precision}")
+    found = user.losses(f"learned-{precision}")
     assert found[0] > 0.6 and found[-1] < 0.5
     state = torch.load(user.run_dir(f"learned-{precision}") / "checkpoint-100/training_state.pt", weights_only=True)
     assert bool(state["scaler"]) == (precision == "fp16")
@@ -74,12 +68,10 @@ def test_what_a_gpu_began_goes_on(user: User, goes_on_with: list[str]):
     whole, resumed = "begun-on-gpu", "goes-on-" + ("cpu" if goes_on_with else "gpu")
     if not user.run_dir(whole).exists():
         user.types(*command("run_seq_cls.py", whole, 8, **STEPS))
-    shutil.copytree(user.run_dir(whole), user.run_dir(resumed))
-    shutil.rmtree(user.run_dir(resumed) / "checkpoint-6")
-    (user.run_dir(resumed) / "results.json").unlink()
+    stop_after_three(user, whole, resumed)
     said = user.types(*command("run_seq_cls.py", resumed, 8, **STEPS), "--resume", *goes_on_with).err
     assert "checkpoint-3 at step 3 of 6" in said
-    np.testing.assert_allclose(losses(user, resumed), losses(user, whole), atol=1e-4)
+    np.testing.assert_allclose(user.losses(resumed), user.losses(whole), atol=1e-4)
 
 
 def test_attention_without_padding_has_dropout():

@@ -165,7 +165,7 @@ def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str)
     name = script.removesuffix(".py")
     out, err = ended(by_two(user, script, *command(script, f"{name}-two", 4)))
     one = user.types(*command(script, f"{name}-one", 8), script=script)
-    pairs = [[line["loss"] for line in user.log(f"{name}-{which}", "train")] for which in ("two", "one")]
+    pairs = [user.losses(f"{name}-{which}") for which in ("two", "one")]
     assert len(pairs[0]) == 5
     np.testing.assert_allclose(*pairs, atol=1e-5)
     theirs, own = (user.results(f"{name}-{which}") for which in ("two", "one"))

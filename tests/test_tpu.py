@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, User, nsmc
-from exact_runs import COMMANDS, command, make_models
+from exact_runs import COMMANDS, command, make_models, stop_after_three
 from safetensors.torch import load_file
 
 PYTHON = REPOSITORY / ".venv-tpu/bin/python"
@@ -40,10 +39,6 @@ def by_xla(user: User, script: str, *words: object, devices: int = 1, code: int 
     return finished.stderr
 
 
-def losses(user: User, output_dir: str) -> list[float]:
-    return [line["loss"] for line in user.log(output_dir, "train")]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def still(user: User) -> None:
     assert PYTHON.is_file(), "bash scripts/test_tpu.sh makes the environment"
@@ -60,12 +55,12 @@ def test_a_script_by_xla_is_the_script_on_a_cpu(user: User, script: str):
     """On one device and on two: losses, scores, what is written; few graphs. run_long_qa.py has a sparse BigBird."""
     name = script.removesuffix(".py")
     user.types(*exact(script, f"{name}-cpu", 8), "--no_cuda", script=script)
-    expected, own = losses(user, f"{name}-cpu"), user.results(f"{name}-cpu")
+    expected, own = user.losses(f"{name}-cpu"), user.results(f"{name}-cpu")
     assert len(expected) == 5
     for devices in (1, 2):
         folder = f"{name}-xla-{devices}"
         said = by_xla(user, script, *exact(script, folder, 8 // devices), "--use_tpu", devices=devices)
-        np.testing.assert_allclose(losses(user, folder), expected, atol=1e-4)
+        np.testing.assert_allclose(user.losses(folder), expected, atol=1e-4)
         results = user.results(folder)
         assert results["metrics"] == pytest.approx(own["metrics"], abs=1e-3)
         assert results["hardware"] == {
@@ -100,20 +95,12 @@ def test_short_last_batches(user: User, task: str):
 
     user.types(*into("short-cpu"), "--no_cuda")
     said = by_xla(user, "run_seq_cls.py", *into("short-xla"), "--use_tpu")
-    assert len(losses(user, f"short-cpu-{task}")) == 6
-    np.testing.assert_allclose(losses(user, f"short-xla-{task}"), losses(user, f"short-cpu-{task}"), atol=1e-4)
+    assert len(user.losses(f"short-cpu-{task}")) == 6
+    np.testing.assert_allclose(user.losses(f"short-xla-{task}"), user.losses(f"short-cpu-{task}"), atol=1e-4)
     pair = [user.log(f"short-{arm}-{task}", "evaluation") for arm in ("cpu", "xla")]
     for mine, other in zip(*pair, strict=True):
         assert mine["metrics"] == pytest.approx(other["metrics"], abs=1e-3)
     assert "after the first epoch" not in said
-
-
-def stop_after_three(user: User, whole: str, folder: str) -> None:
-    """A copy of a run of six steps, as a kill after its third would have left it."""
-    shutil.copytree(user.run_dir(whole), user.run_dir(folder))
-    shutil.rmtree(user.run_dir(folder) / "checkpoint-6")
-    for name in ("results.json", "training.json"):
-        (user.run_dir(folder) / name).unlink(missing_ok=True)
 
 
 def test_resuming(user: User):
@@ -123,11 +110,11 @@ def test_resuming(user: User):
     by_xla(user, "run_seq_cls.py", *nsmc("unsaved"), *words, "--save_steps", 0)
     words += ["--save_steps", 3]
     by_xla(user, "run_seq_cls.py", *nsmc("dropped"), *words)
-    np.testing.assert_allclose(losses(user, "dropped"), losses(user, "unsaved"), atol=1e-6)
+    np.testing.assert_allclose(user.losses("dropped"), user.losses("unsaved"), atol=1e-6)
     stop_after_three(user, "dropped", "dropped-resumed")
     said = by_xla(user, "run_seq_cls.py", *nsmc("dropped-resumed"), *words, "--resume")
     assert "checkpoint-3 at step 3 of 6" in said and "after the first epoch" not in said
-    np.testing.assert_allclose(losses(user, "dropped-resumed"), losses(user, "dropped"), atol=1e-6)
+    np.testing.assert_allclose(user.losses("dropped-resumed"), user.losses("dropped"), atol=1e-6)
     pair = [user.run_dir(name) / "checkpoint-6/model.safetensors" for name in ("dropped", "dropped-resumed")]
     for key, value in load_file(pair[0]).items():
         # The first step after a start is a graph of its own, which may round otherwise.
@@ -142,7 +129,7 @@ def test_checkpoints_go_from_a_cpu_to_a_tpu_and_back(user: User, script: str):
     cpu, tpu = f"{name}-from-cpu", f"{name}-from-tpu"
     user.types(*exact(script, cpu, 8, **steps), "--no_cuda", script=script)
     by_xla(user, script, *exact(script, tpu, 8, **steps), "--use_tpu")
-    np.testing.assert_allclose(losses(user, tpu), losses(user, cpu), atol=1e-4)
+    np.testing.assert_allclose(user.losses(tpu), user.losses(cpu), atol=1e-4)
     for whole in (cpu, tpu):
         stop_after_three(user, whole, f"{whole}-elsewhere")
         words = [*exact(script, f"{whole}-elsewhere", 8, **steps), "--resume"]
@@ -150,9 +137,9 @@ def test_checkpoints_go_from_a_cpu_to_a_tpu_and_back(user: User, script: str):
             by_xla(user, script, *words, "--use_tpu")
         else:
             user.types(*words, "--no_cuda", script=script)
-        found = losses(user, f"{whole}-elsewhere")
+        found = user.losses(f"{whole}-elsewhere")
         assert len(found) == 6
-        np.testing.assert_allclose(found, losses(user, whole), atol=1e-4)
+        np.testing.assert_allclose(found, user.losses(whole), atol=1e-4)
     state = torch.load(
         user.run_dir(tpu) / "checkpoint-6/training_state.pt", weights_only=True
     )  # on this machine's torch
@@ -219,6 +206,6 @@ def test_what_is_refused(user: User, device: str | None, words: list[str], messa
 def test_learning_in_bf16_with_dropout(user: User):
     words = ["--max_steps", 80, "--eval_steps", 0, "--logging_steps", 20, "--precision", "bf16", "--length_buckets", 64]
     by_xla(user, "run_seq_cls.py", *nsmc("learning-xla"), *words, "--use_tpu", "--train_batch_size", 16, devices=2)
-    found = losses(user, "learning-xla")
+    found = user.losses("learning-xla")
     assert found[0] > 0.6 and found[-1] < 0.5
     assert user.results("learning-xla")["metrics"]["accuracy"] > 0.8

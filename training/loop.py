@@ -285,7 +285,7 @@ class Run:
         self.job, self.plan = job, job.plan
         self.state = State(step_rows=job.plan.step_rows)
         self.model, self.runtime = job.model, job.runtime
-        self.runtime.seed_dropout(job.config.seed)
+        self.runtime.seed_apart(job.config.seed)
         config = job.config
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
@@ -535,7 +535,7 @@ class Run:
         if self.runtime.process < len(random):
             self.runtime.load_random_state(random[self.runtime.process])
         else:
-            self.runtime.seed_dropout(job.config.seed, self.state.step)
+            self.runtime.seed_apart(job.config.seed, self.state.step)
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
 
     def _keep_step_rows(self, devices: int) -> None:

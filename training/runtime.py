@@ -191,7 +191,7 @@ class Runtime:
         if self.is_main:
             self.wait()
 
-    def seed_dropout(self, *seeds: int) -> None:
+    def seed_apart(self, *seeds: int) -> None:
         """Dropout of its own for every process but the first, which draws on as it would alone."""
         if self.process > 0:
             torch.manual_seed(int(np.random.SeedSequence([*seeds, self.process]).generate_state(1)[0]))

@@ -52,6 +52,8 @@ class XlaRuntime(Runtime):
         os.environ.setdefault("XLA_NO_SPECIAL_SCALARS", "1")
         logging.disable(logging.WARNING)  # of what is taken where there is no TPU
         try:
+            import torch_xla
+            import torch_xla.core.xla_model
             import torch_xla.runtime as xla
             from torch_xla._internal import tpu
             from torch_xla.debug import metrics
@@ -75,7 +77,7 @@ class XlaRuntime(Runtime):
             raise UsageError(f"use_tpu: torch_xla cannot compute on PJRT_DEVICE={chosen}: {reason}") from error
         finally:
             logging.disable(logging.NOTSET)
-        self._spmd, self._metrics = spmd, metrics
+        self._xla, self._spmd, self._metrics = torch_xla, spmd, metrics
         self._mesh = spmd.Mesh(np.arange(self.devices), (self.devices,), ("rows",))
         self._begin(device, self._resolve_precision(precision))
 
@@ -117,9 +119,7 @@ class XlaRuntime(Runtime):
         return torch.tensor([float(value)]).to(self.device).squeeze()
 
     def launch(self) -> None:
-        import torch_xla
-
-        torch_xla.sync()
+        self._xla.sync()
 
     def whole(self, tensor: Tensor) -> Tensor:
         self._spmd.mark_sharding(tensor, self._mesh, (None,) * tensor.dim())  # or reading it would compile a graph
@@ -145,15 +145,11 @@ class XlaRuntime(Runtime):
 
     def seed_step(self, seed: int, step: int) -> None:
         # XLA's own state moves with every graph that is started, for a log line or a checkpoint too.
-        import torch_xla.core.xla_model as model
-
-        model.set_rng_state(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
+        self._xla.core.xla_model.set_rng_state(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
     def peak_memory_bytes(self) -> int:
-        import torch_xla.core.xla_model as model
-
         try:
-            used = model.get_memory_info(self.device)
+            used = self._xla.core.xla_model.get_memory_info(self.device)
         except RuntimeError:  # a CPU does not say
             return super().peak_memory_bytes()
         return int(used.get("peak_bytes_used", used["bytes_used"]))
