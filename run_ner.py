@@ -109,7 +109,7 @@ class Tagger:
 
     def outputs(self, split: Split) -> list[list[str]]:
         """The label of every word; NOT_PREDICTED where it lies beyond `max_seq_len`."""
-        from training.loop import evaluate
+        from training.evaluate import evaluate
 
         def label_ids_of(model, batch: dict[str, Any]):
             return model(**batch["inputs"]).logits.argmax(dim=-1)

@@ -99,7 +99,7 @@ class Classifier:
 
     def outputs(self, split: Split) -> np.ndarray:
         """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""
-        from training.loop import evaluate, in_order_of_rows
+        from training.evaluate import evaluate, in_order_of_rows
 
         def logits_of(model, batch: dict[str, Any]):
             return model(**batch["inputs"]).logits

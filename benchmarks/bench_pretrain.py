@@ -58,7 +58,7 @@ from processors.recurring_spans import RecurringSpans, SplinterVocabulary, find_
 from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.draws import RowDraws
-from training.loop import Plan
+from training.plan import Plan
 from training.runtime import Runtime, quiet_libraries
 
 PARTS = ["masking", "mix", "full", "clusters", "splinter"]

@@ -39,7 +39,8 @@ from models.quick_modules import quicken
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig
 from training.draws import RowDraws
-from training.loop import Job, LossOf, Plan, Run, TrainingCollate, batches_from
+from training.loop import Job, LossOf, Run
+from training.plan import Plan, TrainingCollate, batches_from
 from training.results import MetricsLog
 from training.runtime import Runtime
 

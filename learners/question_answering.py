@@ -165,7 +165,7 @@ class Reader:
         """The n best answers of every question."""
         import torch
 
-        from training.loop import evaluate
+        from training.evaluate import evaluate
 
         def logits_of(model, batch: dict[str, Any]):
             outputs = model(**batch["inputs"])

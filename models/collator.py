@@ -62,7 +62,7 @@ class Collator:
         return int(self.lengths[np.searchsorted(self.lengths, longest)]) if len(self.lengths) else longest
 
     def batch(self, arrays: dict[str, np.ndarray], size: int | None = None, **labels: np.ndarray) -> dict[str, Any]:
-        """A batch for `training/loop.py` from `input_ids`, `attention_mask` and `token_type_ids`, each `[B, L]`, and
+        """A batch for `training/plan.py` from `input_ids`, `attention_mask` and `token_type_ids`, each `[B, L]`, and
         whatever else the model is called with, `[B, ...]`. labels: `[B, ...]`; they are put beside the inputs.
 
         size: rows that it is to have, where shapes are fixed. Those beyond B are the first row again, without labels.

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from test_loop import Network, loss_of_terms, make_job
 
-from training.loop import Interrupted, evaluate, fit
+from training.evaluate import evaluate
+from training.interrupt import Interrupted
+from training.loop import fit
 from training.processes import leave
 from training.runtime import Runtime
 

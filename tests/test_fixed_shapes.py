@@ -29,7 +29,9 @@ from processors.features import NO_LABEL
 from training.command_line import resolve
 from training.config import RuntimeConfig
 from training.draws import RowDraws
-from training.loop import Plan, evaluate, fit
+from training.evaluate import evaluate
+from training.loop import fit
+from training.plan import Plan
 from training.runtime import Runtime
 
 SCRIPT = "run_seq_cls.py"

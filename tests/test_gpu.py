@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel
 
 from models.unpadding import Packing, unpad_encoder
 from training.config import UsageError
-from training.loop import Plan, batches_from
+from training.plan import Plan, batches_from
 from training.runtime import Runtime
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]

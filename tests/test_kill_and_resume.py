@@ -24,7 +24,7 @@ COMMAND = [
 # A fork server that has imported everything, and computed nothing: each run starts in no time, in a clean process. Not
 # conftest.py's: these runs are changed before they start.
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload([*IMPORTED, "pytest", "run_seq_cls", "training.loop", "models.collator"])
+server.set_forkserver_preload([*IMPORTED, "pytest", "run_seq_cls", "training.loop", "training.plan", "models.collator"])
 
 
 def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int, counted: str | None) -> None:
@@ -33,7 +33,7 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
     import run_seq_cls
-    from training import loop
+    from training import plan
     from training.fine_tuning import run_recipe
 
     counts = {"micro-batch": 0, "file": 0}
@@ -47,8 +47,8 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
         if event in ("open", "os.mkdir", "os.rename", "os.remove", "shutil.rmtree") and "checkpoint-" in str(arguments):
             count("file")
 
-    original = loop._MicroBatches.__getitem__
-    loop._MicroBatches.__getitem__ = lambda batches, place: (count("micro-batch"), original(batches, place))[1]
+    original = plan._MicroBatches.__getitem__
+    plan._MicroBatches.__getitem__ = lambda batches, place: (count("micro-batch"), original(batches, place))[1]
     sys.addaudithook(audit)
     code = run_recipe(str(ROOT / "run_seq_cls.py"), "", [*COMMAND, *arguments], run_seq_cls.RECIPE)
     if counted:

@@ -17,17 +17,11 @@ from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import FineTuningConfig, LoopConfig, UsageError
 from training.draws import RowDraws
-from training.loop import (
-    Interrupted,
-    Job,
-    Plan,
-    batches_from,
-    evaluate,
-    fit,
-    in_order_of_rows,
-    learning_rate_schedule,
-    parameter_groups,
-)
+from training.evaluate import evaluate, in_order_of_rows
+from training.interrupt import Interrupted
+from training.loop import Job, fit
+from training.optimizer import learning_rate_schedule, parameter_groups
+from training.plan import Plan, batches_from, made_ahead
 from training.results import MetricsLog
 from training.runtime import Runtime
 
@@ -438,14 +432,14 @@ def test_batches_that_are_made_ahead_are_the_same_and_so_is_what_goes_wrong():
             yield number
 
     for count in (0, 1, 2, 7):
-        assert list(loop.made_ahead(batches(count))) == list(range(count))
+        assert list(made_ahead(batches(count))) == list(range(count))
     taken = []
     with pytest.raises(ValueError, match="a broken row"):
-        for number in loop.made_ahead(batches(9, wrong=4)):
+        for number in made_ahead(batches(9, wrong=4)):
             taken.append(number)
     assert taken == [0, 1, 2, 3]
     made.clear()
-    left = loop.made_ahead(batches(9))
+    left = made_ahead(batches(9))
     assert next(left) == 0
     left.close()  # which waits for what is being made
     assert made in ([0, 1], [0, 1, 2])

@@ -292,6 +292,6 @@ def test_configurations(name: str):
         assert sizes == (768, 12, 12, 3072)
         assert config.train_batch_size * config.gradient_accumulation_steps == 256
         assert (config.learning_rate, config.max_steps, config.max_seq_length) == (1e-4, 4_500_000, 512)
-        assert int(config.max_steps * config.warmup_proportion) == 10_000  # as training/loop.py counts them
+        assert int(config.max_steps * config.warmup_proportion) == 10_000  # as training/optimizer.py counts them
         spans = config.recurring_spans
         assert (spans.longest, spans.budget, spans.most_questions) == (10, 0.15, 30)

@@ -24,7 +24,8 @@ from processes_worker import SETTINGS
 from safetensors.torch import load_file
 from test_loop import ROWS, loss_of_terms, losses, make_job, weights
 
-from training.loop import Interrupted, fit
+from training.interrupt import Interrupted
+from training.loop import fit
 from training.results import MetricsLog
 
 SCRIPT = "run_seq_cls.py"

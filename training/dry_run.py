@@ -9,7 +9,8 @@ import time
 import numpy as np
 
 from training.draws import RowDraws
-from training.loop import Job, Run, batches_from
+from training.loop import Job, Run
+from training.plan import batches_from
 from training.progress import clock
 
 # The first steps find memory and load what is loaded late; then come those whose time counts.

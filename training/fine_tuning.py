@@ -30,7 +30,7 @@ class Split:
     """The rows of one split, tokenized.
 
     rows: as they were read. features: what batches are made from; its length is the number of rows a model sees.
-    collate: row ids `[B]`, and how many rows there are to be, to a batch (`training/loop.py`). content: stands for
+    collate: row ids `[B]`, and how many rows there are to be, to a batch (`training/plan.py`). content: stands for
     texts, labels and tokens.
     """
 
@@ -143,7 +143,8 @@ def train(
 
     from training.checkpoint import CheckpointFolder
     from training.dry_run import dry_run
-    from training.loop import Job, Plan, State, fit
+    from training.loop import Job, State, fit
+    from training.plan import Plan
     from training.results import MetricsLog, delete_earlier_run, sha256_of
 
     task = recipe.tasks[config.task]

@@ -1,4 +1,4 @@
-"""`fit` and `evaluate`: the only training loop. They know neither a task nor an architecture, only functions.
+"""`fit`: the only training loop. It knows neither a task nor an architecture, only functions.
 
 `loss_of(model, batch)` returns the sum of the losses and the number of terms in that sum. The loop divides by the
 number of all terms of an optimizer step, so that rows, tokens and spans alike give the loss of the whole batch, however
@@ -7,164 +7,26 @@ it was cut into micro-batches.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
 from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
-from training.config import Every, LoopConfig, UsageError
-from training.draws import RowDraws
+from training.config import LoopConfig, UsageError
+from training.interrupt import Interrupted, StopRequest, stop_request
+from training.optimizer import learning_rate_schedule, parameter_groups
+from training.plan import Batch, Plan, TrainingCollate, batches_from
 from training.progress import Progress
 from training.results import CONFIG_FILE, TRAINING_FILE, MetricsLog, write_json
 from training.runtime import Runtime
 
-# {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
-Batch = dict[str, Any]
-# A batch of some rows; of how many it is to be made where shapes are fixed (`Runtime.fixed_shapes`), else None.
-Collate = Callable[[np.ndarray, int | None], Batch]
-# Also with what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
-TrainingCollate = Callable[[np.ndarray, RowDraws, int | None], Batch]
 LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; everything up to then is saved in `checkpoint`."""
-
-    def __init__(self, checkpoint: Path):
-        super().__init__(f"stopped; saved as {checkpoint}")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which rows make up which optimizer step. Every epoch is a permutation drawn from `(seed, epoch)`, so the rows of
-    any step can be told without running those before it, which is what makes resuming exact.
-
-    batch_size: rows of a micro-batch of one process, at most. step_rows: rows of a step, over all its micro-batches and
-    processes: what a run keeps when it is resumed, on however many processes.
-    """
-
-    rows: int
-    batch_size: int
-    step_rows: int
-    epochs: float
-    seed: int
-    max_steps: int = -1
-    min_steps: int = 0
-    process: int = 0
-    processes: int = 1
-
-    @classmethod
-    def of(cls, config: LoopConfig, rows: int, runtime: Runtime) -> Plan:
-        """Raises UsageError where there are fewer rows than processes."""
-        if rows < runtime.processes:
-            raise UsageError(
-                f"{rows} training rows for {runtime.processes} processes: at least one each; start fewer of them"
-            )
-        batch_size = config.train_batch_size * runtime.devices
-        return cls(
-            rows=rows,
-            batch_size=batch_size,
-            step_rows=batch_size * config.gradient_accumulation_steps * runtime.processes,
-            epochs=config.num_train_epochs,
-            seed=config.seed,
-            max_steps=config.max_steps,
-            min_steps=config.min_steps,
-            process=runtime.process,
-            processes=runtime.processes,
-        )
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(self.rows / self.step_rows)
-
-    @property
-    def steps(self) -> int:
-        if self.max_steps > 0:
-            return self.max_steps
-        return max(1, self.min_steps, math.ceil(self.steps_per_epoch * self.epochs))
-
-    def rows_of(self, step: int) -> np.ndarray:
-        """The row ids of optimizer step `step`, from 0. The last step of an epoch may be short."""
-        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        return _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * self.step_rows :][: self.step_rows]
-
-    def row_count(self, step: int) -> int:
-        """How many rows step `step` has, by arithmetic."""
-        return min(self.step_rows, self.rows - step % self.steps_per_epoch * self.step_rows)
-
-    def micro_batches(self, step: int) -> list[slice]:
-        """Which of the step's rows each micro-batch of this process has: all processes as many as can be, but for one.
-
-        In a step of fewer rows than processes some have no micro-batch.
-        """
-        rows = self.row_count(step)
-        count = math.ceil(rows / (self.batch_size * self.processes)) * self.processes
-        bounds = [rows * number // count for number in range(count + 1)]
-        parts = [slice(start, end) for start, end in itertools.pairwise(bounds)]
-        return [part for part in parts[self.process :: self.processes] if part.start < part.stop]
-
-    def is_due(self, every: Every, step: int) -> bool:
-        """Whether what happens every so many steps, or at the end of each epoch, happens after `step` steps."""
-        period = self.steps_per_epoch if every == "epoch" else every
-        return period > 0 and step % period == 0
-
-
-@functools.lru_cache(maxsize=2)
-def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(rows)
-
-
-class _MicroBatches(Dataset):
-    """Collated micro-batches by the step and which of its rows they have."""
-
-    def __init__(self, plan: Plan, collate: TrainingCollate, size: int | None):
-        self.plan, self.collate, self.size = plan, collate, size
-
-    def __getitem__(self, place: tuple[int, slice]) -> Batch:
-        step, part = place
-        draws = RowDraws([self.plan.seed, step], np.arange(part.start, part.stop))
-        return self.collate(self.plan.rows_of(step)[part], draws, self.size)
-
-
-def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
-    """This process's micro-batches of each optimizer step from `first` on, not yet on the device."""
-    steps = range(first, plan.steps)
-    loader = DataLoader(
-        _MicroBatches(plan, collate, runtime.batch_of(plan.batch_size)),
-        sampler=((step, part) for step in steps for part in plan.micro_batches(step)),
-        batch_size=None,
-        pin_memory=runtime.pins_memory,
-        generator=torch.Generator(),  # a loader without its own draws from the global one
-    )
-    # On a CPU a batch that is made meanwhile would only take the cores from the step.
-    batches = iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
-    for step in steps:
-        yield [next(batches) for _ in plan.micro_batches(step)]
-
-
-def made_ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
-    """The same, while a thread makes the next ones."""
-    end = object()
-    with ThreadPoolExecutor(1) as thread:
-        waiting = deque(thread.submit(next, batches, end) for _ in range(count))
-        while (batch := waiting.popleft().result()) is not end:
-            waiting.append(thread.submit(next, batches, end))
-            yield batch
 
 
 @dataclass
@@ -250,7 +112,7 @@ def fit(job: Job) -> State:
     write_json(folder / TRAINING_FILE, record)
     state = run.state
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
-    with _stop_request(job.runtime.processes) as stop:
+    with stop_request(job.runtime.processes) as stop:
         if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
             run.evaluate(stop)
         for batches in batches_from(plan, job.collate, state.step, job.runtime):
@@ -447,7 +309,7 @@ class Run:
             and (self.plan.is_due(every, step) or step == self.plan.steps)
         )
 
-    def evaluate(self, stop: _StopRequest) -> bool:
+    def evaluate(self, stop: StopRequest) -> bool:
         """Scores the model; returns whether it is the best so far. Ctrl-C breaks it off, to be done when resumed."""
         state, job = self.state, self.job
         self.model.eval()
@@ -571,141 +433,3 @@ def refuse_another_run(saved: dict[str, Any], current: dict[str, Any], checkpoin
     if changed:
         differences = ", ".join(f"{key} was {saved.get(key)!r}, is now {current.get(key)!r}" for key in changed)
         raise UsageError(f"{checkpoint} belongs to another run: {differences}; resuming needs the same")
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Biases and LayerNorm weights are not decayed, as in the originals."""
-    norms = {id(p) for module in model.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
-    decayed, plain = [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (plain if name.endswith("bias") or id(parameter) in norms else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-
-
-def learning_rate_schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, steps: int):
-    """Warm-up over `warmup_proportion` of the steps, then linearly to zero, or constant."""
-    from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
-
-    warmup = int(steps * config.warmup_proportion)
-    if config.lr_scheduler == "constant":
-        return get_constant_schedule_with_warmup(optimizer, warmup)
-    return get_linear_schedule_with_warmup(optimizer, warmup, steps)
-
-
-@torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    predict: Callable[[nn.Module, Batch], Tensor],
-    collate: Collate,
-    lengths: np.ndarray,
-    batch_size: int,
-    runtime: Runtime,
-    name: str = "evaluate",
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row ids `[B]` and the outputs of `predict` for them, `[B, ...]` in fp32, batch by batch: never all at once.
-
-    Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
-    Several processes take a batch each at a time, and get the outputs of all.
-    Raises UsageError where an output is not finite.
-    """
-    was_training = model.training
-    order = np.argsort(-lengths, kind="stable")
-    progress = Progress(runtime, name, len(order), "row")
-    at_once = batch_size * runtime.devices * runtime.processes
-    under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
-    model.eval()
-    try:
-        for at in range(0, len(order), at_once):
-            together = order[at : at + at_once]  # a batch for each process
-            rows = together[runtime.process :: runtime.processes]
-            outputs = None
-            if len(rows):
-                with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
-                    batch = runtime.place(collate(rows, runtime.batch_of(batch_size * runtime.devices)))
-                    with runtime.autocast():
-                        outputs = runtime.whole(predict(model, batch).float())
-                    runtime.launch()
-            if at:
-                yield from _read_off(under_way, runtime)
-            under_way = None if outputs is None else (rows, outputs)
-            progress.advance(len(together))
-            progress.show_now_and_then()
-        if len(order):
-            yield from _read_off(under_way, runtime)
-    finally:
-        model.train(was_training)
-    progress.close()
-
-
-def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
-    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without padding rows
-    gathered = runtime.gather((found, runtime.is_asked_to_stop()))
-    if any(asked for _, asked in gathered):
-        raise KeyboardInterrupt
-    for rows, values in filter(None, (found for found, _ in gathered)):
-        if not np.isfinite(values).all():
-            raise UsageError(
-                "the model's outputs are not finite: its weights are broken, or too large for this precision"
-            )
-        yield rows, values
-
-
-def in_order_of_rows(batches: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
-    """`[rows, ...]`: the outputs of all batches, each of one shape, put where their row ids say."""
-    result = None
-    for row_ids, outputs in batches:
-        if result is None:
-            result = np.empty((rows, *outputs.shape[1:]), outputs.dtype)
-        result[row_ids] = outputs
-    return result
-
-
-class _StopRequest:
-    """Whether Ctrl-C or SIGTERM asked for an end. The step under way is finished first, an evaluation is not.
-
-    Several processes never break off by themselves, where others would wait for them: `torchrun` sends a second signal
-    anyway, and ends what has not ended 30 seconds after the first.
-    """
-
-    def __init__(self, processes: int = 1):
-        self.requested = False
-        self._at_once = False
-        self._among_several = processes > 1
-
-    def handle(self, signal_number: int, frame: Any) -> None:
-        at_once = (self.requested or self._at_once) and not self._among_several  # a second Ctrl-C does not wait
-        self.requested = True
-        if at_once:
-            raise KeyboardInterrupt
-
-    def is_agreed(self, runtime: Runtime) -> bool:
-        """Whether all processes stop after this step, as one of them was asked to."""
-        return runtime.sums([float(self.requested)])[0] > 0
-
-    @contextmanager
-    def at_once(self, runtime: Runtime) -> Iterator[None]:
-        """For an evaluation, which is broken off; by several processes after the same batch."""
-        self._at_once = True
-        if self._among_several:
-            runtime.is_asked_to_stop = lambda: self.requested
-        try:
-            yield
-        finally:
-            self._at_once = False
-            runtime.is_asked_to_stop = lambda: False
-
-
-@contextmanager
-def _stop_request(processes: int) -> Iterator[_StopRequest]:
-    stop = _StopRequest(processes)
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
-        yield stop
-        return
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -122,7 +122,7 @@ class Objective(Protocol):
     unpads: bool
 
     def collate(self, blocks: Any, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
-        """A batch of `training/loop.py` from some blocks, `[B]`; draws: theirs, what is masked is drawn from it. size:
+        """A batch of `training/plan.py` from some blocks, `[B]`; draws: theirs, what is masked is drawn from it. size:
         rows that it is to have, where shapes are fixed.
         """
 
@@ -204,7 +204,8 @@ def train(
     """Trains, scores held-out blocks on the way, and writes `results.json`. data: file -> sha256, for the results."""
     from training.checkpoint import CheckpointFolder
     from training.dry_run import dry_run
-    from training.loop import Job, Plan, State, fit
+    from training.loop import Job, State, fit
+    from training.plan import Plan
 
     plan = Plan.of(config, len(passes), runtime)
 
@@ -253,7 +254,7 @@ def train(
 
 def score(config: PretrainingConfig, runtime, objective: Objective, held_out: Blocks) -> tuple[str, dict[str, float]]:
     """The held-out split and its metrics. What is masked there is the same whenever it is scored."""
-    from training.loop import evaluate
+    from training.evaluate import evaluate
 
     def collate(row_ids: np.ndarray, size: int | None) -> dict[str, Any]:
         return objective.collate(held_out, row_ids, RowDraws([config.seed], row_ids), size)

@@ -1,0 +1,83 @@
+"""What a model makes of the rows of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.config import UsageError
+from training.plan import Batch, Collate
+from training.progress import Progress
+from training.runtime import Runtime
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    predict: Callable[[nn.Module, Batch], Tensor],
+    collate: Collate,
+    lengths: np.ndarray,
+    batch_size: int,
+    runtime: Runtime,
+    name: str = "evaluate",
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row ids `[B]` and the outputs of `predict` for them, `[B, ...]` in fp32, batch by batch: never all at once.
+
+    Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
+    Several processes take a batch each at a time, and get the outputs of all.
+    Raises UsageError where an output is not finite.
+    """
+    was_training = model.training
+    order = np.argsort(-lengths, kind="stable")
+    progress = Progress(runtime, name, len(order), "row")
+    at_once = batch_size * runtime.devices * runtime.processes
+    under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
+    model.eval()
+    try:
+        for at in range(0, len(order), at_once):
+            together = order[at : at + at_once]  # a batch for each process
+            rows = together[runtime.process :: runtime.processes]
+            outputs = None
+            if len(rows):
+                with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
+                    batch = runtime.place(collate(rows, runtime.batch_of(batch_size * runtime.devices)))
+                    with runtime.autocast():
+                        outputs = runtime.whole(predict(model, batch).float())
+                    runtime.launch()
+            if at:
+                yield from _read_off(under_way, runtime)
+            under_way = None if outputs is None else (rows, outputs)
+            progress.advance(len(together))
+            progress.show_now_and_then()
+        if len(order):
+            yield from _read_off(under_way, runtime)
+    finally:
+        model.train(was_training)
+    progress.close()
+
+
+def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
+    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without padding rows
+    gathered = runtime.gather((found, runtime.is_asked_to_stop()))
+    if any(asked for _, asked in gathered):
+        raise KeyboardInterrupt
+    for rows, values in filter(None, (found for found, _ in gathered)):
+        if not np.isfinite(values).all():
+            raise UsageError(
+                "the model's outputs are not finite: its weights are broken, or too large for this precision"
+            )
+        yield rows, values
+
+
+def in_order_of_rows(batches: Iterable[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
+    """`[rows, ...]`: the outputs of all batches, each of one shape, put where their row ids say."""
+    result = None
+    for row_ids, outputs in batches:
+        if result is None:
+            result = np.empty((rows, *outputs.shape[1:]), outputs.dtype)
+        result[row_ids] = outputs
+    return result
