@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -49,3 +50,65 @@ def attend(
         weights = scores.softmax(dim=-1)
         # What is kept is scaled where it is smallest: in the values.
         return (weights * kept(weights, dropout)) @ (value / (1 - dropout))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Rows of unequal length, one after another: CUDA's variable-length kernels
+# --------------------------------------------------------------------------------------------------------------------
+
+Kernel = Literal["flash", "efficient"]
+
+
+def variable_length_attention(
+    kernel: Kernel,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query_starts: Tensor,
+    key_starts: Tensor,
+    longest: tuple[int, int],
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Attention of each row's queries to the same row's keys: `[T, heads, D]`.
+
+    query: `[T, heads, D]`; key, value: `[K, heads, D]`; rows lie one after another. query_starts, key_starts: int32
+    `[rows + 1]`, where each row begins, and where the last one ends; keys behind that end are seen by no query, and
+    their gradients are whatever was in memory. longest: no row has more queries, and more keys.
+
+    torch's public function for this (`torch.nn.attention.varlen`) has no dropout. These two operators are private: they
+    were seen to take these arguments, with backward, in torch 2.11 and 2.13 (`kernel_for` tries them before use).
+    """
+    if kernel == "flash":
+        return torch.ops.aten._flash_attention_forward(
+            query, key, value, query_starts, key_starts, *longest, dropout, False, False, scale=scale
+        )[0]
+    batch = (part.unsqueeze(0) for part in (query, key, value))
+    no_bias, no_causal_mask, for_backward = None, 0, True
+    output = torch.ops.aten._efficient_attention_forward(
+        *batch, no_bias, query_starts, key_starts, *longest, dropout, no_causal_mask, for_backward, scale=scale
+    )[0]
+    return output.squeeze(0)
+
+
+@functools.cache
+def kernel_for(device: torch.device, dtype: torch.dtype, size: int) -> Kernel | None:
+    """The fastest variable-length kernel that works on a device for heads of `size` numbers; None: there is none.
+
+    FlashAttention (Dao, 2023, arXiv:2307.08691) takes bf16 and fp16, on Ampere and newer; the memory-efficient kernel
+    takes fp32 too, and older cards. Each is tried on two rows, forward and backward.
+    """
+    if device.type != "cuda":
+        return None
+    kernels: tuple[Kernel, ...] = ("efficient",) if dtype == torch.float32 else ("flash", "efficient")
+    for kernel in kernels:
+        try:
+            starts = torch.tensor([0, 1, 3], dtype=torch.int32, device=device)
+            query = torch.ones(3, 1, size, dtype=dtype, device=device, requires_grad=True)
+            with torch.enable_grad(), torch.random.fork_rng([device]):  # a try draws nothing from the run's dropout
+                variable_length_attention(kernel, query, query, query, starts, starts, (2, 2), 0.1).sum().backward()
+            torch.cuda.synchronize(device)
+        except (RuntimeError, AttributeError, TypeError):  # not built in, not for this card, other arguments
+            continue
+        return kernel
+    return None

@@ -20,13 +20,14 @@ from torch.nn.functional import pad
 from transformers import AttentionMaskInterface, PreTrainedModel
 
 from models import Attention
-from models.attention import again_on_the_way_back, attend, needs_weights
+from models.attention import again_on_the_way_back, attend, kernel_for, needs_weights, variable_length_attention
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
 # Lengths for which BigBird was pretrained with blocks drawn for 4,096 tokens, of the first 1,024 only.
 LENGTHS_OF_PRETRAINING = (1024, 3072, 4096)
 RANDOM_WITHIN = 1024
+# On a CPU, so that what is made anew going backward stays in its caches. A GPU takes all at once, and keeps it.
 HEADS_AT_ONCE = 2
 QUERIES_AT_ONCE = 512  # where attention weights have to be made: those of so many tokens, made again going backward
 
@@ -66,17 +67,26 @@ class BlockSparseAttention(nn.Module):
         self.blocks_of_pretraining = config.max_position_embeddings // config.block_size
         self.layer = layer
         self.longest_full = longest_full(config) if attention == "sparse" else None
+        # Kept for good: graphs of captured steps read them where they are.
+        self._seen: dict[tuple[torch.device, int], torch.Tensor] = {}
 
     def forward(
-        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs
+        self,
+        hidden_states: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        has_padding: bool = True,
+        **kwargs,
     ) -> tuple[torch.Tensor, None]:
-        """hidden_states: `[B, L, H]`; attention_mask: `[B, L]`, 0 at padding, or None. Returns `[B, L, H]`."""
+        """hidden_states: `[B, L, H]`; attention_mask: `[B, L]`, 0 at padding, or None. Returns `[B, L, H]`.
+
+        has_padding: whether the mask has a 0, as far as is known without asking the device.
+        """
         rows, length, _ = hidden_states.shape
         query, key, value = (
             project(hidden_states).view(rows, length, self.heads, -1).transpose(1, 2)
             for project in (self.query, self.key, self.value)
         )
-        mask = None if attention_mask is None else attention_mask.bool()
+        mask = attention_mask.bool() if has_padding and attention_mask is not None else None
         dropout = self.dropout if self.training else 0.0
         if self.longest_full is None or length <= self.longest_full:
             mixed = full_attention(query, key, value, mask, dropout)
@@ -91,9 +101,12 @@ class BlockSparseAttention(nn.Module):
         return mixed.transpose(1, 2).reshape(rows, length, -1), None
 
     def seen(self, query: torch.Tensor) -> torch.Tensor:
+        """`seen_blocks` for so many queries, on their device."""
         blocks = query.shape[2] // self.block_size
-        shape = (self.layer, self.heads, blocks, self.random_blocks, self.block_size, self.blocks_of_pretraining)
-        return _seen_blocks_on(query.device, *shape)
+        if (query.device, blocks) not in self._seen:
+            shape = (self.layer, self.heads, blocks, self.random_blocks, self.block_size, self.blocks_of_pretraining)
+            self._seen[query.device, blocks] = torch.from_numpy(seen_blocks(*shape)).to(query.device)
+        return self._seen[query.device, blocks]
 
 
 def full_attention(
@@ -101,6 +114,8 @@ def full_attention(
 ) -> torch.Tensor:
     """Attention to all keys. query, key, value: `[B, heads, L, D]`; mask: bool `[B, L]`, False at keys not seen."""
     visible = None if mask is None else mask[:, None, None]
+    if mask is not None and kernel_for(query.device, query.dtype, query.shape[-1]) == "flash":
+        return _full_attention_to_real_keys(query, key, value, mask, dropout)
     if not needs_weights(query, dropout) or query.shape[2] <= QUERIES_AT_ONCE:
         return attend(query, key, value, visible, dropout)
     parts = [
@@ -126,20 +141,27 @@ def block_sparse_attention(
     """
     first_and_last = torch.cat([query[:, :, :block_size], query[:, :, -block_size:]], dim=2)
     whole = full_attention(first_and_last, key, value, mask, dropout)
-    # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there are.
-    # On a CPU that takes no longer than fetching so much memory anew does.
-    parts = [
-        again_on_the_way_back(
-            _middle_blocks,
-            *(part[:, heads] for part in (query, key, value)),
-            mask,
-            seen[heads],
-            block_size,
-            dropout,
-        )
-        for heads in (slice(at, at + HEADS_AT_ONCE) for at in range(0, query.shape[1], HEADS_AT_ONCE))
-    ]
-    return torch.cat([whole[:, :, :block_size], torch.cat(parts, dim=1), whole[:, :, block_size:]], dim=2)
+    given = (mask, seen, block_size, dropout)
+    if kernel_for(query.device, query.dtype, query.shape[-1]) == "flash":
+        middle = _middle_blocks_by_rows(query, key, value, *given)
+    elif query.device.type == "cuda":
+        middle = _middle_blocks(query, key, value, *given)
+    else:
+        # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there
+        # are. On a CPU that takes no longer than fetching so much memory anew does.
+        parts = [
+            again_on_the_way_back(
+                _middle_blocks,
+                *(part[:, heads] for part in (query, key, value)),
+                mask,
+                seen[heads],
+                block_size,
+                dropout,
+            )
+            for heads in (slice(at, at + HEADS_AT_ONCE) for at in range(0, query.shape[1], HEADS_AT_ONCE))
+        ]
+        middle = torch.cat(parts, dim=1)
+    return torch.cat([whole[:, :, :block_size], middle, whole[:, :, block_size:]], dim=2)
 
 
 def _middle_blocks(
@@ -164,19 +186,104 @@ def _middle_blocks(
         .view(rows, heads * middle, slots * block_size, size)
         for part in (key, value)
     )
-    visible = is_used[None, ..., None].expand(rows, heads, middle, slots, block_size)
-    if mask is not None:
-        visible = visible & mask.view(rows, blocks, block_size)[:, seen]
+    visible = _visible_keys(rows, is_used, seen, mask, block_size)
     visible = visible.reshape(rows, heads * middle, 1, slots * block_size)
     query = query[:, :, block_size:-block_size].reshape(rows, heads * middle, block_size, size)
-    return attend(query, key, value, visible, dropout).view(rows, heads, -1, size)
+    return attend(query, key, value, visible, dropout).reshape(rows, heads, -1, size)
+
+
+def _visible_keys(
+    rows: int, is_used: torch.Tensor, seen: torch.Tensor, mask: torch.Tensor | None, block_size: int
+) -> torch.Tensor:
+    """bool `[B, heads, middle blocks, slots, block_size]`: which keys of its slots each block of queries sees.
+
+    is_used, seen: `[heads, middle blocks, slots]`. mask: `[B, L]`, False at keys that are not seen.
+    """
+    visible = is_used[None, ..., None].expand(rows, *is_used.shape, block_size)
+    if mask is None:
+        return visible
+    return visible & mask.view(rows, -1, block_size)[:, seen]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# On GPUs with FlashAttention: keys that are not seen are left out, where others are masked
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def _middle_blocks_by_rows(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    seen: torch.Tensor,
+    block_size: int,
+    dropout: float,
+) -> torch.Tensor:
+    """As `_middle_blocks`: for the kernel, each block of queries of each head is a row, with the keys that it sees."""
+    rows, heads, length, size = query.shape
+    middle = seen.shape[1]
+    is_used, seen = seen >= 0, seen.clamp(min=0)
+    visible = _visible_keys(rows, is_used, seen, mask, block_size)
+    of_block = torch.arange(block_size, device=seen.device)
+    of_head = torch.arange(rows * heads, device=seen.device).view(rows, heads, 1, 1, 1) * length
+    keys = of_head + seen[None, ..., None] * block_size + of_block  # [B, heads, middle, slots, block_size]
+    queries = query[:, :, block_size:-block_size].reshape(-1, 1, size)
+    output = _attention_of_rows(
+        queries, key, value, visible.flatten(3).flatten(0, 2), keys.flatten(3).flatten(0, 2), block_size, dropout
+    )
+    return output.view(rows, heads, middle * block_size, size)
+
+
+def _full_attention_to_real_keys(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, dropout: float
+) -> torch.Tensor:
+    """As `full_attention`: for the kernel, each head of each row of the batch is a row."""
+    rows, heads, queries, size = query.shape
+    length = key.shape[2]
+    visible = mask[:, None].expand(rows, heads, length).flatten(0, 1)
+    keys = torch.arange(rows * heads * length, device=key.device).view(rows * heads, length)
+    output = _attention_of_rows(query.reshape(-1, 1, size), key, value, visible, keys, queries, dropout)
+    return output.view(rows, heads, queries, size)
+
+
+def _attention_of_rows(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    visible: torch.Tensor,
+    keys: torch.Tensor,
+    queries: int,
+    dropout: float,
+) -> torch.Tensor:
+    """`[N * queries, 1, D]`: attention of N rows of `queries` queries, `[N * queries, 1, D]`, to keys of their own.
+
+    key, value: `[..., D]`. keys: `[N, K]`, which of the flattened keys each row may see; visible: bool `[N, K]`, which
+    of these it does.
+    """
+    index, key_starts = _gathered(visible, keys, none=key[..., 0].numel())
+    starts = torch.arange(0, len(query) + 1, queries, dtype=torch.int32, device=query.device)
+    # A row more, which stands for no key: the kernel leaves gradients of what it does not see as they were in memory.
+    key, value = (
+        pad(part.reshape(-1, 1, part.shape[-1]), (0, 0, 0, 0, 0, 1)).index_select(0, index) for part in (key, value)
+    )
+    return variable_length_attention(
+        "flash", query, key, value, starts, key_starts, (queries, visible.shape[1]), dropout
+    )
+
+
+def _gathered(visible: torch.Tensor, keys: torch.Tensor, none: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`[N * K]`, the visible ones of `keys` one row after another, then `none` for each that is not; and int32
+    `[N + 1]`, where each row begins. Made without asking the device how many there are.
+    """
+    seen = visible.flatten()
+    starts = pad(visible.sum(dim=1).cumsum(0), (1, 0)).int()
+    # Those that are not seen all go to a place more, which is cut off.
+    places = torch.where(seen, seen.cumsum(0) - 1, len(seen))
+    index = keys.new_full((len(seen) + 1,), none).scatter_(0, places, keys.flatten())
+    return index[:-1], starts
 
 
 @functools.lru_cache(maxsize=256)
-def _seen_blocks_on(device: torch.device, *shape: int) -> torch.Tensor:
-    return torch.from_numpy(seen_blocks(*shape)).to(device)
-
-
 def seen_blocks(
     layer: int, heads: int, blocks: int, random_blocks: int, block_size: int, blocks_of_pretraining: int
 ) -> np.ndarray:

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from models.attention import attend
+from models.attention import attend, kernel_for, variable_length_attention
 
 ATTENTION_NAME = "unpadded"
 # Where each architecture keeps its stack of layers, by transformers' `config.model_type`.
@@ -78,47 +77,63 @@ class Packing:
     """Where the real tokens of one padded batch `[B, L]` lie. Rows are packed one after another, shortest row first.
 
     indices: `[T]`, the position of each packed token in the flattened `[B * L]` batch.
-    offsets: `[B + 1]`, where each packed row starts; its last element is T.
-    longest: length of the longest row.
-    groups: the rows in blocks for attention on a CPU.
+    row_starts: int32 `[rows + 1]`, where each packed row starts; its last element is T.
+    longest: no packed row is longer.
+    groups: the rows in blocks, for attention on a CPU; empty where attention goes by the tensors alone.
+
+    With T rounded up (`of_mask`), the tokens that are missing are one row more, the last, of no row of the batch. Its
+    tokens stand for the position B * L, just behind the batch: they are copies of the batch's last token, see only one
+    another, and are dropped on the way out, so that they change neither outputs nor gradients.
     """
 
     indices: Tensor
-    offsets: Tensor
+    row_starts: Tensor
     longest: int
-    groups: tuple[RowGroup, ...]
+    groups: tuple[RowGroup, ...] = ()
 
     @classmethod
-    def of_mask(cls, attention_mask: np.ndarray) -> Packing:
-        """The packing of a `[B, L]` mask of 0 and 1. Holes in a row are allowed (Splinter masks tokens inside rows)."""
+    def of_mask(cls, attention_mask: np.ndarray, multiple: int | None = None) -> Packing:
+        """The packing of a `[B, L]` mask of 0 and 1. Holes in a row are allowed (Splinter masks tokens inside rows).
+
+        multiple: T is rounded up to a multiple of it (1: T as it is), and `longest` is the batch's width, so that
+        batches of one shape differ in nothing but what is in their tensors. None: T as it is, with groups, for a CPU.
+        """
         real = np.asarray(attention_mask, dtype=bool)
         lengths = real.sum(axis=1)
         order = np.argsort(lengths, kind="stable")
         positions = np.arange(real.size).reshape(real.shape)
         indices = positions[order][real[order]]
         lengths = lengths[order]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        return cls(
-            torch.from_numpy(indices),
-            torch.from_numpy(offsets),
-            int(lengths[-1]) if len(lengths) else 0,
-            group_rows(lengths),
-        )
+        longest, groups = real.shape[1], ()
+        if multiple is None:
+            longest, groups = int(lengths[-1]) if len(lengths) else 0, group_rows(lengths)
+        else:
+            missing = -len(indices) % multiple
+            longest = max(longest, multiple)
+            lengths = np.append(lengths, missing)
+            indices = np.append(indices, np.full(missing, real.size))
+        row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return cls(torch.from_numpy(indices), torch.from_numpy(row_starts), longest, groups)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Packing:
         """The same packing on `device`. The groups serve attention on a CPU alone and stay behind."""
         if device.type == "cpu":
             return self
-        return replace(
-            self,
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            offsets=self.offsets.to(device, non_blocking=non_blocking),
-            groups=(),
-        )
+        indices, row_starts = (part.to(device, non_blocking=non_blocking) for part in (self.indices, self.row_starts))
+        return Packing(indices, row_starts, self.longest)
 
     def pin_memory(self) -> Packing:
         """The same packing in page-locked memory; called by `DataLoader(pin_memory=True)`."""
-        return replace(self, indices=self.indices.pin_memory(), offsets=self.offsets.pin_memory())
+        return replace(self, indices=self.indices.pin_memory(), row_starts=self.row_starts.pin_memory())
+
+    def gather(self, tokens: Tensor) -> Tensor:
+        """`[T, ...]` packed tokens of a flattened batch, `[B * L, ...]`."""
+        return tokens.index_select(0, self.indices.clamp(max=len(tokens) - 1))
+
+    def scatter(self, packed: Tensor, places: int) -> Tensor:
+        """`[places, ...]`, the flattened batch of B * L places again, with zeros where padding was."""
+        # One place more, for the tokens of no row.
+        return packed.new_zeros(places + 1, *packed.shape[1:]).index_copy(0, self.indices, packed)[:places]
 
 
 def group_rows(lengths: np.ndarray) -> tuple[RowGroup, ...]:
@@ -159,7 +174,7 @@ def _pack_hidden_states(stack: nn.Module, args: tuple, kwargs: dict) -> tuple[tu
     if packing is None:
         return None
     hidden_states = args[0] if args else kwargs.pop("hidden_states")  # [B, L, H]
-    packed = hidden_states.flatten(0, 1).index_select(0, packing.indices).unsqueeze(0)
+    packed = packing.gather(hidden_states.flatten(0, 1)).unsqueeze(0)
     return (packed, *args[1:]), {**kwargs, "padded_shape": hidden_states.shape}
 
 
@@ -167,9 +182,8 @@ def _restore_hidden_states(stack: nn.Module, args: tuple, kwargs: dict, output):
     packing: Packing | None = kwargs.get("packing")
     if packing is None:
         return None
-    packed = output.last_hidden_state[0]  # [T, H]
     batch, length, width = kwargs["padded_shape"]
-    padded = packed.new_zeros(batch * length, width).index_copy(0, packing.indices, packed)
+    padded = packing.scatter(output.last_hidden_state[0], batch * length)
     output.last_hidden_state = padded.view(batch, length, width)
     return output
 
@@ -183,19 +197,28 @@ def unpadded_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     packing: Packing | None = None,
+    padded_shape: torch.Size | None = None,
     **kwargs,
 ) -> tuple[Tensor, None]:
     """Attention of each row with itself; signature of transformers' `AttentionInterface`.
 
-    query, key, value: `[1, heads, T, D]` packed rows, or `[B, heads, L, D]` where there is no packing.
+    query, key, value: `[1, heads, T, D]` packed rows, or `[B, heads, L, D]` where there is no packing. padded_shape: of
+    the batch that they were packed from, `[B, L, H]`.
     Returns `[1, T, heads, D]` or `[B, L, heads, D]`, and no weights.
     """
     if packing is None:
         mask = None if attention_mask is None else attention_mask[:, None, None, :].bool()
         return attend(query, key, value, mask, dropout, scaling).transpose(1, 2), None
     packed = (query[0], key[0], value[0])  # [heads, T, D] each
-    attention = _attention_by_groups if query.device.type == "cpu" else _attention_jagged
-    return attention(*packed, packing, scaling, dropout).unsqueeze(0), None
+    if packing.groups:
+        output = _attention_by_groups(*packed, packing, scaling, dropout)
+    elif kernel := kernel_for(query.device, query.dtype, query.shape[-1]):
+        starts, longest = packing.row_starts, packing.longest
+        packed = (part.transpose(0, 1) for part in packed)
+        output = variable_length_attention(kernel, *packed, starts, starts, (longest, longest), dropout, scaling)
+    else:
+        output = _attention_of_padded_rows(*packed, packing, padded_shape[:2], scaling, dropout)
+    return output.unsqueeze(0), None
 
 
 def _attention_by_groups(
@@ -218,22 +241,29 @@ def _attention_by_groups(
     return torch.cat(outputs, dim=1).transpose(0, 1)
 
 
-def _attention_jagged(
-    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, dropout: float
+def _attention_of_padded_rows(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    packing: Packing,
+    shape: tuple[int, int],
+    scaling: float | None,
+    dropout: float,
 ) -> Tensor:
-    """`[heads, T, D]` to `[T, heads, D]` by SDPA on jagged tensors: variable-length kernels on CUDA, with dropout.
+    """`[heads, T, D]` to `[T, heads, D]`, by padding the rows once more: for devices without variable-length kernels.
 
-    `torch.nn.attention.varlen.varlen_attn` would do too, but has no dropout (torch 2.13).
+    shape: B and L of the batch.
     """
+    rows, length = shape
+    heads, tokens, width = query.shape
 
-    def jagged(tokens: Tensor) -> Tensor:
-        rows = tokens.transpose(0, 1).contiguous()
-        return torch.nested.nested_tensor_from_jagged(
-            rows, packing.offsets, min_seqlen=1, max_seqlen=packing.longest
-        ).transpose(1, 2)
+    def padded(part: Tensor) -> Tensor:
+        places = packing.scatter(part.transpose(0, 1), rows * length)
+        return places.view(rows, length, heads, width).transpose(1, 2)
 
-    output = F.scaled_dot_product_attention(jagged(query), jagged(key), jagged(value), dropout_p=dropout, scale=scaling)
-    return output.transpose(1, 2).values()
+    real = packing.scatter(query.new_ones(tokens), rows * length).view(rows, 1, 1, length).bool()
+    output = attend(padded(query), padded(key), padded(value), real, dropout, scaling)
+    return packing.gather(output.transpose(1, 2).flatten(0, 1))
 
 
 def mask_as_it_is(*args, attention_mask: Tensor | None = None, **kwargs) -> Tensor | None:

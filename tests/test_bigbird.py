@@ -6,6 +6,7 @@ BigBird's attention is transformers' in training, whatever the batches before it
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel, BigBirdConfig, BigBirdModel
+from varlen_reference import attention_row_by_row
 
-from models import ModelError, build_model
+from models import ModelError, bigbird, build_model
 from models.bigbird import full_attention, put_attention, seen_blocks
 
 BLOCK = 64
@@ -36,10 +38,11 @@ def inputs(length: int, rows: int = 2, padding: int = 0) -> dict[str, torch.Tens
 
 
 def outputs_and_gradients(
-    model: BigBirdModel, batch: dict[str, torch.Tensor]
+    call: Callable, batch: dict[str, torch.Tensor], model: BigBirdModel | None = None
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Of the real tokens, with another weight for each."""
-    hidden = model(**batch).last_hidden_state * batch["attention_mask"][..., None]
+    """Of the real tokens, with another weight for each. model: whose gradients, if not those of what is called."""
+    model = model or call
+    hidden = call(**batch).last_hidden_state * batch["attention_mask"][..., None]
     weights = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
     model.zero_grad()
     (hidden * weights).sum().backward()
@@ -87,6 +90,41 @@ def test_outputs_and_gradients_are_those_of_transformers_in_training(length: int
     assert len(gradients) == len(expected_gradients)
     for gradient, other in zip(gradients, expected_gradients, strict=True):
         assert (gradient - other).abs().max() < 1e-5 * largest
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+@pytest.mark.parametrize("length, padding", [(1024, 0), (1024, 700), (1000, 130), (704, 100), (80, 30)])
+def test_the_kernel_of_gpus_is_given_the_same_keys(length: int, padding: int, is_told: bool, monkeypatch):
+    """Sparse and full. is_told: whether there is padding, so that where there is none no mask is looked at."""
+    theirs, ours = pair()
+    batch = inputs(length, padding=padding)
+    expected, expected_gradients = outputs_and_gradients(theirs, batch)
+    calls = []
+
+    def kernel(*given, **settings):
+        calls.append(given)
+        return attention_row_by_row(*given, **settings)
+
+    monkeypatch.setattr(bigbird, "kernel_for", lambda *device_and_dtype: "flash")
+    monkeypatch.setattr(bigbird, "variable_length_attention", kernel)
+    told = {"has_padding": padding > 0} if is_told else {}
+    hidden, gradients = outputs_and_gradients(lambda **given: ours(**given, **told), batch, ours)
+    assert (hidden - expected).abs().max() < 1e-5 * expected.abs().max()
+    largest = max(gradient.abs().max() for gradient in expected_gradients)
+    for gradient, other in zip(gradients, expected_gradients, strict=True):
+        assert (gradient - other).abs().max() < 1e-5 * largest
+    # Of each layer: first and last block, where there is a mask, and those between, where attention is sparse.
+    masked = padding > 0 or length % BLOCK > 0 or not is_told
+    assert len(calls) == 2 * (masked + (length > 704))
+
+
+def test_on_other_gpus_all_heads_are_taken_at_once(monkeypatch):
+    """As a GPU has it that lacks the kernel: what `_middle_blocks` gives for all heads is what it gives for some."""
+    _, ours = pair(num_attention_heads=4, hidden_size=32)
+    batch = inputs(1000, padding=130)
+    expected = outputs_and_gradients(ours, batch)[0]
+    monkeypatch.setattr(bigbird, "HEADS_AT_ONCE", 4)
+    torch.testing.assert_close(outputs_and_gradients(ours, batch)[0], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_evaluation_sees_what_training_saw_and_short_batches_change_nothing():

@@ -82,7 +82,7 @@ def test_attention_without_padding_has_dropout():
     mask = torch.ones(3, 20, dtype=torch.long)
     mask[0, 5:] = mask[1, 11:] = 0
     batch = {"input_ids": torch.randint(0, 50, (3, 20)).cuda(), "attention_mask": mask.cuda()}
-    packing = Packing.of_mask(mask.numpy()).to(torch.device("cuda"))
+    packing = Packing.of_mask(mask.numpy(), 1).to(torch.device("cuda"))
 
     def states() -> torch.Tensor:
         with torch.autocast("cuda", dtype=torch.bfloat16):

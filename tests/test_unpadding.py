@@ -1,5 +1,7 @@
 """An unpadded encoder gives what the padded one gives: logits, loss and every gradient, within 1e-5 in fp32."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +16,11 @@ from transformers import (
     RobertaConfig,
     XLMRobertaConfig,
 )
+from varlen_reference import attention_row_by_row
 
-from models.unpadding import Packing, _attention_by_groups, _attention_jagged, supports_unpadding, unpad_encoder
+from models import unpadding
+from models.attention import kernel_for, variable_length_attention
+from models.unpadding import Packing, _attention_by_groups, supports_unpadding, unpad_encoder
 
 SIZES = dict(
     vocab_size=50,
@@ -64,9 +69,19 @@ def logits_and_gradients(model, batch, labels, **extra):
     return logits.detach(), loss.detach(), gradients
 
 
+@pytest.fixture(params=["by groups", "padded once more", "by a kernel for rows of any length"])
+def packing_of(request, monkeypatch) -> Callable[[torch.Tensor], Packing]:
+    """Makes packings that attention takes in each of its ways; all but the first are rounded up to 16 tokens."""
+    if request.param == "by a kernel for rows of any length":
+        monkeypatch.setattr(unpadding, "kernel_for", lambda *device_and_dtype: "flash")
+        monkeypatch.setattr(unpadding, "variable_length_attention", attention_row_by_row)
+    multiple = None if request.param == "by groups" else 16
+    return lambda mask: Packing.of_mask(mask.numpy(), multiple)
+
+
 @pytest.mark.parametrize("architecture", CONFIGS)
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, checkpointing):
+def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, checkpointing, packing_of):
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(CONFIGS[architecture]()).train()
     if checkpointing:
@@ -76,8 +91,7 @@ def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, chec
     expected = logits_and_gradients(model, batch, labels)
 
     unpad_encoder(model)
-    packing = Packing.of_mask(batch["attention_mask"].numpy())
-    found = logits_and_gradients(model, batch, labels, packing=packing)
+    found = logits_and_gradients(model, batch, labels, packing=packing_of(batch["attention_mask"]))
 
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(found[1], expected[1], atol=1e-5, rtol=0)
@@ -88,7 +102,7 @@ def test_logits_loss_and_every_gradient_equal_the_padded_ones(architecture, chec
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 @pytest.mark.parametrize("head", [AutoModelForTokenClassification, AutoModelForQuestionAnswering])
-def test_heads_over_tokens_see_what_they_saw_with_padding(architecture, head):
+def test_heads_over_tokens_see_what_they_saw_with_padding(architecture, head, packing_of):
     torch.manual_seed(0)
     model = head.from_config(CONFIGS[architecture]()).train()
     batch = padded_batch([3, 17, 9, 9, 10, 31, 2, 9])
@@ -104,7 +118,7 @@ def test_heads_over_tokens_see_what_they_saw_with_padding(architecture, head):
 
     expected = outputs_and_gradients()
     unpad_encoder(model)
-    found = outputs_and_gradients(packing=Packing.of_mask(batch["attention_mask"].numpy()))
+    found = outputs_and_gradients(packing=packing_of(batch["attention_mask"]))
     torch.testing.assert_close(found[0], expected[0], atol=1e-5, rtol=0)
     assert found[1].keys() == expected[1].keys() and len(found[1]) > 20
     for name, gradient in expected[1].items():
@@ -119,32 +133,32 @@ def test_without_a_packing_the_model_runs_as_before():
     torch.testing.assert_close(unpad_encoder(model)(**batch).logits, expected, atol=1e-6, rtol=0)
 
 
-def test_a_row_does_not_see_its_neighbours():
+def test_a_row_does_not_see_its_neighbours(packing_of):
     torch.manual_seed(0)
     model = unpad_encoder(AutoModelForSequenceClassification.from_config(CONFIGS["bert"]()).eval())
     batch = padded_batch([5, 5, 6])
-    packing = Packing.of_mask(batch["attention_mask"].numpy())
+    packing = packing_of(batch["attention_mask"])
     before = model(**batch, packing=packing).logits
     batch["input_ids"][1] = 7
     after = model(**batch, packing=packing).logits
     assert torch.equal(before[[0, 2]], after[[0, 2]]) and not torch.equal(before[1], after[1])
 
 
-def test_masks_may_have_holes():
+def test_masks_may_have_holes(packing_of):
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(CONFIGS["bert"]()).eval()
     batch = padded_batch([8, 12, 12])
     batch["attention_mask"][1, 3:6] = 0
     batch["attention_mask"][2, 7] = 0
     expected = model(**batch).logits
-    packing = Packing.of_mask(batch["attention_mask"].numpy())
+    packing = packing_of(batch["attention_mask"])
     torch.testing.assert_close(unpad_encoder(model)(**batch, packing=packing).logits, expected, atol=1e-5, rtol=0)
 
 
 def test_packing_of_a_small_mask_by_hand():
     packing = Packing.of_mask(np.array([[1, 1, 1], [1, 0, 0], [1, 0, 1]]))
     assert packing.indices.tolist() == [3, 6, 8, 0, 1, 2]  # row 1, row 2 with its hole, row 0
-    assert packing.offsets.tolist() == [0, 1, 3, 6]
+    assert packing.row_starts.tolist() == [0, 1, 3, 6] and packing.row_starts.dtype == torch.int32
     assert packing.longest == 3
     one, two_and_three = packing.groups
     assert (one.start, one.end, one.rows, one.length, one.mask) == (0, 1, 1, 1, None)
@@ -152,14 +166,30 @@ def test_packing_of_a_small_mask_by_hand():
     assert two_and_three.mask[0, :, 0].tolist() == [[True, True, False], [True, True, True]]
 
 
-def test_the_jagged_attention_of_gpus_equals_the_grouped_one_of_cpus():
-    torch.manual_seed(0)
-    mask = padded_batch([4, 9, 1, 30, 12])["attention_mask"].numpy()
-    packing = Packing.of_mask(mask)
-    query, key, value = (torch.randn(3, int(mask.sum()), 8) for _ in range(3))
-    grouped = _attention_by_groups(query, key, value, packing, 0.3, 0.0)
-    jagged = _attention_jagged(query, key, value, packing, 0.3, 0.0)
-    torch.testing.assert_close(grouped, jagged, atol=1e-5, rtol=0)
+def test_rounded_up_the_tokens_that_are_missing_are_one_row_more():
+    mask = np.array([[1, 1, 1], [1, 0, 0], [1, 0, 1]])
+    packing = Packing.of_mask(mask, 4)
+    assert packing.indices.tolist() == [3, 6, 8, 0, 1, 2, 9, 9]  # 9: just behind the batch
+    assert packing.row_starts.tolist() == [0, 1, 3, 6, 8]
+    assert (packing.longest, packing.groups) == (4, ())
+    tokens = torch.arange(10.0, 19.0)
+    assert packing.gather(tokens).tolist() == [13, 16, 18, 10, 11, 12, 18, 18]
+    assert packing.scatter(packing.gather(tokens), 9).tolist() == [10, 11, 12, 13, 0, 0, 16, 0, 18]
+    whole = Packing.of_mask(mask, 6)  # nothing is missing: the row is there all the same, as for other batches
+    assert whole.indices.tolist() == packing.indices.tolist()[:6] and whole.row_starts.tolist() == [0, 1, 3, 6, 6]
+    assert Packing.of_mask(mask, 1).longest == 3
+
+
+def test_the_private_operators_take_what_they_are_given():
+    """Their names and arguments, which no version of torch promises; what they compute, only a GPU shows."""
+    names = {"flash": "_flash_attention_forward", "efficient": "_efficient_attention_forward"}
+    starts = torch.tensor([0, 2, 5], dtype=torch.int32, device="meta")
+    tokens = torch.empty(5, 3, 8, device="meta")
+    for kernel, name in names.items():
+        assert hasattr(torch.ops.aten, name)
+        output = variable_length_attention(kernel, tokens, tokens, tokens, starts, starts, (3, 3), 0.1, 0.5)
+        assert output.shape == tokens.shape
+    assert kernel_for(torch.device("cpu"), torch.float32, 8) is None
 
 
 def test_dropout_falls_on_unpadded_attention_too():
