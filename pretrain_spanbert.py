@@ -76,7 +76,7 @@ class SpanBertObjective:
         from models.collator import Collator
 
         self.tokenizer, self.masking = tokenizer, config.masking
-        self.collator = Collator.of(model, config, "max_seq_length")
+        self.collator = Collator.of(model, config, runtime, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         self.vocabulary = Vocabulary.of_tokens(
@@ -84,8 +84,10 @@ class SpanBertObjective:
         )
 
     def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
-        """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions. With a `size`, M is that
-        of so many full rows, or a multiple of it, and those that are too many have no label.
+        """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions.
+
+        Where shapes are few, M is as many as may be masked of so many tokens, or a multiple of that; those that are too
+        many have no label.
         """
         import torch
 
@@ -93,26 +95,26 @@ class SpanBertObjective:
         arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id, width)
         masked = mask_spans(arrays["input_ids"], arrays["attention_mask"], self.vocabulary, self.masking, draws)
         spans = {name: array for name, array in vars(masked).items() if name != "input_ids"}
-        if size is not None:
-            spans = filled_up(spans, size * max(1, round(self.masking.budget * width)))
-        batch = self.collator.batch(arrays | {"input_ids": masked.input_ids}, size)
-        tensors = {name: torch.from_numpy(array) for name, array in spans.items()}
-        return batch | {"spans": tensors, "masked": len(masked.labels)}
+        if self.collator.shapes != "any":
+            tokens = self.collator.tokens(arrays["attention_mask"], size)
+            spans = filled_up(spans, math.ceil(self.masking.budget * tokens) + (size or len(row_ids)))
+        terms = max(1, len(masked.labels))
+        batch = self.collator.batch(arrays | {"input_ids": masked.input_ids}, size, terms)
+        return batch | {"spans": {name: torch.from_numpy(array) for name, array in spans.items()}}
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum over the masked tokens of the losses of both heads, and the number of these tokens."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum over the masked tokens of the losses of both heads."""
         outputs = model(**batch["inputs"], **batch["spans"])
-        return outputs.mlm_loss + outputs.sbo_loss, max(1, batch["masked"])
+        return outputs.mlm_loss + outputs.sbo_loss
 
     def sums_of(self, model, batch: dict[str, Any]):
         """`[5]`: masked tokens; losses of both heads; how many of the tokens each predicts."""
         import torch
 
         outputs = model(**batch["inputs"], **batch["spans"])
-        masked = torch.full_like(outputs.mlm_loss, batch["masked"])
-        return torch.stack(
-            [masked, outputs.mlm_loss, outputs.sbo_loss, outputs.mlm_correct.float(), outputs.sbo_correct.float()]
-        )
+        masked = (batch["spans"]["labels"] != NO_LABEL).sum()
+        sums = [masked, outputs.mlm_loss, outputs.sbo_loss, outputs.mlm_correct, outputs.sbo_correct]
+        return torch.stack([one.float() for one in sums])
 
     def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
         """Means over the masked tokens."""

@@ -95,12 +95,12 @@ class SplinterObjective:
         self.left_out: frozenset[bytes] = frozenset()
         self.hidden_token_id = model.config.hidden_token_id
         self.vocabulary = vocabulary_of(tokenizer, model.config.question_token_id)
-        self.collator = Collator.of(model, config, "max_seq_length")
+        self.collator = Collator.of(model, config, runtime, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
     def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
-        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers. With a `size`, each of so many
-        rows has as many as a full one may have, and those that are too many have no label.
+        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers. Where shapes are few, each row
+        has as many as a full one may have, and those that are too many have no label.
         """
         import torch
 
@@ -113,17 +113,19 @@ class SplinterObjective:
         visible = visible_tokens(selected.input_ids, selected.attention_mask, self.hidden_token_id)
         asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
         most = int(np.bincount(selected.rows).max())  # here, where no device has to wait
-        if size is not None:
+        if self.collator.shapes != "any":
             most = int(self.spans.questions_in(width))
-            asked = filled_up(asked, size, most)
+            asked = filled_up(asked, size or len(row_ids), most)
         questions: dict[str, Any] = {name: torch.from_numpy(array) for name, array in asked.items()}
-        batch = self.collator.batch({"input_ids": selected.input_ids, "attention_mask": visible}, size)
-        return batch | {"questions": questions | {"most_questions": most}, "asked": len(selected.rows)}
+        starts_and_ends = 2 * len(selected.rows)
+        arrays = {"input_ids": selected.input_ids, "attention_mask": visible}
+        batch = self.collator.batch(arrays, size, starts_and_ends)
+        return batch | {"questions": questions | {"most_questions": most}}
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum over the questions of the losses of start and end, and twice the number of questions."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum over the questions of the losses of start and end."""
         outputs = model(**batch["inputs"], **batch["questions"])
-        return outputs.start_loss + outputs.end_loss, 2 * batch["asked"]
+        return outputs.start_loss + outputs.end_loss
 
     def sums_of(self, model, batch: dict[str, Any]):
         """`[5]`: questions; losses of start and end; right starts, right ends, and both right."""
@@ -132,7 +134,8 @@ class SplinterObjective:
         outputs = model(**batch["inputs"], **batch["questions"])
         loss = outputs.start_loss + outputs.end_loss
         right = (outputs.start_correct, outputs.end_correct, outputs.both_correct)
-        return torch.stack([torch.full_like(loss, batch["asked"]), loss, *(count.float() for count in right)])
+        asked = (batch["questions"]["starts"] != NO_LABEL).sum()
+        return torch.stack([asked.float(), loss, *(count.float() for count in right)])
 
     def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
         """Means over the questions; of the loss, over starts and ends, as in training."""

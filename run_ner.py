@@ -55,13 +55,15 @@ class Tagger:
 
     def __init__(self, config: NerConfig, runtime, folder: Path, is_trained: bool):
         from models.collator import Collator
+        from training.evaluate import Predictor
 
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
         fresh = {"from_scratch": config.from_scratch and not is_trained, "fresh_head": not is_trained}
         model = build_model(folder, "token", self.task.labels, attention=config.attention, **fresh)
-        self.collator = Collator.of(model, config, "max_seq_len")
+        self.collator = Collator.of(model, config, runtime, "max_seq_len")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+        self.predictor = Predictor(self.model, label_ids_of, runtime)
 
     def prepare(self, name: str, rows: Sentences) -> Split:
         """Tokenizes the sentences of a split, and says, once, what there is to know about them."""
@@ -97,27 +99,23 @@ class Tagger:
         if rows.labels is None:
             return self.collator.batch(arrays, size)
         label_ids = features.label_ids(windows, rows.labels, width)
-        return self.collator.batch(arrays, size, labels=label_ids) | {"words": int((label_ids != NO_LABEL).sum())}
+        words = int((label_ids != NO_LABEL).sum())
+        return self.collator.batch(arrays, size, terms=words, labels=label_ids)
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum of the words' cross entropies, and the number of words."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum of the words' cross entropies."""
         from torch.nn.functional import cross_entropy
 
         logits = model(**batch["inputs"]).logits.float()
-        loss = cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NO_LABEL, reduction="sum")
-        return loss, batch["words"]
+        return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NO_LABEL, reduction="sum")
 
     def outputs(self, split: Split) -> list[list[str]]:
         """The label of every word; NOT_PREDICTED where it lies beyond `max_seq_len`."""
         from training.evaluate import evaluate
 
-        def label_ids_of(model, batch: dict[str, Any]):
-            return model(**batch["inputs"]).logits.argmax(dim=-1)
-
         features, names = split.features, self.task.labels
         predicted = [[NOT_PREDICTED] * len(words) for words in split.rows.words]
-        batch_size = self.config.eval_batch_size
-        batches = evaluate(self.model, label_ids_of, split.collate, features.lengths, batch_size, self.runtime)
+        batches = evaluate(self.predictor, split.collate, features.lengths, self.config.eval_batch_size)
         for windows, label_ids in batches:
             for window, ids in zip(windows, label_ids.astype(int), strict=True):
                 sentence, words, positions = features.places(int(window))
@@ -135,6 +133,11 @@ class Tagger:
         metrics, types = entity_scores(gold, found, has_suffix_labels(self.task))
         details = {"per_type": types, "words_not_scored": split.features.cut_words}
         return Scored(metrics, predicted, metrics["f1"] == 0, details, report_of(types))
+
+
+def label_ids_of(model, batch: dict[str, Any]) -> Any:
+    """`[B, L]`, the likeliest label of each token."""
+    return model(**batch["inputs"]).logits.argmax(dim=-1)
 
 
 def report_of(types: dict[str, dict[str, float]]) -> str:

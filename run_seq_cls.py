@@ -48,6 +48,7 @@ class Classifier:
 
     def __init__(self, config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool):
         from models.collator import Collator
+        from training.evaluate import Predictor
 
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
@@ -62,8 +63,9 @@ class Classifier:
             attention=config.attention,
             linear_classifier=config.linear_classifier,
         )
-        self.collator = Collator.of(model, config, "max_seq_len")
+        self.collator = Collator.of(model, config, runtime, "max_seq_len")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+        self.predictor = Predictor(self.model, logits_of, runtime)
 
     def prepare(self, name: str, rows: Rows) -> Split:
         """Tokenizes the rows of a split, and says, once, what there is to know about them."""
@@ -87,25 +89,22 @@ class Classifier:
         kind = np.float32 if self.task.is_regression else np.int64
         return self.collator.batch(arrays, size, labels=np.array([rows.labels[row] for row in row_ids], dtype=kind))
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum of the rows' losses, and their number: cross entropy, or squared error of a regression."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum of the rows' losses: cross entropy, or squared error of a regression."""
         from torch.nn.functional import cross_entropy, mse_loss
 
         logits = model(**batch["inputs"]).logits.float()
         if self.task.is_regression:
             errors = mse_loss(logits.squeeze(-1), batch["labels"], reduction="none")
-            return errors.where(batch["labels"] != NO_LABEL, 0).sum(), batch["rows"]
-        return cross_entropy(logits, batch["labels"], ignore_index=NO_LABEL, reduction="sum"), batch["rows"]
+            return errors.where(batch["labels"] != NO_LABEL, 0).sum()
+        return cross_entropy(logits, batch["labels"], ignore_index=NO_LABEL, reduction="sum")
 
     def outputs(self, split: Split) -> np.ndarray:
         """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""
         from training.evaluate import evaluate, in_order_of_rows
 
-        def logits_of(model, batch: dict[str, Any]):
-            return model(**batch["inputs"]).logits
-
         lengths = split.features.lengths
-        batches = evaluate(self.model, logits_of, split.collate, lengths, self.config.eval_batch_size, self.runtime)
+        batches = evaluate(self.predictor, split.collate, lengths, self.config.eval_batch_size)
         return in_order_of_rows(batches, len(lengths))
 
     def score(self, split: Split) -> Scored:
@@ -116,6 +115,11 @@ class Classifier:
         return Scored(
             score(self.task.metrics, labels, outputs), outputs, at_chance(labels, outputs, self.task.is_regression)
         )
+
+
+def logits_of(model, batch: dict[str, Any]) -> Any:
+    """`[B, C]` logits."""
+    return model(**batch["inputs"]).logits
 
 
 def prediction_files(task: Task, rows: Rows, outputs: np.ndarray, exact: bool) -> dict[str, str]:

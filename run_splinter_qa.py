@@ -174,11 +174,11 @@ class SpanSelectionReader(FewShotReader):
         columns = len(special.prefix) + features.query_lengths[features.question[windows]]
         return arrays | {"columns": columns + special.middle.index(self.question_id)}
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum over the windows of the mean of the cross entropies of start and end."""
         starts, ends = batch["positions"].unbind(dim=1)
         outputs = model(**batch["inputs"], starts=starts, ends=ends)
-        return (outputs.start_loss + outputs.end_loss) / 2, batch["rows"]
+        return (outputs.start_loss + outputs.end_loss) / 2
 
 
 def build_reader(config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None) -> Reader:

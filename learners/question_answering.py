@@ -74,12 +74,14 @@ class Reader:
 
     def __init__(self, config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool):
         from models.collator import Collator
+        from training.evaluate import Predictor
 
         self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
         self.tokenizer = build_tokenizer(config.model_type, folder)
         model = self.build(folder, config.from_scratch and not is_trained, is_trained)
-        self.collator = Collator.of(model, config, "max_seq_length")
+        self.collator = Collator.of(model, config, runtime, "max_seq_length")
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
+        self.predictor = Predictor(self.model, logits_of, runtime)
 
     def build(self, folder: Path, from_scratch: bool, is_trained: bool):
         """The model in `folder`, a trained one or one whose head may be fresh."""
@@ -143,8 +145,8 @@ class Reader:
         width = self.collator.width(features.lengths[windows])
         return features.padded(windows, self.tokenizer.pad_token_id, width)
 
-    def loss_of(self, model, batch: dict[str, Any]) -> tuple[Any, int]:
-        """Sum over the windows of the mean of the cross entropies of start and end, and the number of windows."""
+    def loss_of(self, model, batch: dict[str, Any]) -> Any:
+        """Sum over the windows of the mean of the cross entropies of start and end."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -159,21 +161,15 @@ class Reader:
             )
             for i, logits in enumerate((outputs.start_logits, outputs.end_logits))
         ]
-        return (losses[0] + losses[1]) / 2, batch["rows"]
+        return (losses[0] + losses[1]) / 2
 
     def outputs(self, split: Split) -> Predictions:
         """The n best answers of every question."""
-        import torch
-
         from training.evaluate import evaluate
-
-        def logits_of(model, batch: dict[str, Any]):
-            outputs = model(**batch["inputs"])
-            return torch.stack([outputs.start_logits, outputs.end_logits], dim=1)
 
         config, features = self.config, split.features
         decoder = Decoder(features, config.max_answer_length, config.n_best_size, config.version_2_with_negative)
-        batches = evaluate(self.model, logits_of, split.collate, features.lengths, config.eval_batch_size, self.runtime)
+        batches = evaluate(self.predictor, split.collate, features.lengths, config.eval_batch_size)
         for windows, logits in batches:
             decoder.add(windows, logits)
         return Predictions(split.rows.ids, list(decoder.answers()), config.null_score_diff_threshold)
@@ -189,6 +185,14 @@ class Reader:
             metrics = (self.task.score or score)(outputs.answers, golds)
         unanswerable = sum(not answers for answers in golds.values()) / len(golds)
         return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
+
+
+def logits_of(model, batch: dict[str, Any]) -> Any:
+    """`[B, 2, L]`: how likely each token starts, and ends, the answer."""
+    import torch
+
+    outputs = model(**batch["inputs"])
+    return torch.stack([outputs.start_logits, outputs.end_logits], dim=1)
 
 
 def learnable(rows: Questions) -> Questions:

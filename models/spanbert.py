@@ -30,8 +30,9 @@ SboForm = Literal["paper", "original"]
 # The paper's code has 200 numbers for a position, and predicts the first 20 tokens of a span; the last of these
 # positions stands for all behind it. A span of ten Korean words has 20 to 40 tokens.
 SBO_POSITIONS, SBO_POSITION_WIDTH = 128, 200
-# Logits for so many tokens are in memory at a time that there are this many of them: 32 MiB in fp32.
-LOGITS_AT_ONCE = 2**23
+# Logits for so many tokens are in memory at a time that there are this many of them: 32 MiB in fp32. A GPU would wait
+# for such small pieces, and has a GiB.
+LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_A_GPU = 2**23, 2**28
 
 
 @dataclass
@@ -137,7 +138,8 @@ class BertForSpanPreTraining(BertPreTrainedModel):
     def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the losses, and number of right predictions, of a head's states `[M, H]`."""
         decoder = self.cls.predictions.decoder
-        size = max(1, LOGITS_AT_ONCE // decoder.out_features)
+        at_once = LOGITS_AT_ONCE_ON_A_GPU if labels.device.type == "cuda" else LOGITS_AT_ONCE
+        size = max(1, at_once // decoder.out_features)
         score = functools.partial(_score_at_once, decoder)
         if len(labels) > size:  # logits are then computed anew on the way back, instead of being kept
             score = functools.partial(again_on_the_way_back, score, preserve_rng_state=False)

@@ -176,7 +176,7 @@ class BertForSpanSelection(BertPreTrainedModel):
             rows = places = torch.arange(batch, device=columns.device)
             most = 1
         else:
-            if most_questions is None or rows.device.type == "cpu":  # where to count costs nothing, and saves places
+            if most_questions is None:
                 most_questions = int(torch.bincount(rows, minlength=batch).max())
             most = max(1, most_questions)
             places = _places(rows, batch, most)

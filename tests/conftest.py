@@ -125,7 +125,9 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     """A user with sample data and without network. One thread: two on a busy machine may take ten times as long."""
     folder = tmp_path_factory.mktemp("user")
     offline = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(folder / "huggingface")}
-    environment = os.environ | offline | {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+    # REHEARSE_CAPTURE: `--capture true` may be typed on a CPU, see training/captured_step.py.
+    settings = {"OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "REHEARSE_CAPTURE": "1"}
+    environment = os.environ | offline | settings
     user = User(folder, environment, ForkServer(environment))
     user.types(script="scripts/make_sample_data.py")
     yield user

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from conftest import User, nsmc, sample
+from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
+from processors.blocks import Blocks
+from processors.corpus import build_blocks
+from processors.corpus_readers import open_corpus
+from training.command_line import resolve
+from training.runtime import Runtime
+
+CONFIG = REPOSITORY / "config"
 
 # With AdamW's usual epsilon a gradient that is rounding alone, as that of a key's bias, would make steps of full size.
 EXACT = "--logging_steps 1 --adam_epsilon 1e-4 --precision fp32".split()
@@ -26,6 +36,11 @@ COMMANDS = {
     "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
 }
 
+# The names of settings, objective, and what builds its model, in the pretraining scripts.
+OBJECTIVES = {
+    "pretrain_spanbert.py": ("SpanBertConfig", "SpanBertObjective", "build_spanbert_for"),
+    "pretrain_splinter.py": ("SplinterConfig", "SplinterObjective", "build_splinter_for"),
+}
 # The others are for BERT alone.
 KINDS = {"run_seq_cls.py": "electra", "run_ner.py": "electra", "run_squad.py": "electra", "run_long_qa.py": "big_bird"}
 
@@ -61,3 +76,30 @@ def stop_after_three(user: User, whole: str, folder: str) -> None:
     shutil.rmtree(user.run_dir(folder) / "checkpoint-6")
     for name in ("results.json", "training.json"):
         (user.run_dir(folder) / name).unlink(missing_ok=True)
+
+
+def config_of(script: str, words: Sequence[object]) -> Any:
+    """The settings of a command."""
+    module = importlib.import_module(script.removesuffix(".py"))
+    words = [str(word) for word in words]
+    if script in OBJECTIVES:
+        config_class = getattr(module, OBJECTIVES[script][0])
+        return resolve(config_class, words, {config_class.model_fields["task"].default: {}}, CONFIG, "")[0]
+    recipe = module.RECIPE
+    settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
+    return resolve(recipe.config_class, words, settings, CONFIG, "", recipe.script_of_task)[0]
+
+
+def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Any, Blocks]:
+    """A pretraining script's objective, in evaluation mode, over a BERT without dropout; and the sample's blocks."""
+    make_models(folder)
+    corpus, bert = folder / "sample_data/corpus.jsonl", folder / "still-bert"
+    words = ["--corpus", corpus, "--model_name_or_path", bert, "--max_seq_length", 64, *more]
+    config = config_of(script, [*words, *["--add_question_token"] * (script == "pretrain_splinter.py")])
+    module = importlib.import_module(script.removesuffix(".py"))
+    _, objective_class, build = (getattr(module, name) for name in OBJECTIVES[script])
+    tokenizer = build_tokenizer(None, bert)
+    torch.manual_seed(0)
+    objective = objective_class(config, runtime, build(config, bert, tokenizer), tokenizer)
+    objective.model.eval()
+    return objective, build_blocks(open_corpus([corpus]), tokenizer, folder / "cache", 64)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from test_loop import Network, loss_of_terms, make_job
 
-from training.evaluate import evaluate
+from training.evaluate import Predictor, evaluate
 from training.interrupt import Interrupted
 from training.loop import fit
 from training.processes import leave
@@ -26,7 +26,13 @@ SETTINGS = {"train_batch_size": 2, "gradient_accumulation_steps": 2, "num_train_
 
 def outputs_of(rows: np.ndarray, size: int | None) -> dict:
     numbers = torch.tensor(rows, dtype=torch.float32)
-    return {"numbers": numbers, "rows": len(rows), "real_tokens": len(rows), "padded_tokens": len(rows)}
+    return {
+        "numbers": numbers,
+        "rows": len(rows),
+        "terms": len(rows),
+        "real_tokens": len(rows),
+        "padded_tokens": len(rows),
+    }
 
 
 def everything_scored(runtime: Runtime) -> dict[int, list]:
@@ -35,10 +41,10 @@ def everything_scored(runtime: Runtime) -> dict[int, list]:
     def predict(model, batch):
         return torch.stack([batch["numbers"], batch["numbers"] ** 2], dim=1)
 
-    found = {}
+    predictor, found = Predictor(Network(), predict, runtime), {}
     for count in range(12):
         lengths = np.arange(count) % 4 + 1
-        batches = list(evaluate(Network(), predict, outputs_of, lengths, 2, runtime))
+        batches = list(evaluate(predictor, outputs_of, lengths, 2))
         found[count] = [
             [row, *values]
             for rows, outputs in batches

@@ -14,28 +14,24 @@ import numpy as np
 import pytest
 import torch
 from conftest import User, nsmc
-from exact_runs import command, make_models
+from exact_runs import OBJECTIVES, build_objective, command, make_models
 from test_loop import Network, collate, evaluated_job, loss_of_rows, make_job
 from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from models import ModelError
 from models.collator import Collator
-from pretrain_spanbert import SpanBertConfig, SpanBertObjective, build_spanbert_for
-from pretrain_splinter import SplinterConfig, SplinterObjective, build_splinter_for
+from pretrain_splinter import SplinterObjective
 from processors.blocks import Blocks
-from processors.corpus import build_blocks
-from processors.corpus_readers import open_corpus
 from processors.features import NO_LABEL
-from training.command_line import resolve
+from training.captured_step import shape_of
 from training.config import RuntimeConfig
 from training.draws import RowDraws
-from training.evaluate import evaluate
+from training.evaluate import Predictor, evaluate
 from training.loop import fit
-from training.plan import Plan
+from training.plan import Plan, without_counts
 from training.runtime import Runtime
 
 SCRIPT = "run_seq_cls.py"
-ROOT = Path(__file__).resolve().parents[1]
 SIZES = dict(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
 ARRAYS = {
     "input_ids": np.array([[2, 5, 6, 3, 0], [2, 7, 3, 0, 0]]),
@@ -46,7 +42,7 @@ ARRAYS = {
 class FixedRuntime(Runtime):
     """A CPU that wants full batches, and counts its steps as graphs."""
 
-    fixed_shapes = True
+    shapes = "fixed"
     graphs = 0
 
     def __init__(self):
@@ -78,7 +74,7 @@ def test_a_batch_of_fixed_size(kind: str):
     }[kind]
     model = model_class(config).eval()
     plain = model(**{name: torch.from_numpy(array) for name, array in ARRAYS.items()}).logits
-    collator = Collator(model, no_unpad=False, length=5, fixed_shapes=True)
+    collator = Collator(model, no_unpad=False, length=5, shapes="fixed")
     batch = collator.batch(ARRAYS, 4, labels=np.array([1, 0]), positions=np.ones((2, 3), dtype=np.int64))
     assert not collator.unpads and "packing" not in batch["inputs"]
     assert batch["labels"].tolist() == [1, 0, NO_LABEL, NO_LABEL]
@@ -95,10 +91,17 @@ def test_evaluation_gives_no_padding_rows():
     def sized(rows: np.ndarray, size: int) -> dict:
         sizes.append((len(rows), size))
         numbers = np.concatenate([rows, np.full(size - len(rows), -1)])
-        return {"numbers": torch.from_numpy(numbers), "rows": len(rows), "real_tokens": 1, "padded_tokens": 1}
+        return {
+            "numbers": torch.from_numpy(numbers),
+            "rows": len(rows),
+            "terms": 1,
+            "real_tokens": 1,
+            "padded_tokens": 1,
+        }
 
     runtime = FixedRuntime()
-    batches = evaluate(Network(), lambda model, batch: batch["numbers"], sized, np.arange(10), 4, runtime)
+    predictor = Predictor(Network(), lambda model, batch: batch["numbers"], runtime)
+    batches = evaluate(predictor, sized, np.arange(10), 4)
     found = [(rows.tolist(), outputs.tolist()) for rows, outputs in batches]
     assert found == [([9, 8, 7, 6], [9, 8, 7, 6]), ([5, 4, 3, 2], [5, 4, 3, 2]), ([1, 0], [1, 0])]
     assert sizes == [(4, 4), (4, 4), (2, 4)]
@@ -108,7 +111,7 @@ def test_xla_compiles_by_itself():
     """Also where a settings file asks torch.compile for it."""
     config = SimpleNamespace(**RuntimeConfig(use_tpu=True, compile=True).model_dump(), max_seq_len=5, no_unpad=False)
     config.row_lengths = lambda longest: ()
-    model = Collator.of(BertForSequenceClassification(BertConfig(**SIZES)), config, "max_seq_len").model
+    model = Collator.of(BertForSequenceClassification(BertConfig(**SIZES)), config, FixedRuntime(), "max_seq_len").model
     assert model._compiled_call_impl is None
 
 
@@ -151,58 +154,34 @@ def test_a_graph_after_the_first_epoch_is_a_warning(tmp_path: Path, capsys):
     assert logged == [1, *[2] * 6, 3, *[4] * 6]
 
 
-@pytest.fixture(scope="module")
-def objectives(user: User) -> Callable:
-    def build(config_class, objective_class, build_model, task: str):
-        make_models(user.folder)
-        argv = ["--corpus", "sample_data/corpus.jsonl", "--model_name_or_path", str(user.folder / "still-bert")]
-        argv += ["--add_question_token"] if task == "splinter" else []
-        argv += ["--max_seq_length", "64", "--length_buckets", "16", "32"]
-        config, _ = resolve(config_class, argv, {task: {}}, ROOT / "config", "")
-        from models import build_tokenizer
-
-        tokenizer = build_tokenizer(None, user.folder / "still-bert")
-        torch.manual_seed(0)
-        model = build_model(config, user.folder / "still-bert", tokenizer)
-        objective = objective_class(config, Runtime(True, "fp32"), model, tokenizer)
-        objective.model.eval()
-        corpus = open_corpus([user.folder / "sample_data/corpus.jsonl"])
-        return objective, build_blocks(corpus, tokenizer, user.folder / "cache", 64)
-
-    return build
-
-
-OBJECTIVES = [
-    (SpanBertConfig, SpanBertObjective, build_spanbert_for, "spanbert"),
-    (SplinterConfig, SplinterObjective, build_splinter_for, "splinter"),
-]
-
-
-@pytest.mark.parametrize("which", OBJECTIVES, ids=["spanbert", "splinter"])
-def test_span_objectives_are_of_few_shapes_and_of_the_same_value(which: tuple, objectives: Callable):
-    """Whatever rows a batch has: as many targets as its length says, and the sums of the batch as it is."""
-    objective, blocks = objectives(*which)
-    shapes = set()
+@pytest.mark.parametrize("shapes", ["fixed", "few"])
+@pytest.mark.parametrize("script", OBJECTIVES)
+def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, script: str, shapes: str, monkeypatch):
+    """Whatever rows a batch has: as many targets as its tokens say, and the sums of the batch as it is."""
+    monkeypatch.setenv("REHEARSE_CAPTURE", "1")
+    buckets = ["--length_buckets", "16", "32"]
+    other = FixedRuntime() if shapes == "fixed" else Runtime(True, "fp32", capture=True)
+    (objective, blocks), (rounding, _) = (
+        build_objective(user.folder, script, runtime, *buckets) for runtime in (Runtime(True, "fp32"), other)
+    )
+    found_shapes, size = set(), 8 if shapes == "fixed" else None
     for number in range(30):
         rows = np.random.default_rng(number).permutation(len(blocks))[: 5 + number % 3]
-        if which[3] == "splinter":
+        if script == "pretrain_splinter.py":
             rows = np.array([row for row in rows if has_questions(objective, blocks, row)])
         if not len(rows):
             continue
         plain = objective.collate(blocks, rows, RowDraws([7], rows))
-        full = objective.collate(blocks, rows, RowDraws([7], rows), 8)
-        targets = full["spans" if which[3] == "spanbert" else "questions"]
-        tensors = [*full["inputs"].values(), *targets.values()]
-        shapes.add(tuple(tuple(value.shape) for value in tensors if isinstance(value, torch.Tensor)))
+        full = rounding.collate(blocks, rows, RowDraws([7], rows), size)
+        found_shapes.add(shape_of(without_counts(full) | {"rows": None}))
         with torch.no_grad():
-            expected, found = (objective.sums_of(objective.model, batch) for batch in (plain, full))
-            (loss, terms), (padded_loss, padded_terms) = (
-                objective.loss_of(objective.model, batch) for batch in (plain, full)
-            )
+            expected, found = objective.sums_of(objective.model, plain), rounding.sums_of(rounding.model, full)
+            loss, padded_loss = (one.loss_of(one.model, batch) for one, batch in ((objective, plain), (rounding, full)))
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(padded_loss, loss, atol=1e-3, rtol=1e-4)
-        assert terms == padded_terms > 0
-    assert 1 < len(shapes) <= 3, shapes
+        assert plain["terms"] == full["terms"] > 0
+    # Of fixed shapes a width each; of few, so many for each number of rows, for 64 numbers of tokens at most.
+    assert 1 < len(found_shapes) <= (3 if shapes == "fixed" else 25), found_shapes
 
 
 def has_questions(objective: SplinterObjective, blocks: Blocks, row: int) -> bool:

@@ -17,7 +17,7 @@ from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import FineTuningConfig, LoopConfig, UsageError
 from training.draws import RowDraws
-from training.evaluate import evaluate, in_order_of_rows
+from training.evaluate import Predictor, evaluate, in_order_of_rows
 from training.interrupt import Interrupted
 from training.loop import Job, fit
 from training.optimizer import learning_rate_schedule, parameter_groups
@@ -29,7 +29,8 @@ ROWS, WIDTH = 27, 6
 INPUTS = torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(1))
 LABELS = (INPUTS.sum(dim=1) > 0).long()
 # How many terms each row's loss has: rows of one term, of several, and of none.
-TERMS = torch.tensor([[1, 3, 0, 2][row % 4] for row in range(ROWS)])
+TERMS = np.array([[1, 3, 0, 2][row % 4] for row in range(ROWS)])
+ONE_TERM = np.ones(ROWS, dtype=np.int64)
 
 
 class Network(nn.Module):
@@ -42,13 +43,14 @@ class Network(nn.Module):
         return self.outer(self.dropout(self.norm(self.inner(inputs).tanh())))
 
 
-def collate(rows: np.ndarray, size: int | None = None) -> dict:
+def collate(rows: np.ndarray, size: int | None = None, terms_of_rows: np.ndarray = ONE_TERM) -> dict:
     return {
         "inputs": {"inputs": INPUTS[rows]},
         "labels": LABELS[rows],
-        "terms": TERMS[rows],
-        "row_ids": rows.tolist(),
+        "terms_of_rows": torch.from_numpy(terms_of_rows[rows]),
+        "row_ids": torch.from_numpy(rows),
         "rows": len(rows),
+        "terms": int(terms_of_rows[rows].sum()),
         "real_tokens": 3 * len(rows),
         "padded_tokens": 4 * len(rows),
     }
@@ -56,13 +58,13 @@ def collate(rows: np.ndarray, size: int | None = None) -> dict:
 
 def loss_of_rows(model, batch):
     logits = model(**batch["inputs"])
-    return nn.functional.cross_entropy(logits, batch["labels"], reduction="sum"), batch["rows"]
+    return nn.functional.cross_entropy(logits, batch["labels"], reduction="sum")
 
 
 def loss_of_terms(model, batch):
-    """An objective with unequal numbers of terms, counted on the device, as masked tokens are."""
+    """An objective with unequal numbers of terms, as masked tokens are."""
     losses = nn.functional.cross_entropy(model(**batch["inputs"]), batch["labels"], reduction="none")
-    return (losses * batch["terms"]).sum(), batch["terms"].sum()
+    return (losses * batch["terms_of_rows"]).sum()
 
 
 def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, model=None, **settings) -> Job:
@@ -72,11 +74,12 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
     folder.mkdir(exist_ok=True)
     torch.manual_seed(7)
     model = model or Network(dropout)
-    runtime = Runtime(no_cuda=True, precision="fp32")
+    runtime = Runtime(no_cuda=True, precision="fp32", capture=config.capture)
+    terms_of_rows = TERMS if loss_of is loss_of_terms else ONE_TERM
     return Job(
         model=model,
         plan=Plan.of(config, ROWS, runtime),
-        collate=lambda row_ids, draws, size: collate(row_ids),
+        collate=lambda row_ids, draws, size: collate(row_ids, size, terms_of_rows),
         loss_of=loss_of,
         config=config,
         runtime=runtime,
@@ -181,7 +184,8 @@ def test_one_step_by_hand(tmp_path):
     torch.manual_seed(7)
     expected = Network()
     rows = job.plan.rows_of(0)
-    loss, terms = loss_of_terms(expected, collate(rows))
+    batch = collate(rows, terms_of_rows=TERMS)
+    loss, terms = loss_of_terms(expected, batch), batch["terms"]
     (loss / terms).backward()
     nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
     torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0.0).step()
@@ -272,8 +276,8 @@ def test_no_value_is_read_off_the_device_in_a_step_that_does_not_log(tmp_path, m
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpoint(tmp_path):
     def loss_of(model, batch):
-        loss, terms = loss_of_rows(model, batch)
-        return (loss * float("nan") if len(losses(tmp_path / "run")) >= 5 else loss), terms
+        loss = loss_of_rows(model, batch)
+        return loss * float("nan") if len(losses(tmp_path / "run")) >= 5 else loss
 
     with pytest.raises(UsageError, match=r"the loss is nan at step 6.*checkpoint-4"):
         fit(make_job(tmp_path / "run", loss_of, save_steps=4))
@@ -300,6 +304,10 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 # --------------------------------------------------------------------------------------------------------------------
 # Evaluation
 # --------------------------------------------------------------------------------------------------------------------
+
+
+def predicting(predict) -> Predictor:
+    return Predictor(Network(), predict, Runtime(no_cuda=True, precision="fp32"))
 
 
 def scripted(scores: list[float]):
@@ -344,31 +352,26 @@ def test_evaluating_and_saving_per_epoch(tmp_path):
 
 
 def test_outputs_that_are_not_finite_are_no_score():
-    runtime = Runtime(no_cuda=True, precision="fp32")
+    predictor = predicting(lambda model, batch: torch.full((3, 2), float("nan")))
     with pytest.raises(UsageError, match="outputs are not finite"):
-        next(
-            evaluate(Network(), lambda model, batch: torch.full((3, 2), float("nan")), collate, np.ones(3), 3, runtime)
-        )
+        next(evaluate(predictor, collate, np.ones(3), 3))
 
 
 def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
     seen = []
 
     def predict(model, batch):
-        seen.append(batch["row_ids"])
-        return torch.tensor(batch["row_ids"])[:, None] * 2.0
+        seen.append(batch["row_ids"].tolist())
+        return batch["row_ids"][:, None] * 2.0
 
     lengths = np.array([3, 9, 1, 9, 5, 2, 7])
-    model = Network().train()
-    batches = evaluate(model, predict, collate, lengths, 3, Runtime(no_cuda=True, precision="fp32"))
-    outputs = in_order_of_rows(batches, 7)
+    predictor = predicting(predict)
+    predictor.model.train()
+    outputs = in_order_of_rows(evaluate(predictor, collate, lengths, 3), 7)
     assert outputs[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
     assert seen == [[1, 3, 6], [4, 0, 5], [2]]  # longest first
-    assert model.training
-    assert [rows.tolist() for rows, _ in evaluate(model, predict, collate, lengths[:3], 2, Runtime(True, "fp32"))] == [
-        [1, 0],
-        [2],
-    ]
+    assert predictor.model.training
+    assert [rows.tolist() for rows, _ in evaluate(predictor, collate, lengths[:3], 2)] == [[1, 0], [2]]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -447,23 +450,14 @@ def test_batches_that_are_made_ahead_are_the_same_and_so_is_what_goes_wrong():
 
 def test_when_memory_runs_out_it_is_said_what_helps(tmp_path):
     def too_much(model, batch):
-        return model(**batch["inputs"]).sum() + torch.empty(2**55).sum(), batch["rows"]
+        return model(**batch["inputs"]).sum() + torch.empty(2**55).sum()
 
     with pytest.raises(
         UsageError, match=r"memory has run out on .* GiB were held before\): lower train_batch_size \(4\)"
     ):
         fit(make_job(tmp_path / "train", too_much))
     with pytest.raises(UsageError, match=r"lower eval_batch_size \(3\)"):
-        list(
-            evaluate(
-                Network(),
-                lambda *given: too_much(*given)[0],
-                collate,
-                np.ones(3),
-                3,
-                Runtime(no_cuda=True, precision="fp32"),
-            )
-        )
+        list(evaluate(predicting(too_much), collate, np.ones(3), 3))
 
 
 def test_every_row_of_a_step_has_draws_of_its_own_however_the_step_is_cut_and_again_when_resumed():

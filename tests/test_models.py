@@ -191,7 +191,7 @@ def test_a_collator_gives_a_model_what_it_takes(checkpoints: Path):
         batch = collator.batch(arrays)
         expected = {"input_ids", "attention_mask"}
         expected |= {"token_type_ids"} if name in takes_types else set()
-        expected |= {"packing"} if name in unpads else set()
+        expected |= {"packing"} if name in unpads else {"has_padding"}
         assert set(batch["inputs"]) == expected
         assert (batch["rows"], batch["real_tokens"], batch["padded_tokens"]) == (2, 7, 8)
         assert collator.unpads == (name in unpads)

@@ -164,7 +164,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     assert not torch.equal(ids, other["inputs"]["input_ids"])
     objective.model.eval()
     sums = objective.sums_of(objective.model, batch).detach()
-    loss, terms = objective.loss_of(objective.model, batch)
+    loss, terms = objective.loss_of(objective.model, batch), batch["terms"]
     assert terms == 2 * len(questions["rows"]) == 2 * int(sums[0])
     metrics = objective.metrics_of(sums.numpy().astype(np.float64))
     assert metrics["loss"] == pytest.approx(float(loss.detach()) / terms, rel=1e-5)

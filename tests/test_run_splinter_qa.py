@@ -156,7 +156,7 @@ def test_loss_and_hidden_logits(user: User):
     batch = reader.collate(features, GoldSpans.of(features), np.arange(32))
     model = reader.model.eval()
     with torch.no_grad():
-        total, count = reader.loss_of(model, batch)
+        total = reader.loss_of(model, batch)
         outputs = model(**batch["inputs"])
     hidden = batch["inputs"]["attention_mask"] == 0
     assert (outputs.start_logits[hidden] == HIDDEN_LOGIT).all() and (outputs.end_logits[hidden] == HIDDEN_LOGIT).all()
@@ -164,7 +164,7 @@ def test_loss_and_hidden_logits(user: User):
     for row in range(32):
         for i, logits in enumerate((outputs.start_logits, outputs.end_logits)):
             expected -= float(logits[row].double().log_softmax(-1)[batch["positions"][row, i]]) / 2
-    assert count == 32 and float(total) == pytest.approx(expected, rel=1e-5)
+    assert batch["terms"] == 32 and float(total) == pytest.approx(expected, rel=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,11 @@ LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
 
 class UsageError(Exception):
     """What the person at the keyboard can mend: the script prints it without a traceback and exits with 2."""
+
+
+def rehearses_capture() -> bool:
+    """Whether captured steps may be asked for on a CPU, to try them out (`training/captured_step.py`)."""
+    return os.environ.get("REHEARSE_CAPTURE") == "1"
 
 
 def is_typed(key: str, given: Mapping[str, str]) -> bool:
@@ -208,6 +214,9 @@ class RuntimeConfig(Section):
         "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
     )
     use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
+    capture: bool | None = Field(
+        None, description="replay steps as CUDA graphs, without Python in between; default: on a GPU"
+    )
     compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
     length_buckets: list[int] | None = Field(
         None,
@@ -232,6 +241,11 @@ class RuntimeConfig(Section):
             yield "--no_cuda has no effect beside use_tpu"
         if self.use_tpu and is_typed("compile", given):
             yield "--compile has no effect beside use_tpu: XLA compiles everything"
+        if self.capture:
+            if self.use_tpu:
+                yield "capture needs a GPU, and use_tpu takes TPUs: XLA makes graphs of its own"
+            elif self.no_cuda and not rehearses_capture():
+                yield "capture needs a GPU, and no_cuda leaves it out"
         if self.use_tpu and process_count() > 1:
             yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
 

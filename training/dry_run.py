@@ -40,7 +40,7 @@ def dry_run(job: Job, lengths: np.ndarray) -> None:
     )
     rows = f"{len(longest)} longest row{'s' * (len(longest) > 1)} ({int(lengths[longest].max())} tokens)"
     weights = sum(tensor.nbytes for tensor in job.model.state_dict().values())
-    state = sum(tensor.nbytes for of_one in run.optimizer.state.values() for tensor in of_one.values())
+    state = sum(tensor.nbytes for of_one in run.stepper.optimizer.state.values() for tensor in of_one.values())
     runtime.say(
         f"memory: {_in_bytes(runtime.peak_memory_bytes())} on {runtime.hardware()['name']}, with the {rows}; disk: "
         f"{_in_bytes(weights)} a checkpoint, and {_in_bytes(state)} more for the newest"

@@ -9,27 +9,49 @@ import torch
 from torch import Tensor, nn
 
 from training.config import UsageError
-from training.plan import Batch, Collate
+from training.plan import Batch, Collate, without_counts
 from training.progress import Progress
 from training.runtime import Runtime
 
 
-@torch.no_grad()
+class Predictor:
+    """What a model makes of batches: `predict(model, batch)`, without gradients, at the precision of the run.
+
+    On a GPU replayed as CUDA graphs (`captured_step.py`), for as long as this object is kept: so `predict` reads no
+    value off the device.
+    """
+
+    def __init__(self, model: nn.Module, predict: Callable[[nn.Module, Batch], Tensor], runtime: Runtime):
+        self.model, self.predict, self.runtime = model, predict, runtime
+        self._take = runtime.replayed(self._forward)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """The outputs for a batch that is not on the device yet, in fp32; the model is in evaluation mode."""
+        batch = without_counts(batch)
+        try:
+            return self._take(batch)
+        except torch.OutOfMemoryError:
+            # Graphs hold as much memory again as a batch needs.
+            if not self.runtime.stop_capturing("memory has run out"):
+                raise
+            return self._take(batch)
+
+    @torch.no_grad()
+    def _forward(self, batch: Batch) -> Tensor:
+        with self.runtime.autocast():
+            return self.predict(self.model, batch).float()
+
+
 def evaluate(
-    model: nn.Module,
-    predict: Callable[[nn.Module, Batch], Tensor],
-    collate: Collate,
-    lengths: np.ndarray,
-    batch_size: int,
-    runtime: Runtime,
-    name: str = "evaluate",
+    predictor: Predictor, collate: Collate, lengths: np.ndarray, batch_size: int, name: str = "evaluate"
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row ids `[B]` and the outputs of `predict` for them, `[B, ...]` in fp32, batch by batch: never all at once.
+    """Row ids `[B]` and what is predicted for them, `[B, ...]` in fp32, batch by batch: never all at once.
 
     Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
     Several processes take a batch each at a time, and get the outputs of all.
     Raises UsageError where an output is not finite.
     """
+    model, runtime = predictor.model, predictor.runtime
     was_training = model.training
     order = np.argsort(-lengths, kind="stable")
     progress = Progress(runtime, name, len(order), "row")
@@ -43,9 +65,7 @@ def evaluate(
             outputs = None
             if len(rows):
                 with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
-                    batch = runtime.place(collate(rows, runtime.batch_of(batch_size * runtime.devices)))
-                    with runtime.autocast():
-                        outputs = runtime.whole(predict(model, batch).float())
+                    outputs = runtime.whole(predictor(collate(rows, runtime.batch_of(batch_size * runtime.devices))))
                     runtime.launch()
             if at:
                 yield from _read_off(under_way, runtime)

@@ -53,8 +53,8 @@ class Learner(Protocol):
     def prepare(self, name: str, rows: Any) -> Split:
         """Tokenizes the rows of a split, and says, once, what there is to know about them."""
 
-    def loss_of(self, model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
-        """Sum of the losses, and the number of terms in it."""
+    def loss_of(self, model: Any, batch: dict[str, Any]) -> Any:
+        """Sum of the losses, of `batch["terms"]` terms."""
 
     def outputs(self, split: Split) -> Any:
         """What the model makes of all rows."""

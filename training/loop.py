@@ -1,8 +1,11 @@
 """`fit`: the only training loop. It knows neither a task nor an architecture, only functions.
 
-`loss_of(model, batch)` returns the sum of the losses and the number of terms in that sum. The loop divides by the
-number of all terms of an optimizer step, so that rows, tokens and spans alike give the loss of the whole batch, however
-it was cut into micro-batches.
+`loss_of(model, batch)` returns the sum of the losses, and `batch["terms"]` says how many terms that sum has. The loop
+divides by the number of all terms of an optimizer step, so that rows, tokens and spans alike give the loss of the whole
+batch, however it was cut into micro-batches.
+
+On a GPU a step is replayed as a CUDA graph (`captured_step.py`): so `loss_of` reads no value off the device, and goes
+by nothing that differs between two batches of one shape but tensors.
 """
 
 from __future__ import annotations
@@ -14,19 +17,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
 from training.config import LoopConfig, UsageError
 from training.interrupt import Interrupted, StopRequest, stop_request
-from training.optimizer import learning_rate_schedule, parameter_groups
 from training.plan import Batch, Plan, TrainingCollate, batches_from
 from training.progress import Progress
 from training.results import CONFIG_FILE, TRAINING_FILE, MetricsLog, write_json
 from training.runtime import Runtime
-
-LossOf = Callable[[nn.Module, Batch], tuple[Tensor, int | Tensor]]
+from training.step import LossOf, Stepper
 
 
 @dataclass
@@ -132,71 +132,38 @@ def fit(job: Job) -> State:
                 raise Interrupted(checkpoint)
     progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
-    figures |= run.compilations()
-    if job.runtime.fixed_shapes:
-        job.runtime.say(f"graphs compiled for training: {figures['compilations']}")
+    figures |= run.stepper.graphs()
+    if line := run.stepper.describe_graphs():
+        job.runtime.say(line)
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
     job.runtime.wait()  # until all of it is written: what comes next reads it
     return state
 
 
 class Run:
-    """The moving parts of a training run: optimizer, schedule, state."""
+    """The moving parts of a training run: the steps, and the state that they lead to."""
 
     def __init__(self, job: Job):
         self.job, self.plan = job, job.plan
         self.state = State(step_rows=job.plan.step_rows)
         self.model, self.runtime = job.model, job.runtime
         self.runtime.seed_apart(job.config.seed)
-        config = job.config
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay),
-            lr=config.learning_rate,
-            eps=config.adam_epsilon,
-            **self.runtime.adamw,
-        )
-        self.schedule = learning_rate_schedule(self.optimizer, config, self.plan.steps)
-        # This process's loss since it was last read, on the device: reading it would make the device wait in every
-        # step. In fp64, so that it does not matter when it is read.
-        self.loss = torch.zeros((), device=self.runtime.device, dtype=torch.float64)
-        self.terms: int | Tensor = 0
-        self.real_tokens = self.padded_tokens = 0
-        self._reached: list[nn.Parameter] | None = None
-        # Of this process, which has compiled nothing for this run before.
-        self._first_step, self._compiled_before = 0, self.runtime.compilations()
+        self.stepper = Stepper(job.model, job.loss_of, job.config, job.runtime, job.plan)
+        self._first_step = 0  # of this process
         self.model.train()
         self._last_moment = time.perf_counter()
 
     def step(self, batches: list[Batch]) -> None:
         """One optimizer step over this process's micro-batches."""
         state, rows = self.state, self.plan.row_count(self.state.step)
-        terms: int | Tensor = 0
         compiled = self.runtime.compilations()
         self.runtime.seed_step(self.job.config.seed, state.step)
-        with self.runtime.memory_runs_out(self._smaller_batches()):
-            for batch in batches:
-                batch = self.runtime.place(batch)
-                with self.runtime.autocast():
-                    loss, count = self.job.loss_of(self.model, batch)
-                # Divided by the rows for now: fp16 gradients must not grow with the size of the batch.
-                self.runtime.backward(loss / self.runtime.number(rows))
-                self.loss += loss.detach()
-                self.runtime.launch()
-                terms = terms + count
-                self.real_tokens += batch["real_tokens"]
-                self.padded_tokens += batch["padded_tokens"]
-            self.terms = self.terms + terms
-            self._divide_by(self._add_up_gradients(terms), rows)
-            self.runtime.step(self.optimizer, self.parameters, self.job.config.max_grad_norm)
-        self.schedule.step()
+        self.stepper.take(batches, rows)
         self._warn_of_late_compilations(self.runtime.compilations() - compiled, batches)
         state.step += 1
         state.rows += rows
         state.window_rows += rows
-        spent = self._seconds_since_last_moment()  # with the collating of the batches, before this call
-        state.seconds += spent
-        state.window_seconds += spent
+        self._count_seconds()  # with the collating of the batches, before this call
 
     def _warn_of_late_compilations(self, count: int, batches: list[Batch]) -> None:
         # The second step has graphs of its own, as there were no gradients and no moments in the first.
@@ -207,56 +174,22 @@ class Run:
                 f"epoch; its rows are {', '.join(map(str, widths))} tokens wide. Fewer length_buckets avoid that"
             )
 
-    def compilations(self) -> dict[str, int]:
-        """Graphs that this run has had compiled, its evaluations too; nothing where none are."""
-        count = self.runtime.compilations() - self._compiled_before
-        return {"compilations": count} if self.runtime.fixed_shapes else {}
-
-    def _smaller_batches(self) -> str:
-        config = self.job.config
-        return (
-            f"lower train_batch_size ({config.train_batch_size}) and raise gradient_accumulation_steps "
-            f"({config.gradient_accumulation_steps}) as much, for the same steps; or take shorter rows"
-        )
-
-    def _add_up_gradients(self, terms: int | Tensor) -> int | Tensor:
-        """Replaces gradients of this process's loss sum by those of all processes' sum; returns the terms in that."""
-        if self.runtime.processes == 1:
-            return terms
-        for parameter in self._with_gradients():
-            if parameter.grad is None:  # this process had no rows in this step
-                parameter.grad = torch.zeros_like(parameter)
-        total = torch.as_tensor(terms, dtype=torch.float32, device=self.runtime.device).clone()
-        self.runtime.add_up([*(p.grad for p in self.parameters if p.grad is not None), total])
-        return total
-
-    def _with_gradients(self) -> list[nn.Parameter]:
-        """The parameters that the loss reaches, in whichever process; found out in the first step of a run.
-
-        No later step may reach others: what the processes add up would not be the same. No objective here does.
-        """
-        if self._reached is None:
-            found = self.runtime.sums([float(p.grad is not None) for p in self.parameters])
-            self._reached = [p for p, count in zip(self.parameters, found, strict=True) if count]
-        return self._reached
+    def _count_seconds(self) -> None:
+        """Counts the time since the last moment as training."""
+        spent = self._seconds_since_last_moment()
+        self.state.seconds += spent
+        self.state.window_seconds += spent
 
     def _seconds_since_last_moment(self) -> float:
         before, self._last_moment = self._last_moment, time.perf_counter()
         return self._last_moment - before
-
-    def _divide_by(self, terms: int | Tensor, rows: int) -> None:
-        """Turns gradients of the loss sum over `rows` into those of the mean over all terms of the step."""
-        if isinstance(terms, int) and terms == rows and not self.runtime.fixed_shapes:  # which would be another graph
-            return
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        torch._foreach_mul_(gradients, self.runtime.number(rows / terms))
 
     def log_loss(self) -> str:
         """Writes the mean loss since the last time, and returns the line to show. Raises UsageError if not finite."""
         state, plan = self.state, self.plan
         self.read()
         loss = state.window_loss / max(1, state.window_terms)
-        rate, learning_rate = state.window_rows / state.window_seconds, self.schedule.get_last_lr()[0]
+        rate, learning_rate = state.window_rows / state.window_seconds, self.stepper.learning_rate
         self.job.log.write(
             "train",
             step=state.step,
@@ -265,7 +198,7 @@ class Run:
             learning_rate=learning_rate,
             rows_per_second=round(rate, 1),
             seconds=round(state.seconds, 1),
-            **self.compilations(),
+            **self.stepper.graphs(),
         )
         state.window_loss = state.window_terms = state.window_seconds = 0.0
         state.window_rows = 0
@@ -277,16 +210,12 @@ class Run:
         only where a step logs or saves. Raises UsageError where the loss is not finite.
         """
         state = self.state
-        with self.runtime.memory_runs_out(self._smaller_batches()):  # where a device may say so late
-            counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
-        loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
+        loss, terms, real_tokens, padded_tokens = self.stepper.read()
+        self._count_seconds()  # in which the device did what it was asked for before
         state.window_loss += loss
         state.window_terms += terms
-        state.real_tokens += int(real_tokens)
-        state.padded_tokens += int(padded_tokens)
-        self.loss.zero_()
-        self.runtime.launch()  # by itself: the next step's graph would be another one
-        self.terms = self.real_tokens = self.padded_tokens = 0
+        state.real_tokens += real_tokens
+        state.padded_tokens += padded_tokens
         if not math.isfinite(state.window_loss):
             self._refuse_to_go_on(f"the loss is {state.window_loss}")
 
@@ -342,13 +271,11 @@ class Run:
     def save(self) -> Path:
         """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
         self.read()
-        if not self.runtime.are_finite(self.parameters):
+        if not self.runtime.are_finite(self.stepper.parameters):
             self._refuse_to_go_on("there are weights that are not finite")
         content = {
             "state": asdict(self.state),
-            "optimizer": self.runtime.storable(self.optimizer.state_dict()),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.runtime.scaler_state(),
+            **self.stepper.content(),
             "random": self.runtime.gather(self.runtime.random_state()),
             "devices": self.runtime.processes * self.runtime.devices,
             "identity": self.job.identity,
@@ -389,11 +316,7 @@ class Run:
         random = content["random"] if isinstance(content["random"], list) else [content["random"]]
         self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
         self._keep_step_rows(content.get("devices", len(random)))
-        for group in content["optimizer"]["param_groups"]:
-            group |= self.runtime.adamw  # of this device, not of the one where it was saved
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.schedule.load_state_dict(content["schedule"])
-        self.runtime.load_scaler_state(content["scaler"])
+        self.stepper.load(content)
         if self.runtime.process < len(random):
             self.runtime.load_random_state(random[self.runtime.process])
         else:
@@ -410,7 +333,7 @@ class Run:
             f"steps stay of {self.state.step_rows} rows"
         )
         self.plan = replace(self.plan, step_rows=self.state.step_rows)
-        self.schedule = learning_rate_schedule(self.optimizer, self.job.config, self.plan.steps)
+        self.stepper.follow(self.plan)
 
     def _start_anew(self) -> None:
         """Forgets a run that was killed before its first checkpoint. Raises UsageError where there are checkpoints."""

@@ -1,13 +1,31 @@
-"""Which parameters are decayed, and how the learning rate goes."""
+"""The optimizer: which parameters are decayed, and how the learning rate goes."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 from torch import nn
 
 from training.config import LoopConfig
+from training.runtime import Runtime
+
+
+def build_optimizer(model: nn.Module, config: LoopConfig, runtime: Runtime) -> torch.optim.AdamW:
+    """AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) over the model's trainable parameters."""
+    if runtime.captures:
+        # torch would warn of each step that is taken while nothing is captured.
+        warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+    groups = parameter_groups(model, config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, eps=config.adam_epsilon, **runtime.adamw)
+
+
+def keep_rates_on_device(optimizer: torch.optim.Optimizer, runtime: Runtime) -> None:
+    """Where steps are captured: a graph goes by the learning rate in a tensor, which the schedule fills."""
+    if runtime.captures:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.full((), float(group["lr"]), device=runtime.device)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -19,9 +19,12 @@ from training.config import Every, LoopConfig, UsageError
 from training.draws import RowDraws
 from training.runtime import Runtime
 
-# {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "real_tokens": T, "padded_tokens": B * L}
+# {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "terms": how many the sum of its losses has,
+# "real_tokens": T, "padded_tokens": B * L}
 Batch = dict[str, Any]
-# A batch of some rows; of how many it is to be made where shapes are fixed (`Runtime.fixed_shapes`), else None.
+# What the loop counts, and neither model nor loss may go by: it differs between batches of one shape.
+COUNTS = ("terms", "real_tokens", "padded_tokens")
+# A batch of some rows; of how many it is to be made where shapes are fixed (`Runtime.shapes`), else None.
 Collate = Callable[[np.ndarray, int | None], Batch]
 # Also with what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
 TrainingCollate = Callable[[np.ndarray, RowDraws, int | None], Batch]
@@ -133,6 +136,11 @@ def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runt
     batches = iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
     for step in steps:
         yield [next(batches) for _ in plan.micro_batches(step)]
+
+
+def without_counts(batch: Batch) -> Batch:
+    """What model and loss see of a batch."""
+    return {name: value for name, value in batch.items() if name not in COUNTS}
 
 
 def made_ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:

@@ -126,8 +126,8 @@ class Objective(Protocol):
         rows that it is to have, where shapes are fixed.
         """
 
-    def loss_of(self, model: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
-        """Sum of the losses, and the number of terms in it."""
+    def loss_of(self, model: Any, batch: dict[str, Any]) -> Any:
+        """Sum of the losses, of `batch["terms"]` terms."""
 
     def sums_of(self, model: Any, batch: dict[str, Any]) -> Any:
         """`[K]`: what `metrics_of` needs, summed over the batch."""
@@ -204,10 +204,14 @@ def train(
     """Trains, scores held-out blocks on the way, and writes `results.json`. data: file -> sha256, for the results."""
     from training.checkpoint import CheckpointFolder
     from training.dry_run import dry_run
+    from training.evaluate import Predictor
     from training.loop import Job, State, fit
     from training.plan import Plan
 
     plan = Plan.of(config, len(passes), runtime)
+
+    def sums_of(model, batch: dict[str, Any]):  # [1, K]: the whole batch is one row
+        return objective.sums_of(model, batch).unsqueeze(0)
 
     def collate(row_ids: np.ndarray, draws: RowDraws, size: int | None) -> dict[str, Any]:
         return objective.collate(blocks, passes.blocks(row_ids, draws), draws, size)
@@ -219,6 +223,7 @@ def train(
         runtime.save_model(objective.model, target)
         objective.tokenizer.save_pretrained(target)
 
+    predictor = Predictor(objective.model, sums_of, runtime)
     runtime.say(
         f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, "
         f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
@@ -239,7 +244,7 @@ def train(
         identity=config.identity(runtime.precision)
         | {"training rows": blocks.content, "held-out rows": held_out.content if held_out else None},
         data=data,
-        evaluate=functools.partial(score, config, runtime, objective, held_out) if held_out else None,
+        evaluate=functools.partial(score, config, objective, predictor, held_out) if held_out else None,
         main_metric="loss",
         greater_is_better=False,
         rows={"train": len(blocks)} | ({HELD_OUT: len(held_out)} if held_out else {}),
@@ -252,17 +257,17 @@ def train(
     write_results(config, runtime, log)
 
 
-def score(config: PretrainingConfig, runtime, objective: Objective, held_out: Blocks) -> tuple[str, dict[str, float]]:
-    """The held-out split and its metrics. What is masked there is the same whenever it is scored."""
+def score(config: PretrainingConfig, objective: Objective, predictor, held_out: Blocks) -> tuple[str, dict[str, float]]:
+    """The held-out split and its metrics. What is masked there is the same whenever it is scored.
+
+    predictor: of `sums_of` (`training/evaluate.py`).
+    """
     from training.evaluate import evaluate
 
     def collate(row_ids: np.ndarray, size: int | None) -> dict[str, Any]:
         return objective.collate(held_out, row_ids, RowDraws([config.seed], row_ids), size)
 
-    def sums_of(model, batch: dict[str, Any]):  # [1, K]: the whole batch is one row
-        return objective.sums_of(model, batch).unsqueeze(0)
-
-    batches = evaluate(objective.model, sums_of, collate, held_out.lengths, config.eval_batch_size, runtime, HELD_OUT)
+    batches = evaluate(predictor, collate, held_out.lengths, config.eval_batch_size, HELD_OUT)
     return HELD_OUT, objective.metrics_of(sum(sums[0].astype(np.float64) for _, sums in batches))
 
 

@@ -10,17 +10,19 @@ import os
 import platform
 import resource
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor, nn
 
-from training.config import RuntimeConfig, UsageError
+from training.captured_step import ReplayedFunction
+from training.config import RuntimeConfig, UsageError, rehearses_capture
 from training.processes import is_main_process, process_count
 
 # An installed torch_xla would turn accelerate to XLA unasked.
@@ -34,18 +36,21 @@ class Runtime:
 
     device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
     are, and which one this is. All of them call the methods below that speak of all, in the same order.
-    devices: how many this process drives. fixed_shapes: whether each shape of tensors costs a compilation, so that
-    there should be few. adamw: how the optimizer computes.
+    devices: how many this process drives. shapes: of batches, as `models/collator.py` has them: any; few, where each
+    costs a recording; fixed, where each costs a compilation. captures: whether steps are replayed as CUDA graphs.
     """
 
     devices = 1
-    fixed_shapes = False
-    adamw: ClassVar[dict[str, Any]] = {"fused": True, "foreach": None}
+    captures = False
     processes = 1
     process = 0
 
-    def __init__(self, no_cuda: bool = False, precision: str = "auto"):
+    def __init__(self, no_cuda: bool = False, precision: str = "auto", capture: bool | None = None):
+        """capture: None: on a GPU. Raises UsageError where it is asked for and there is no GPU that torch can use."""
         from accelerate import PartialState
+
+        if capture and not (torch.cuda.is_available() and not no_cuda) and not rehearses_capture():
+            raise UsageError(f"capture needs a GPU: {why_no_gpu()}")
 
         if process_count() > 1 and not torch.distributed.is_initialized():
             on_gpus = torch.cuda.is_available() and not no_cuda
@@ -58,6 +63,8 @@ class Runtime:
         of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
         self.processes, self.process = self._state.num_processes, self._state.process_index
         device = torch.device("cpu") if of_process.type == "cpu" else of_process
+        self.captures = device.type == "cuda" if capture is None else capture
+        self._pool = torch.cuda.graph_pool_handle() if self.captures and device.type == "cuda" else None
         self._begin(device, resolve_precision(precision, device))
 
     def _begin(self, device: torch.device, precision: str) -> None:
@@ -67,12 +74,45 @@ class Runtime:
         self._scaler.scale(torch.zeros((), device=self.device))  # made at its first use, which a step may do without
         self.is_asked_to_stop: Callable[[], bool] = lambda: False  # asked after each batch of an evaluation
         self._said: set[str] = set()
+        self._replayed: weakref.WeakSet[ReplayedFunction] = weakref.WeakSet()
+
+    @property
+    def shapes(self) -> str:
+        return "few" if self.captures else "any"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of matrix products."""
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+
+    @property
+    def adamw(self) -> dict[str, Any]:
+        """How the optimizer computes. capturable: without a value that is read off the device."""
+        return {"fused": True, "foreach": None, "capturable": self.captures and self.device.type == "cuda"}
+
+    def replayed(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """`function` of a batch that is not on the device yet; where steps are captured, as a `ReplayedFunction`."""
+        if not self.captures:
+            return lambda given: function(self.place(given))
+        replayed = ReplayedFunction(function, self.place, self.device, self._pool, self.stop_capturing)
+        self._replayed.add(replayed)
+        return replayed
+
+    def stop_capturing(self, reason: str) -> bool:
+        """Frees all graphs and makes no more; says why, once. Returns whether any were made until now."""
+        if not any([replayed.forget() for replayed in self._replayed]):  # all of them, not up to the first
+            return False
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.empty_cache()
+        self.say(f"warning: going on without captured steps (--capture false), several times slower: {reason}")
+        return True
 
     def autocast(self) -> AbstractContextManager:
         """The context in which matrix products run at this run's precision."""
         if self.precision == "fp32":
             return torch.autocast(self.device.type, enabled=False)
-        return torch.autocast(self.device.type, dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision])
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model on this process's device, with the first process's weights in all of them."""
@@ -96,14 +136,23 @@ class Runtime:
     def backward(self, loss: Tensor) -> None:
         self._scaler.scale(loss).backward()
 
-    def step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> None:
-        """Clips the gradients to `max_norm` (0: not) and steps; fp16 skips a step whose gradients overflowed."""
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        max_norm: float,
+        keep_gradients: bool = False,
+    ) -> None:
+        """Clips the gradients to `max_norm` (0: not) and steps; fp16 skips a step whose gradients overflowed.
+
+        keep_gradients: set to zero where they are in memory, for what was recorded with them; else they are freed.
+        """
         self._scaler.unscale_(optimizer)
         if max_norm > 0:
             torch.nn.utils.clip_grad_norm_(parameters, max_norm)
         self._scaler.step(optimizer)
         self._scaler.update()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=not keep_gradients)
 
     def number(self, value: float | Tensor) -> float | Tensor:
         """A number that may be another one in each step, to compute with on the device."""
@@ -122,7 +171,7 @@ class Runtime:
 
     def batch_of(self, rows: int) -> int | None:
         """How many rows a batch is to have that may have `rows`; None: as many as there are."""
-        return rows if self.fixed_shapes else None
+        return rows if self.shapes == "fixed" else None
 
     def are_finite(self, tensors: Sequence[Tensor]) -> bool:
         return all(torch.isfinite(tensor).all() for tensor in tensors)
@@ -272,6 +321,15 @@ def _lost_processes_named() -> Iterator[None]:
         ) from error
 
 
+def why_no_gpu() -> str:
+    """What torch says where it finds no GPU: none is there, the driver is too old, or torch was built without CUDA."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().split("\n")[0]
+    return "no_cuda is set"
+
+
 def resolve_precision(precision: str, device: torch.device) -> str:
     """`auto` is bf16 where the hardware multiplies bf16 natively, else fp32. Raises UsageError for fp16 on a CPU."""
     if precision == "fp16" and device.type == "cpu":
@@ -296,7 +354,7 @@ def open_runtime(config: RuntimeConfig) -> Runtime:
         from training.xla import XlaRuntime
 
         return XlaRuntime(config.precision)
-    return Runtime(config.no_cuda, config.precision)
+    return Runtime(config.no_cuda, config.precision, config.capture)
 
 
 def quiet_libraries() -> None:

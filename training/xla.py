@@ -37,9 +37,9 @@ class XlaRuntime(Runtime):
     Raises UsageError where there is no torch_xla, or nothing that it can compute on.
     """
 
-    fixed_shapes = True
+    shapes = "fixed"
     # Not `capturable`, though made for such devices: with a learning rate of 0 it makes NaN where there is no gradient.
-    adamw: ClassVar[dict[str, Any]] = {"fused": False, "foreach": False}
+    adamw: ClassVar[dict[str, Any]] = {"fused": False, "foreach": False, "capturable": False}
 
     def __init__(self, precision: str = "auto"):
         if importlib.util.find_spec("torch_xla") is None:
@@ -107,7 +107,13 @@ class XlaRuntime(Runtime):
 
         return tree_map_only(Tensor, place, batch)
 
-    def step(self, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], max_norm: float) -> None:
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        max_norm: float,
+        keep_gradients: bool = False,
+    ) -> None:
         if max_norm > 0:
             torch.nn.utils.clip_grad_norm_(parameters, max_norm, foreach=False)
         optimizer.step()

@@ -1,0 +1,207 @@
+"""One optimizer step: the gradients of its micro-batches, the update, and what is counted on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.config import LoopConfig
+from training.optimizer import build_optimizer, keep_rates_on_device, learning_rate_schedule
+from training.plan import Batch, Plan, without_counts
+from training.runtime import Runtime
+
+LossOf = Callable[[nn.Module, Batch], Tensor]
+
+
+class Stepper:
+    """Takes the steps of a plan. `plan` may be exchanged for one of other steps between two of them (`follow`).
+
+    On a GPU a step is replayed as a CUDA graph (`captured_step.py`). Where it is one micro-batch, and nothing between
+    its parts is decided on the CPU or by other processes, it is one graph, whose gradients are in memory only
+    meanwhile. Else each micro-batch is a graph that adds to gradients that stay, and the update is another.
+    """
+
+    def __init__(self, model: nn.Module, loss_of: LossOf, config: LoopConfig, runtime: Runtime, plan: Plan):
+        self.model, self.loss_of, self.config, self.runtime = model, loss_of, config, runtime
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = build_optimizer(model, config, runtime)
+        self.follow(plan)
+        # This process's loss since it was last read, and of the step under way, on the device: reading it would make
+        # the device wait in every step. In fp64, so that it does not matter when it is read.
+        self.loss, self.step_loss = (torch.zeros((), device=runtime.device, dtype=torch.float64) for _ in range(2))
+        self.terms = self.real_tokens = self.padded_tokens = 0
+        self._reached: list[nn.Parameter] | None = None
+        self._take_whole = runtime.replayed(self._whole)
+        self._take_micro_batch = runtime.replayed(self._micro_batch)
+        # The scaler of fp16 has it decided on the CPU whether a step is taken.
+        self._take_update = self._update if runtime.precision == "fp16" else runtime.replayed(self._update)
+        self._compiled_before = runtime.compilations()
+
+    def follow(self, plan: Plan) -> None:
+        """Goes on with the steps of another plan."""
+        self.plan = plan
+        self.schedule = learning_rate_schedule(self.optimizer, self.config, plan.steps)
+        keep_rates_on_device(self.optimizer, self.runtime)
+
+    def take(self, batches: list[Batch], rows: int) -> None:
+        """A step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
+        with self.runtime.memory_runs_out(self._smaller_batches()):
+            try:
+                self._compute(batches, rows)
+            except torch.OutOfMemoryError:
+                # Graphs hold as much memory again as a step needs.
+                if not self.runtime.stop_capturing("memory has run out"):
+                    raise
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step_loss.zero_()
+                self._compute(batches, rows)
+        for batch in batches:
+            self.terms += batch["terms"]
+            self.real_tokens += batch["real_tokens"]
+            self.padded_tokens += batch["padded_tokens"]
+        self.schedule.step()
+
+    def _smaller_batches(self) -> str:
+        return (
+            f"lower train_batch_size ({self.config.train_batch_size}) and raise gradient_accumulation_steps "
+            f"({self.config.gradient_accumulation_steps}) as much, for the same steps; or take shorter rows"
+        )
+
+    def _compute(self, batches: list[Batch], rows: int) -> None:
+        terms = sum(batch["terms"] for batch in batches)
+        given = [{"batch": without_counts(batch), "rows": rows} for batch in batches]
+        if self.is_whole:
+            self._take_whole({**given[0], "factor": self._factor(rows, terms)})
+            return
+        for micro_batch in given:
+            self._take_micro_batch(micro_batch)
+        self._take_update({"factor": self._factor(rows, self._add_up_gradients(terms))})
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a step is captured as one graph."""
+        runtime, plan = self.runtime, self.plan
+        is_one_micro_batch = plan.step_rows <= plan.batch_size and runtime.processes == 1
+        return runtime.captures and is_one_micro_batch and runtime.precision != "fp16"
+
+    def _whole(self, given: dict[str, Any]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)  # those of a recording that failed
+        self._micro_batch(given)
+        self._update(given)
+
+    def _micro_batch(self, given: dict[str, Any]) -> None:
+        """Adds the gradients of a micro-batch's loss sum, divided by the rows of the step.
+
+        By its rows for now: fp16 gradients must not grow with the size of the batch.
+        """
+        with self.runtime.autocast():
+            loss = self.loss_of(self.model, given["batch"])
+        self.runtime.backward(loss / self.runtime.number(given["rows"]))
+        self.step_loss += loss.detach()
+        self.runtime.launch()
+
+    def _update(self, given: dict[str, Any]) -> None:
+        """The optimizer's step, by the gradients times `factor`."""
+        if given["factor"] is not None:
+            torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], given["factor"])
+        self.loss += self.step_loss
+        self.step_loss.zero_()
+        keep_gradients = self.runtime.captures and not self.is_whole
+        self.runtime.step(self.optimizer, self.parameters, self.config.max_grad_norm, keep_gradients)
+
+    def _factor(self, rows: int, terms: int | Tensor) -> float | Tensor | None:
+        """What turns gradients of the loss sum over `rows` into those of the mean over `terms`; None: 1."""
+        if isinstance(terms, int) and terms == rows and self.runtime.shapes != "fixed":  # which would be another graph
+            return None
+        return self.runtime.number(rows / terms)
+
+    def _add_up_gradients(self, terms: int) -> int | Tensor:
+        """Replaces gradients of this process's loss sum by those of all processes' sum; returns the terms in that."""
+        if self.runtime.processes == 1:
+            return terms
+        for parameter in self._with_gradients():
+            if parameter.grad is None:  # this process had no rows in this step
+                parameter.grad = torch.zeros_like(parameter)
+        total = torch.full((), terms, dtype=torch.float32, device=self.runtime.device)
+        self.runtime.add_up([*(p.grad for p in self.parameters if p.grad is not None), total])
+        return total
+
+    def _with_gradients(self) -> list[nn.Parameter]:
+        """The parameters that the loss reaches, in whichever process; found out in the first step of a run.
+
+        No later step may reach others: what the processes add up would not be the same. No objective here does.
+        """
+        if self._reached is None:
+            found = self.runtime.sums([float(p.grad is not None) for p in self.parameters])
+            self._reached = [p for p, count in zip(self.parameters, found, strict=True) if count]
+        return self._reached
+
+    def read(self) -> tuple[float, float, int, int]:
+        """Loss, terms, real tokens, and tokens with padding since this was last asked, added up over all processes.
+
+        A device to CPU synchronisation, so only where a step logs or saves.
+        """
+        with self.runtime.memory_runs_out(self._smaller_batches()):  # where a device may say so late
+            counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
+        loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
+        self.loss.zero_()
+        self.runtime.launch()  # by itself: the next step's graph would be another one
+        self.terms = self.real_tokens = self.padded_tokens = 0
+        return loss, terms, int(real_tokens), int(padded_tokens)
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the next step, told without asking the device."""
+        return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint holds of optimizer, schedule and scaler; its numbers are those of a run without graphs."""
+        optimizer, schedule = self.optimizer.state_dict(), self.schedule.state_dict()
+        rates = [self.learning_rate] * len(optimizer["param_groups"])
+        groups = [group | {"lr": rate} for group, rate in zip(optimizer["param_groups"], rates, strict=True)]
+        return {
+            "optimizer": self.runtime.storable(optimizer | {"param_groups": groups}),
+            "schedule": schedule | {"_last_lr": rates},
+            "scaler": self.runtime.scaler_state(),
+        }
+
+    def load(self, content: Mapping[str, Any]) -> None:
+        """Goes back to what `content` gave."""
+        for group in content["optimizer"]["param_groups"]:
+            group |= self.runtime.adamw  # of this device, not of the one where it was saved
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.schedule.load_state_dict(content["schedule"])
+        keep_rates_on_device(self.optimizer, self.runtime)
+        self.runtime.load_scaler_state(content["scaler"])
+
+    def graphs(self) -> dict[str, Any]:
+        """Graphs that this run has had compiled, its evaluations' too, or captured for its steps; nothing where there
+        are none. plain_steps: those without a graph; of several micro-batches, each is counted.
+        """
+        if self.runtime.shapes == "fixed":
+            return {"compilations": self.runtime.compilations() - self._compiled_before}
+        if not self.runtime.captures:
+            return {}
+        steps = self._take_whole if self.is_whole else self._take_micro_batch
+        return {
+            "graphs": steps.recorded,
+            "capture_seconds": round(steps.seconds, 1),
+            "replayed_steps": steps.replays,
+            "plain_steps": steps.plain_calls,
+        }
+
+    def describe_graphs(self) -> str:
+        """A line about `graphs`; "" where there are none."""
+        found = self.graphs()
+        if "compilations" in found:
+            return f"graphs compiled for training: {found['compilations']}"
+        if not found:
+            return ""
+        return (
+            f"graphs captured for training: {found['graphs']}, in {found['capture_seconds']} s; "
+            f"{'steps' if self.is_whole else 'micro-batches'} replayed: {found['replayed_steps']:,}, taken without a "
+            f"graph: {found['plain_steps']:,}"
+        )
