@@ -49,17 +49,16 @@ class Runtime:
         """capture: None: on a GPU. Raises UsageError where it is asked for and there is no GPU that torch can use."""
         from accelerate import PartialState
 
-        if capture and not (torch.cuda.is_available() and not no_cuda) and not rehearses_capture():
+        on_gpus = torch.cuda.is_available() and not no_cuda
+        if capture and not on_gpus and not rehearses_capture():
             raise UsageError(f"capture needs a GPU: {why_no_gpu()}")
-
         if process_count() > 1 and not torch.distributed.is_initialized():
-            on_gpus = torch.cuda.is_available() and not no_cuda
             on_this_machine, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
             if on_gpus and on_this_machine > gpus:
                 raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
             # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
-        self._state = PartialState(cpu=no_cuda)
+        self._state = PartialState(cpu=not on_gpus)  # which would take a process for the only one, if not told so
         of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
         self.processes, self.process = self._state.num_processes, self._state.process_index
         device = torch.device("cpu") if of_process.type == "cpu" else of_process
