@@ -112,7 +112,7 @@ class SplinterObjective:
         selected = select_spans(ids, mask, self.vocabulary, self.spans, draws, self.left_out)
         visible = visible_tokens(selected.input_ids, selected.attention_mask, self.hidden_token_id)
         asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
-        most = int(np.bincount(selected.rows).max())  # here, where no device has to wait
+        most = int(np.bincount(selected.rows).max(initial=0))  # here, where no device has to wait
         if self.collator.shapes != "any":
             most = int(self.spans.questions_in(width))
             asked = filled_up(asked, size or len(row_ids), most)

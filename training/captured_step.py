@@ -113,7 +113,7 @@ class ReplayedFunction:
                 target.copy_(source, non_blocking=True)
         output = recording.replay()
         self.replays += 1
-        return output.clone() if isinstance(output, Tensor) else output
+        return output.clone() if isinstance(output, Tensor) else output  # the next replay writes there
 
     def _call_plainly(self, given: Any) -> Any:
         self.plain_calls += 1

@@ -243,7 +243,7 @@ class RuntimeConfig(Section):
             yield "--compile has no effect beside use_tpu: XLA compiles everything"
         if self.capture:
             if self.use_tpu:
-                yield "capture needs a GPU, and use_tpu takes TPUs: XLA makes graphs of its own"
+                yield "capture needs a GPU, and use_tpu takes TPUs: XLA makes its own graphs"
             elif self.no_cuda and not rehearses_capture():
                 yield "capture needs a GPU, and no_cuda leaves it out"
         if self.use_tpu and process_count() > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
 
@@ -26,13 +25,21 @@ def dry_run(job: Job, lengths: np.ndarray) -> None:
     run = Run(job)
     longest = np.argsort(-lengths, kind="stable")[plan.process :: plan.processes][: plan.batch_size]
     run.step([job.collate(longest, RowDraws([plan.seed], longest), runtime.batch_of(plan.batch_size))])
-    moments = [time.perf_counter()]  # at the end of each step, the making of its batch included
     steps = min(WARM_UP_STEPS + TIMED_STEPS, plan.steps)
-    for batches in itertools.islice(batches_from(plan, job.collate, 0, runtime), steps):
-        run.step(batches)
-        run.read()  # which waits for the device
-        moments.append(time.perf_counter())
-    step = statistics.median(np.diff(moments)[min(WARM_UP_STEPS, steps - 1) :])
+    seconds = []  # of each step, the making of its batch included
+    batches_of_steps = batches_from(plan, job.collate, 0, runtime)
+    for _ in range(steps):
+        started = time.perf_counter()
+        batches = next(batches_of_steps)
+        made = time.perf_counter() - started
+        # Captured steps are replayed the third time: most shapes of a whole run have been seen so often.
+        for _ in range(3 if runtime.captures else 1):
+            started = time.perf_counter()
+            run.step(batches)
+            run.read()  # which waits for the device
+            taken = time.perf_counter() - started
+        seconds.append(made + taken)
+    step = statistics.median(seconds[min(WARM_UP_STEPS, steps - 1) :])
     epochs = f"{plan.steps_per_epoch:,} an epoch"
     runtime.say(
         f"dry run: {plan.steps:,} steps of {plan.step_rows} rows, {epochs}; {step:.3g} s a step, so "
