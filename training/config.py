@@ -215,13 +215,13 @@ class RuntimeConfig(Section):
     )
     use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
     capture: bool | None = Field(
-        None, description="replay steps as CUDA graphs, without Python in between; default: on a GPU"
+        None, description="replay steps as CUDA graphs, without waiting for Python; default: on a GPU"
     )
     compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
     length_buckets: list[int] | None = Field(
         None,
-        description="lengths that batches are padded to, beside that of the longest row; default: on a TPU half and a "
-        "quarter of it, else none",
+        description="lengths that batches are padded to, beside that of the longest row; default: where steps are "
+        "captured quarters of it (sixteenths, if rows stay padded), on a TPU half and a quarter of it, else none",
     )
     dry_run: bool = Field(
         False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"

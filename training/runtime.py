@@ -193,8 +193,9 @@ class Runtime:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _lost_processes_named():
             torch.distributed.all_reduce(flat)
-        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
-            tensor.copy_(total.view_as(tensor))
+        totals = flat.split([tensor.numel() for tensor in tensors])
+        # At once: a GPU would wait for hundreds of copies to be asked for.
+        torch._foreach_copy_(list(tensors), [total.view_as(part) for total, part in zip(totals, tensors, strict=True)])
 
     @contextlib.contextmanager
     def memory_runs_out(self, remedy: str) -> Iterator[None]:
