@@ -20,14 +20,16 @@ from models.compiling import compile_layers
 def test_losses_are_the_same(user: User):
     """Of batches of many sizes, trained on and scored."""
     make_models(user.folder)
-    for name, words in (("uncompiled", []), ("compiled", ["--compile"])):
+    arms = {"uncompiled": [], "compiled": ["--compile"], "compiled-captured": ["--compile", "--capture", "true"]}
+    for name, words in arms.items():
         done = user.types(*command("run_seq_cls.py", name, 8, *words), "--no_cuda", timeout=1200)
         assert "recompile" not in done.err and "unpadded" in done.err
-    pair = [user.losses(name) for name in ("uncompiled", "compiled")]
-    assert len(pair[0]) == 5
-    np.testing.assert_allclose(*pair, atol=1e-5)
-    metrics = [user.results(name)["metrics"] for name in ("uncompiled", "compiled")]
-    assert metrics[0] == pytest.approx(metrics[1], abs=1e-4)
+    expected, *others = [user.losses(name) for name in arms]
+    assert len(expected) == 5
+    for found in others:
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    metrics, *others = [user.results(name)["metrics"] for name in arms]
+    assert all(found == pytest.approx(metrics, abs=1e-4) for found in others)
 
 
 def test_no_compiler():

@@ -33,6 +33,7 @@ from processors.qa_features import GoldSpans
 from processors.task import DataError
 from run_splinter_qa import RECIPE, SpanSelectionReader, build_reader
 from training.results import CONFIG_FILE
+from training.runtime import Runtime
 
 SCRIPT = "run_splinter_qa.py"
 DATA = "sample_data/korquad/KorQuAD_v1.0_train.json"
@@ -90,20 +91,10 @@ def load(path: Path):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-class Runtime:
-    """As much of `training/runtime.py` as a reader needs."""
-
-    def prepare(self, model):
-        return model
-
-    def say_once(self, message: str) -> None:
-        pass
-
-
 def reader_of(user: User, folder: str, **settings) -> SpanSelectionReader:
     own = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24, "cache_dir": str(user.folder / "cache")}
     config = RECIPE.config_class.model_construct(**(own | settings))
-    return build_reader(config, Runtime(), user.folder / folder, is_trained=False)
+    return build_reader(config, Runtime(no_cuda=True, precision="fp32"), user.folder / folder, is_trained=False)
 
 
 @pytest.mark.parametrize("folder", ["splinter", "theirs", "original"])
