@@ -226,9 +226,7 @@ def test_a_process_that_dies_takes_the_others_down(user: User, victim: int):
     process = by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", f"killed-{victim}", 4, steps=LONG))
     wait_for_steps(process, user.run_dir(f"killed-{victim}"), 12)
     os.kill(children(process)[victim], signal.SIGKILL)
-    started = time.monotonic()
-    _, err = ended(process, code=1, timeout=60)
-    assert time.monotonic() - started < 30
+    _, err = ended(process, code=1, timeout=300)  # left alone, the others wait for a day
     if victim:
         assert "run_seq_cls.py: the processes of this run have lost one another" in err
     folder = user.run_dir(f"killed-{victim}")
