@@ -22,24 +22,25 @@ def assert_close_in_size(
     assert difference <= tolerance * size, f"{name} differs by {difference:.2g}, of values up to {size:.2g}"
 
 
-def assert_gradients_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-5) -> None:
-    """The same gradients, by the names of parameters, each in the size of the largest of its module.
+def assert_modules_close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    """The same gradients, or weights, by the names of parameters, each in the size of the largest of its module.
 
-    Of a module, since that of a key's bias, and of what moves all logits alike, is nothing but rounding.
+    Of a module, since the gradient of a key's bias, and of what moves all logits alike, is nothing but rounding; and so
+    is what such a bias, which begins as zero, becomes.
     """
     assert found.keys() == expected.keys()
     sizes = sizes_of_modules(expected)
-    for name, gradient in expected.items():
-        assert_close_in_size(found[name], gradient, tolerance, size=sizes[name], name=name)
+    for name, values in expected.items():
+        assert_close_in_size(found[name], values, tolerance, size=sizes[name], name=name)
 
 
-def sizes_of_modules(gradients: dict[str, Tensor]) -> dict[str, float]:
-    """For each parameter the largest absolute value in the gradients of its module's own parameters."""
+def sizes_of_modules(parameters: dict[str, Tensor]) -> dict[str, float]:
+    """For each name the largest absolute value that its module has, in parameters of its own."""
     largest: dict[str, float] = {}
-    for name, gradient in gradients.items():
+    for name, values in parameters.items():
         module = name.rpartition(".")[0]
-        largest[module] = max(largest.get(module, 0.0), size_of(gradient))
-    return {name: largest[name.rpartition(".")[0]] for name in gradients}
+        largest[module] = max(largest.get(module, 0.0), size_of(values))
+    return {name: largest[name.rpartition(".")[0]] for name in parameters}
 
 
 def size_of(values: Tensor) -> float:
