@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,15 +35,19 @@ class Hub(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str] = []
-        self.over = threading.Event()
+        self.waited_out = False
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
+    @property
+    def questions(self) -> int:
+        """How often it was asked for the model; huggingface_hub has questions of its own."""
+        return sum(REPOSITORY in path for path in self.asked)
+
     def close(self) -> None:
-        self.over.set()
         self.shutdown()
         self.server_close()
 
@@ -62,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         self.server.asked.append(path)
         if self.server.answer == "hang":
-            self.server.over.wait(30)
+            self.server.waited_out |= self.wait_for_the_other_end()
         elif self.server.answer != 200:
             missing = {"X-Error-Code": "RepoNotFound"} if self.server.answer in (401, 404) else {}
             self.send({"error": "no"}, status=self.server.answer, **missing)
@@ -76,6 +79,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send(FILES[path.rpartition("/")[2]], ETag=f'"{path.rpartition("/")[2]}"')
         else:
             self.send({"error": "no"}, status=404)
+
+    def wait_for_the_other_end(self) -> bool:
+        """Says nothing until the client has hung up. True where it has not in half a minute."""
+        self.connection.settimeout(30)
+        try:
+            return bool(self.connection.recv(1))
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
 
     def send(self, content: object, status: int = 200, **headers: str) -> None:
         body = (content if isinstance(content, str) else json.dumps(content)).encode()
@@ -96,17 +109,14 @@ def server(tmp_path: Path, monkeypatch):
     )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "ANSWER_WITHIN_SECONDS", 0.5)
     monkeypatch.chdir(tmp_path)
     yield server
     server.close()
 
 
 def error_of(model_type: str | None, name: str | None) -> str:
-    start = time.perf_counter()
     with pytest.raises(ModelError) as error:
         find_model(model_type, name)
-    assert time.perf_counter() - start < 5
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -168,16 +178,17 @@ def test_names_that_can_only_be_folders(name: str, server: Hub):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_is_fetched_once_and_found_without_network_later(server: Hub):
+def test_a_model_is_fetched_once_and_found_without_network_later(server: Hub, monkeypatch):
     folder = find_model(None, REPOSITORY)
     assert {path.name for path in folder.iterdir()} == WANTED
     assert (folder / "model.safetensors").read_text() == "weights"
     assert not any("tf_model" in path or "README" in path for path in server.asked)
+    monkeypatch.setattr(hub, "ANSWER_WITHIN_SECONDS", 0.5)
     for trouble in ("hang", 500, 503, 429):
         server.answer = trouble
-        start = time.perf_counter()
+        server.asked.clear()
         assert find_model(None, REPOSITORY) == folder
-        assert time.perf_counter() - start < 5
+        assert server.questions == 1 and not server.waited_out  # asked again, a hub in trouble is waited for again
     server.close()
     assert find_model(None, REPOSITORY) == folder
     (folder / "model.safetensors").unlink()  # a download that broke off
@@ -195,9 +206,11 @@ def test_offline_by_setting(server: Hub, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", ["hang", 500, 503])
-def test_a_hub_out_of_reach(answer: int | str, server: Hub, tmp_path: Path):
+def test_a_hub_out_of_reach(answer: int | str, server: Hub, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(hub, "ANSWER_WITHIN_SECONDS", 0.5)
     server.answer = answer
     message = error_of(None, REPOSITORY)
+    assert server.questions == 1 and not server.waited_out
     assert message.startswith(
         f"{REPOSITORY!r} is neither a local folder ({tmp_path / REPOSITORY} does not exist) nor reachable on the hub ("
     )

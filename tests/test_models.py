@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
@@ -144,7 +145,7 @@ def test_saved_and_built_again(name: str, pooling: str, checkpoints: Path, tmp_p
     if pooling == "cls":
         plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
         # The last bit of a product depends on where in memory the weights lie.
-        torch.testing.assert_close(logits_of(plain), logits_of(model), atol=1e-6, rtol=0)
+        assert_close_in_size(logits_of(plain), logits_of(model))
 
 
 OTHER_HEADS = {"token": (LABELS, 3), "question answering": ((), 2)}
@@ -332,7 +333,7 @@ def test_a_linear_classifier(pooling: str, checkpoints: Path, tmp_path: Path):
     with torch.no_grad():
         states = model.bert(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
         pooled = {"cls": states[:, 0], "mean": states.mean(dim=1), "max": states.amax(dim=1)}[pooling]
-        torch.testing.assert_close(logits_of(model), pooled @ model.classifier.weight.T)
+        assert_close_in_size(logits_of(model), pooled @ model.classifier.weight.T)
     model.save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=f"^{tmp_path} holds no trained head for 3 outputs with pooling {pooling}$"):
         build_model(tmp_path, "sequence", LABELS, pooling, fresh_head=False)
@@ -352,10 +353,10 @@ def test_a_pooled_head_sees_all_tokens_and_no_padding(name: str, pooling: str, c
         states = getattr(model, model.base_model_prefix)(input_ids=ids, attention_mask=torch.ones_like(ids))[0]
         pooled = states.mean(dim=1) if pooling == "mean" else states.max(dim=1).values
         expected = pooled @ model.classifier.weight.T + model.classifier.bias
-        torch.testing.assert_close(logits_of(model), expected)
+        assert_close_in_size(logits_of(model), expected)
         padded = torch.cat([ids, torch.full((1, 5), model.config.pad_token_id)], dim=1)
         mask = torch.tensor([[1] * 7 + [0] * 5])
-        torch.testing.assert_close(model(input_ids=padded, attention_mask=mask).logits, expected, atol=1e-5, rtol=0)
+        assert_close_in_size(model(input_ids=padded, attention_mask=mask).logits, expected)
     assert model.dropout.p == 0.1
 
 

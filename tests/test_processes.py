@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import exact_runs
-import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size, assert_modules_close
 from conftest import REPOSITORY, User, nsmc
 from exact_runs import COMMANDS, make_models
 from processes_worker import SETTINGS
@@ -106,13 +106,10 @@ def test_losses_and_weights_are_those_of_one_process(worked: Path, tmp_path: Pat
     state = fit(job)
     assert state.step == 6 and ROWS % 12 == 3
     together = losses(worked / "together")
-    np.testing.assert_allclose(
-        [loss for _, loss in together], [loss for _, loss in losses(tmp_path / "alone")], atol=1e-5
-    )
+    assert_close_in_size([loss for _, loss in together], [loss for _, loss in losses(tmp_path / "alone")])
     for process in range(3):
         found = json.loads((worked / f"weights-{process}.json").read_text())
-        for name, value in weights(job).items():
-            torch.testing.assert_close(torch.tensor(found[name]), value, atol=1e-5, rtol=0)
+        assert_modules_close({name: torch.tensor(values) for name, values in found.items()}, weights(job))
     figures = json.loads((worked / "together/training.json").read_text())["figures"]
     assert figures["steps"] == 6 and figures["padding_ratio"] == 0.25
     assert state.real_tokens == 2 * 3 * ROWS
@@ -131,10 +128,9 @@ def test_a_stopped_run_goes_on_from_the_same_row_on_another_number_of_processes(
     expected = [loss for _, loss in losses(tmp_path / "whole")]
     for folder in ("stopped", "begun-alone"):
         assert [step for step, _ in losses(worked / folder)] == [1, 2, 3, 4, 5, 6]
-        np.testing.assert_allclose([loss for _, loss in losses(worked / folder)], expected, atol=1e-5)
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(weights(resumed)[name], value, atol=1e-5, rtol=0)
-        torch.testing.assert_close(load_file(worked / "begun-alone/checkpoint-6/model.safetensors")[name], value)
+        assert_close_in_size([loss for _, loss in losses(worked / folder)], expected)
+    for found in (weights(resumed), load_file(worked / "begun-alone/checkpoint-6/model.safetensors")):
+        assert_modules_close(found, weights(whole))
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -168,17 +164,15 @@ def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str)
     one = user.types(*command(script, f"{name}-one", 8), script=script)
     pairs = [user.losses(f"{name}-{which}") for which in ("two", "one")]
     assert len(pairs[0]) == 5
-    np.testing.assert_allclose(*pairs, atol=1e-5)
+    assert_close_in_size(*pairs)
     theirs, own = (user.results(f"{name}-{which}") for which in ("two", "one"))
     assert theirs["metrics"] == pytest.approx(own["metrics"], abs=1e-4)
     assert theirs["hardware"]["processes"] == 2 and theirs["data"] == own["data"]
     files = [{path.name for path in user.run_dir(f"{name}-{which}").iterdir()} for which in ("two", "one")]
     assert files[0] == files[1]
-    two, one_model = (
-        load_file(user.run_dir(f"{name}-{which}") / "checkpoint-5/model.safetensors") for which in ("two", "one")
+    assert_modules_close(
+        *(load_file(user.run_dir(f"{name}-{which}") / "checkpoint-5/model.safetensors") for which in ("two", "one"))
     )
-    for key, value in one_model.items():
-        torch.testing.assert_close(two[key], value, atol=1e-5, rtol=0)
     without = [re.sub(rf"{name}-\w+|[\d,.]+ tokens/s", "", text) for text in (out, one.out)]
     assert without[0] == without[1] != ""
     assert "5 steps of 8 rows" in err and "fp32 on 2 x " in err
@@ -226,9 +220,7 @@ def test_a_process_that_dies_takes_the_others_down(user: User, victim: int):
     process = by_two(user, "run_seq_cls.py", *command("run_seq_cls.py", f"killed-{victim}", 4, steps=LONG))
     wait_for_steps(process, user.run_dir(f"killed-{victim}"), 12)
     os.kill(children(process)[victim], signal.SIGKILL)
-    started = time.monotonic()
-    _, err = ended(process, code=1, timeout=60)
-    assert time.monotonic() - started < 30
+    _, err = ended(process, code=1, timeout=300)  # left alone, the others wait for a day
     if victim:
         assert "run_seq_cls.py: the processes of this run have lost one another" in err
     folder = user.run_dir(f"killed-{victim}")

@@ -4,13 +4,13 @@ import io
 import json
 import random
 import sys
-import time
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from growth import expect_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -476,16 +476,19 @@ def test_a_context_of_one_character(file: Path):
 
 
 def test_a_context_of_a_million_characters(file: Path):
-    rng = random.Random(0)
-    context = "".join(rng.choices("가나다라마 ", k=1_000_000)) + "끝"
-    words = "바" * 1_000_000
-    places = [at for at in range(3, 999_000, 9_990) if context[at : at + 5].strip()]
-    exact = [qa(at, answer(context[at : at + 5], at)) for at in places]
-    off = [qa(f"off {i}", answer("끝", 500_000)) for i in range(20)] + [qa("last", answer("끝", 1_000_000))]
-    content = squad(paragraph(context, *exact, *off), paragraph(words, qa("moved", answer("바" * 10, 999_995))))
-    start = time.perf_counter()
+    def written(size: int) -> tuple[str, list[dict], str]:
+        """The context, questions of which the answers are where they are said to be, and a file with more of them."""
+        context = "".join(random.Random(0).choices("가나다라마 ", k=size)) + "끝"
+        places = [at for at in range(3, size - 1_000, 9_990) if context[at : at + 5].strip()]
+        exact = [qa(at, answer(context[at : at + 5], at)) for at in places]
+        off = [qa(f"off {i}", answer("끝", size // 2)) for i in range(size // 50_000)]
+        moved = paragraph("바" * size, qa("moved", answer("바" * 10, size - 5)))
+        return context, exact, squad(paragraph(context, *exact, *off, qa("last", answer("끝", size))), moved)
+
+    of_size = {size: written(size) for size in (50_000, 1_000_000)}
+    expect_linear(lambda size: read(file, of_size[size][-1]), 50_000)
+    context, exact, content = of_size[1_000_000]
     questions = read(file, content)
-    assert time.perf_counter() - start < 5
     for (a, b), texts in zip(questions.spans[: len(exact)], questions.answers, strict=False):
         assert context[a:b] == texts[0].strip()
     assert questions.spans[-2:] == [(1_000_000, 1_000_001), (999_990, 1_000_000)]

@@ -11,9 +11,9 @@ import os
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size, assert_modules_close
 from conftest import REPOSITORY, User, nsmc
 from exact_runs import COMMANDS, command, make_models, stop_after_three
 from safetensors.torch import load_file
@@ -60,7 +60,7 @@ def test_a_script_by_xla_is_the_script_on_a_cpu(user: User, script: str):
     for devices in (1, 2):
         folder = f"{name}-xla-{devices}"
         said = by_xla(user, script, *exact(script, folder, 8 // devices), "--use_tpu", devices=devices)
-        np.testing.assert_allclose(user.losses(folder), expected, atol=1e-4)
+        assert_close_in_size(user.losses(folder), expected, 1e-4)
         results = user.results(folder)
         assert results["metrics"] == pytest.approx(own["metrics"], abs=1e-3)
         assert results["hardware"] == {
@@ -71,11 +71,8 @@ def test_a_script_by_xla_is_the_script_on_a_cpu(user: User, script: str):
         compilations = results["training"]["compilations"]
         assert 0 < compilations <= 2 * len(LENGTHS.get(script, [16, 32, 64])) + 4
         assert f"graphs compiled for training: {compilations}" in said and "5 steps of 8 rows" in said
-        weights = load_file(user.run_dir(folder) / "checkpoint-5/model.safetensors")
-        reference = load_file(user.run_dir(f"{name}-cpu") / "checkpoint-5/model.safetensors")
-        assert weights.keys() == reference.keys()
-        for key, value in reference.items():
-            torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=1e-3)
+        pair = [user.run_dir(where) / "checkpoint-5/model.safetensors" for where in (folder, f"{name}-cpu")]
+        assert_modules_close(*map(load_file, pair), 1e-3)
         files = [{path.name for path in user.run_dir(where).iterdir()} for where in (folder, f"{name}-cpu")]
         assert files[0] == files[1]
 
@@ -96,7 +93,7 @@ def test_short_last_batches(user: User, task: str):
     user.types(*into("short-cpu"), "--no_cuda")
     said = by_xla(user, "run_seq_cls.py", *into("short-xla"), "--use_tpu")
     assert len(user.losses(f"short-cpu-{task}")) == 6
-    np.testing.assert_allclose(user.losses(f"short-xla-{task}"), user.losses(f"short-cpu-{task}"), atol=1e-4)
+    assert_close_in_size(user.losses(f"short-xla-{task}"), user.losses(f"short-cpu-{task}"), 1e-4)
     pair = [user.log(f"short-{arm}-{task}", "evaluation") for arm in ("cpu", "xla")]
     for mine, other in zip(*pair, strict=True):
         assert mine["metrics"] == pytest.approx(other["metrics"], abs=1e-3)
@@ -110,15 +107,14 @@ def test_resuming(user: User):
     by_xla(user, "run_seq_cls.py", *nsmc("unsaved"), *words, "--save_steps", 0)
     words += ["--save_steps", 3]
     by_xla(user, "run_seq_cls.py", *nsmc("dropped"), *words)
-    np.testing.assert_allclose(user.losses("dropped"), user.losses("unsaved"), atol=1e-6)
+    assert_close_in_size(user.losses("dropped"), user.losses("unsaved"))
     stop_after_three(user, "dropped", "dropped-resumed")
     said = by_xla(user, "run_seq_cls.py", *nsmc("dropped-resumed"), *words, "--resume")
     assert "checkpoint-3 at step 3 of 6" in said and "after the first epoch" not in said
-    np.testing.assert_allclose(user.losses("dropped-resumed"), user.losses("dropped"), atol=1e-6)
+    assert_close_in_size(user.losses("dropped-resumed"), user.losses("dropped"))
     pair = [user.run_dir(name) / "checkpoint-6/model.safetensors" for name in ("dropped", "dropped-resumed")]
-    for key, value in load_file(pair[0]).items():
-        # The first step after a start is a graph of its own, which may round otherwise.
-        torch.testing.assert_close(load_file(pair[1])[key], value, atol=1e-5, rtol=1e-5)
+    # The first step after a start is a graph of its own, which may round otherwise.
+    assert_modules_close(*map(load_file, reversed(pair)), 1e-4)
 
 
 @pytest.mark.parametrize("script", ["run_seq_cls.py", "pretrain_spanbert.py"])
@@ -129,7 +125,7 @@ def test_checkpoints_go_from_a_cpu_to_a_tpu_and_back(user: User, script: str):
     cpu, tpu = f"{name}-from-cpu", f"{name}-from-tpu"
     user.types(*exact(script, cpu, 8, **steps), "--no_cuda", script=script)
     by_xla(user, script, *exact(script, tpu, 8, **steps), "--use_tpu")
-    np.testing.assert_allclose(user.losses(tpu), user.losses(cpu), atol=1e-4)
+    assert_close_in_size(user.losses(tpu), user.losses(cpu), 1e-4)
     for whole in (cpu, tpu):
         stop_after_three(user, whole, f"{whole}-elsewhere")
         words = [*exact(script, f"{whole}-elsewhere", 8, **steps), "--resume"]
@@ -139,7 +135,7 @@ def test_checkpoints_go_from_a_cpu_to_a_tpu_and_back(user: User, script: str):
             user.types(*words, "--no_cuda", script=script)
         found = user.losses(f"{whole}-elsewhere")
         assert len(found) == 6
-        np.testing.assert_allclose(found, user.losses(whole), atol=1e-4)
+        assert_close_in_size(found, user.losses(whole), 1e-4)
     state = torch.load(
         user.run_dir(tpu) / "checkpoint-6/training_state.pt", weights_only=True
     )  # on this machine's torch
