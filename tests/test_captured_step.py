@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, make_models
 from safetensors.torch import load_file
@@ -141,9 +142,8 @@ def test_a_captured_run_is_the_run(tmp_path: Path, loss_of: Callable, micro_batc
     assert "graph" not in capsys.readouterr().err
     fit(captured)
     pair = [[loss for _, loss in losses(tmp_path / name)] for name in ("captured", "plain")]
-    np.testing.assert_allclose(*pair, rtol=1e-5)
-    for name, value in weights(plain).items():
-        torch.testing.assert_close(weights(captured)[name], value, rtol=1e-5, atol=1e-6)
+    assert_close_in_size(*pair)
+    assert_modules_close(weights(captured), weights(plain))
     logged = [[line for line in job.log.read() if line["event"] == "train"] for job in (plain, captured)]
     assert [line["learning_rate"] for line in logged[0]] == [line["learning_rate"] for line in logged[1]]
     assert "graphs" not in logged[0][-1]
@@ -195,8 +195,7 @@ def test_what_a_captured_run_began_goes_on_without_and_the_other_way(tmp_path: P
         (tmp_path / "whole" / path).rmdir()
     resumed = make_job(tmp_path / "whole", **settings, capture=not begins, resume=True)
     fit(resumed)
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(weights(resumed)[name], value, rtol=1e-5, atol=1e-6)
+    assert_modules_close(weights(resumed), weights(whole))
     state = torch.load(tmp_path / "whole/checkpoint-8/training_state.pt", weights_only=True)
     assert [type(group["lr"]) for group in state["optimizer"]["param_groups"]] == [float, float]
 
@@ -232,7 +231,7 @@ def test_without_memory_for_graphs_the_step_is_tried_once_more_without_them(tmp_
     fit(make_job(tmp_path / "plain", **settings))
     fit(make_job(tmp_path / "captured", loss_of, **settings, capture=True))
     pair = [[loss for _, loss in losses(tmp_path / name)] for name in ("captured", "plain")]
-    np.testing.assert_allclose(*pair, rtol=1e-5)
+    assert_close_in_size(*pair)
     said = capsys.readouterr().err
     assert said.count("warning: going on without captured steps (--capture false), several times slower: memory") == 1
     calls.clear()
@@ -280,7 +279,7 @@ def test_a_script_with_captured_steps_is_the_script(user: User, script: str):
     plain, captured = f"{name}-uncaptured", f"{name}-captured"
     user.types(*command(script, plain, 8, **STEPS), "--no_cuda", script=script)
     said = user.types(*command(script, captured, 8, "--capture", "true", **STEPS), script=script).err
-    np.testing.assert_allclose(user.losses(captured), user.losses(plain), rtol=1e-5)
+    assert_close_in_size(user.losses(captured), user.losses(plain))
     last = user.log(captured, "train")[-1]
     assert len(user.losses(plain)) == 10 and last["replayed_steps"] + last["plain_steps"] == 10
     assert last["graphs"] >= 1 and last["replayed_steps"] >= 1
@@ -290,9 +289,7 @@ def test_a_script_with_captured_steps_is_the_script(user: User, script: str):
     assert results[0]["training"]["graphs"] == last["graphs"] and "graphs" not in results[1]["training"]
     assert results[0]["step"] == results[1]["step"]
     pair = [load_file(user.run_dir(folder) / "checkpoint-10/model.safetensors") for folder in (captured, plain)]
-    largest = max(value.abs().max() for value in pair[1].values())
-    for key, value in pair[1].items():
-        torch.testing.assert_close(pair[0][key], value, rtol=1e-5, atol=float(1e-5 * largest), msg=key)
+    assert_modules_close(*pair)
     for path in user.run_dir(plain).glob("predictions.*"):
         assert (user.run_dir(captured) / path.name).read_text().count("\n") == path.read_text().count("\n") > 10
 
@@ -305,7 +302,7 @@ def test_of_two_processes_micro_batches_are_replayed(user: User):
     words["steps"] += ["--no_cuda"] * torch.cuda.is_available()
     two = command(script, "captured-by-two", 2, "--gradient_accumulation_steps", 2, "--capture", "true", **words)
     _, said = ended(by_two(user, script, *two))
-    np.testing.assert_allclose(user.losses("captured-by-two"), user.losses("captured-by-one"), rtol=1e-5)
+    assert_close_in_size(user.losses("captured-by-two"), user.losses("captured-by-one"))
     assert "micro-batches replayed: " in said
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size
 from conftest import User, nsmc
 from exact_runs import OBJECTIVES, build_objective, command, make_models
 from test_loop import Network, collate, evaluated_job, loss_of_rows, make_job
@@ -82,7 +83,7 @@ def test_a_batch_of_fixed_size(kind: str):
     assert (batch["rows"], batch["real_tokens"], batch["padded_tokens"]) == (2, 7, 20)
     logits = collator.model(**batch["inputs"]).logits
     assert logits.shape == (4, 2) and torch.isfinite(logits).all()
-    torch.testing.assert_close(logits[:2], plain, atol=1e-5, rtol=1e-5)
+    assert_close_in_size(logits[:2], plain)
 
 
 def test_evaluation_gives_no_padding_rows():
@@ -177,8 +178,8 @@ def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, scr
         with torch.no_grad():
             expected, found = objective.sums_of(objective.model, plain), rounding.sums_of(rounding.model, full)
             loss, padded_loss = (one.loss_of(one.model, batch) for one, batch in ((objective, plain), (rounding, full)))
-        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
-        torch.testing.assert_close(padded_loss, loss, atol=1e-3, rtol=1e-4)
+        assert_close_in_size(found, expected)
+        assert_close_in_size(padded_loss, loss)
         assert plain["terms"] == full["terms"] > 0
     # Of fixed shapes a width each; of few, so many for each number of rows, for 64 numbers of tokens at most.
     assert 1 < len(found_shapes) <= (3 if shapes == "fixed" else 25), found_shapes
@@ -201,7 +202,7 @@ def test_length_buckets_change_no_loss(user: User, types: Callable):
     for name, words in (("unbucketed", []), ("bucketed", ["--length_buckets", 48])):
         types(*command(SCRIPT, name, 8, *words), "--no_cuda")
     pair = [user.losses(name) for name in ("unbucketed", "bucketed")]
-    np.testing.assert_allclose(*pair, atol=1e-5)
+    assert_close_in_size(*pair)
     ratios = [user.results(name)["training"]["padding_ratio"] for name in ("unbucketed", "bucketed")]
     assert ratios[0] < ratios[1]
 

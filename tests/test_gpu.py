@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, command, make_models, stop_after_three
 from safetensors.torch import load_file
@@ -51,12 +52,11 @@ def test_a_script_on_a_gpu_is_the_script_on_a_cpu(user: User, script: str):
     user.types(*command(script, uncaptured, 8, "--capture", "false", **REPLAYED), script=script)
     expected, weights = user.results(cpu), load_file(user.run_dir(cpu) / "checkpoint-10/model.safetensors")
     for arm in (gpu, uncaptured):
-        np.testing.assert_allclose(user.losses(arm), user.losses(cpu), rtol=1e-4)
+        assert_close_in_size(user.losses(arm), user.losses(cpu), 1e-4)
         results = user.results(arm)
         assert results["metrics"] == pytest.approx(expected["metrics"], abs=1e-3)
         assert results["hardware"]["device"] == "cuda"
-        for key, value in load_file(user.run_dir(arm) / "checkpoint-10/model.safetensors").items():
-            torch.testing.assert_close(value, weights[key], atol=1e-4, rtol=1e-3)
+        assert_modules_close(load_file(user.run_dir(arm) / "checkpoint-10/model.safetensors"), weights, 1e-3)
     last = user.log(gpu, "train")[-1]
     assert last["graphs"] >= 1 and last["replayed_steps"] >= 1 and "graphs" not in user.log(uncaptured, "train")[-1]
 
@@ -70,7 +70,7 @@ def test_captured_steps_of_half_precision_are_the_steps(user: User, precision: s
     for name, capture in zip(names, ("true", "false"), strict=True):
         exact = command("run_seq_cls.py", name, 8 // micro_batches, "--capture", capture, steps=words)
         user.types(*(precision if word == "fp32" else word for word in exact))
-    np.testing.assert_allclose(user.losses(names[0]), user.losses(names[1]), rtol=2e-2)
+    assert_close_in_size(user.losses(names[0]), user.losses(names[1]), 2e-2)
     assert user.log(names[0], "train")[-1]["replayed_steps"] >= 6
 
 
@@ -110,7 +110,7 @@ def test_where_a_step_cannot_be_captured_the_run_goes_on_without(tmp_path: Path,
     assert said.count("warning: going on without captured steps (--capture false), several times slower: ") == 1
     fit(small_job(tmp_path / "plain", reading, **settings, capture=False))
     found, expected = ([loss for _, loss in losses(tmp_path / name)] for name in ("reading", "plain"))
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert_close_in_size(found, expected, 1e-4)
 
 
 def test_no_step_makes_the_cpu_wait(tmp_path: Path):
@@ -177,7 +177,7 @@ def test_compiled(user: User, script: str):
     name = script.removesuffix(".py")
     user.types(*command(script, f"{name}-plain", 8), script=script)
     user.types(*command(script, f"{name}-compiled", 8, "--compile"), script=script, timeout=1200)
-    np.testing.assert_allclose(user.losses(f"{name}-compiled"), user.losses(f"{name}-plain"), atol=1e-4)
+    assert_close_in_size(user.losses(f"{name}-compiled"), user.losses(f"{name}-plain"), 1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -199,7 +199,7 @@ def test_what_a_gpu_began_goes_on(user: User, goes_on_with: list[str]):
     stop_after_three(user, whole, resumed)
     said = user.types(*command("run_seq_cls.py", resumed, 8, **STEPS), "--resume", *goes_on_with).err
     assert "checkpoint-3 at step 3 of 6" in said
-    np.testing.assert_allclose(user.losses(resumed), user.losses(whole), atol=1e-4)
+    assert_close_in_size(user.losses(resumed), user.losses(whole), 1e-4)
 
 
 def test_attention_without_padding_has_dropout():
