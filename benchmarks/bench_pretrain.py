@@ -20,6 +20,8 @@ clusters, batches of blocks that fill a row, one core, rows/s:
 splinter: a training step as above, on the blocks in which a span recurs:
 - original: padded to 512 tokens, fp32; the others as above
 
+Steps are not captured here; benchmarks/bench_gpu.py measures those.
+
 The vocabulary is SentencePiece BPE of `--vocab_size` pieces, made of the corpus. `peak_mib` is memory above weights and
 optimizer. Ratios are medians over interleaved repeats.
 """
@@ -131,12 +133,13 @@ class SpanBertSteps:
         ids, mask = self.setting.padded(rows)
         masked = mask_spans(ids, mask, self.setting.vocabulary, ORIGINAL, draws)
         spans = {key: torch.from_numpy(array) for key, array in vars(masked).items() if key != "input_ids"}
-        return collator.batch({"input_ids": masked.input_ids, "attention_mask": mask}) | {"spans": spans}
+        arrays = {"input_ids": masked.input_ids, "attention_mask": mask}
+        return collator.batch(arrays, terms=max(1, len(masked.labels))) | {"spans": spans}
 
     @staticmethod
     def loss_of(model, batch: dict):
         outputs = model(**batch["inputs"], **batch["spans"])
-        return outputs.mlm_loss + outputs.sbo_loss, max(1, outputs.masked)
+        return outputs.mlm_loss + outputs.sbo_loss
 
 
 class SplinterSteps:
@@ -157,14 +160,15 @@ class SplinterSteps:
         if arm == "original":
             missing = ((0, 0), (0, ROW - ids.shape[1]))
             ids, mask = np.pad(ids, missing, constant_values=tokenizer.pad_token_id), np.pad(mask, missing)
-        batch = collator.batch({"input_ids": ids, "attention_mask": visible_tokens(ids, mask, tokenizer.sep_token_id)})
+        arrays = {"input_ids": ids, "attention_mask": visible_tokens(ids, mask, tokenizer.sep_token_id)}
+        batch = collator.batch(arrays, terms=2 * len(selected.rows))
         names = ("rows", "columns", "starts", "ends")
         return batch | {"questions": {name: torch.from_numpy(getattr(selected, name)) for name in names}}
 
     @staticmethod
     def loss_of(model, batch: dict):
         outputs = model(**batch["inputs"], **batch["questions"])
-        return outputs.start_loss + outputs.end_loss, 2 * outputs.questions
+        return outputs.start_loss + outputs.end_loss
 
 
 def full_batches(setting: Setting, batch_size: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[list]]:
@@ -244,10 +248,10 @@ def measure_steps(
     plan = Plan(len(rows), arguments.batch_size, arguments.batch_size, 1, seed=42, max_steps=arguments.steps)
     runs = {}
     for arm, (padding, precision) in ARMS.items():
-        runtime = Runtime(arguments.no_cuda, precision)
+        runtime = Runtime(arguments.no_cuda, precision, capture=False)
         torch.manual_seed(42)
         size = {"vocab_size": len(setting.tokenizer), "pad_token_id": setting.tokenizer.pad_token_id} | HALF
-        collator = Collator(objective.model(size, arm), padding != "none", ROW)
+        collator = Collator(objective.model(size, arm), padding != "none", ROW, device=runtime.device)
 
         def collate(
             row_ids: np.ndarray, draws: RowDraws, size: int | None, collator: Collator = collator, arm: str = arm

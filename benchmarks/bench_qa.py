@@ -260,10 +260,10 @@ def measure_decoding(setting: Setting, repeats: int) -> tuple[list[dict], dict[s
     return rates("decoding", seconds, len(setting.questions)), ratios_of("decoding", seconds)
 
 
-def loss_of(model, batch: dict[str, Any]) -> tuple[torch.Tensor, int]:
+def loss_of(model, batch: dict[str, Any]) -> torch.Tensor:
     outputs = model(**batch["inputs"])
     pairs = zip((outputs.start_logits, outputs.end_logits), batch["positions"].unbind(dim=1), strict=True)
-    return sum(cross_entropy(logits.float(), at, reduction="sum") for logits, at in pairs) / 2, batch["rows"]
+    return sum(cross_entropy(logits.float(), at, reduction="sum") for logits, at in pairs) / 2
 
 
 def measure_question_answering(setting: Setting, arguments) -> tuple[str, list[dict], dict[str, float]]:

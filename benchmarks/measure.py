@@ -10,7 +10,7 @@ this project's in every arm; padding, precision, dropout and attention differ:
 
 `of_matmul` is the share of the machine's matrix-product rate (measured in the same run, at the arm's precision) that
 goes into the products that the unpadded rows need. `peak_mib` is memory above weights and optimizer. Ratios are medians
-over interleaved repeats.
+over interleaved repeats. Steps are not captured here; benchmarks/bench_gpu.py measures those.
 """
 
 from __future__ import annotations
@@ -50,6 +50,30 @@ ARMS = {  # padding, precision
     "longest_bf16": ("longest", "bf16"),
     "ours_fp32": ("none", "fp32"),
     "ours_bf16": ("none", "bf16"),
+}
+KOELECTRA = {
+    "small": {
+        "embedding_size": 128,
+        "hidden_size": 256,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 4,
+        "intermediate_size": 1024,
+    },
+    "base": {
+        "embedding_size": 768,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+    # For trying a benchmark out.
+    "tiny": {
+        "embedding_size": 16,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    },
 }
 CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -119,11 +143,11 @@ class Training:
     def run(self, arm: str, folder: Path) -> tuple[Run, list]:
         """A run of the project's loop for one arm, and its batches, the same rows for every arm."""
         padding, precision = ARMS[arm]
-        runtime = Runtime(no_cuda=self.no_cuda, precision=precision)
+        runtime = Runtime(no_cuda=self.no_cuda, precision=precision, capture=False)
         torch.manual_seed(42)
-        model = koelectra_small(self.model_class, len(self.tokenizer))
+        model = koelectra("small", self.model_class, len(self.tokenizer))
         model = quicken(model) if padding == "none" else model
-        collator = Collator(model, padding != "none", self.max_length)
+        collator = Collator(model, padding != "none", self.max_length, device=runtime.device)
         length = self.max_length if padding == "max_seq_len" else None
 
         def collate(rows: np.ndarray, draws: RowDraws, size: int | None) -> dict[str, Any]:
@@ -148,20 +172,11 @@ def take_steps(run: Run, batches: list) -> None:
         run.step(step)
 
 
-def koelectra_small(model_class: type[nn.Module], vocabulary: int) -> nn.Module:
+def koelectra(shape: str, model_class: type[nn.Module], vocabulary: int) -> nn.Module:
+    """A model of one of KoELECTRA's shapes (`KOELECTRA`) with fresh weights."""
     from transformers import ElectraConfig
 
-    return model_class(
-        ElectraConfig(
-            vocab_size=vocabulary,
-            embedding_size=128,
-            hidden_size=256,
-            num_hidden_layers=12,
-            num_attention_heads=4,
-            intermediate_size=1024,
-            max_position_embeddings=512,
-        )
-    )
+    return model_class(ElectraConfig(vocab_size=vocabulary, max_position_embeddings=512, **KOELECTRA[shape]))
 
 
 def useful_operations(run: Run, batches: list) -> int:
@@ -169,8 +184,7 @@ def useful_operations(run: Run, batches: list) -> int:
     with FlopCounterMode(display=False) as counter:
         for step in batches:
             for batch in step:
-                loss, _ = run.job.loss_of(run.model, run.runtime.place(batch))
-                loss.backward()
+                run.job.loss_of(run.model, run.runtime.place(batch)).backward()
     run.model.zero_grad(set_to_none=True)
     return counter.get_total_flops()
 
