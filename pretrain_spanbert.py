@@ -86,8 +86,8 @@ class SpanBertObjective:
     def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
         """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions.
 
-        Where shapes are few, M is as many as may be masked of so many tokens, or a multiple of that; those that are too
-        many have no label.
+        Where shapes are rounded, M is the most that may be masked of so many tokens, or a multiple of it, and places
+        that are left over have no label.
         """
         import torch
 
@@ -95,7 +95,7 @@ class SpanBertObjective:
         arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id, width)
         masked = mask_spans(arrays["input_ids"], arrays["attention_mask"], self.vocabulary, self.masking, draws)
         spans = {name: array for name, array in vars(masked).items() if name != "input_ids"}
-        if self.collator.shapes != "any":
+        if self.collator.shapes != "exact":
             tokens = self.collator.tokens(arrays["attention_mask"], size)
             spans = filled_up(spans, math.ceil(self.masking.budget * tokens) + (size or len(row_ids)))
         terms = max(1, len(masked.labels))

@@ -99,8 +99,8 @@ class SplinterObjective:
         self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
 
     def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
-        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers. Where shapes are few, each row
-        has as many as a full one may have, and those that are too many have no label.
+        """A batch with its questions: `[Q]` rows, columns, starts, ends of the answers. Where shapes are rounded,
+        each row has places for as many as a full one may have, and those that are left over have no label.
         """
         import torch
 
@@ -113,7 +113,7 @@ class SplinterObjective:
         visible = visible_tokens(selected.input_ids, selected.attention_mask, self.hidden_token_id)
         asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
         most = int(np.bincount(selected.rows).max(initial=0))  # here, where no device has to wait
-        if self.collator.shapes != "any":
+        if self.collator.shapes != "exact":
             most = int(self.spans.questions_in(width))
             asked = filled_up(asked, size or len(row_ids), most)
         questions: dict[str, Any] = {name: torch.from_numpy(array) for name, array in asked.items()}

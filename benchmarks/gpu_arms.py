@@ -205,7 +205,7 @@ def measure_evaluation(
             if not arm.capture:
                 return {}
             made = predictor._take
-            return {"graphs": made.recorded, "capture_seconds": made.seconds, "replayed_steps": made.replays}
+            return {"graphs": made.captured, "capture_seconds": made.seconds, "replayed_steps": made.replays}
 
         return Subject(take, graphs)
 

@@ -73,8 +73,8 @@ def variable_length_attention(
     """Attention of each row's queries to the same row's keys: `[T, heads, D]`.
 
     query: `[T, heads, D]`; key, value: `[K, heads, D]`; rows lie one after another. query_starts, key_starts: int32
-    `[rows + 1]`, where each row begins, and where the last one ends; keys behind that end are seen by no query, and
-    their gradients are whatever was in memory. longest: no row has more queries, and more keys.
+    `[rows + 1]`, where each row begins, and where the last one ends. longest: no row has more queries, and more keys.
+    Warning: no query sees keys behind the last end, and their gradients are uninitialised memory.
 
     torch's public function for this (`torch.nn.attention.varlen`) has no dropout. These two operators are private: they
     were seen to take these arguments, with backward, in torch 2.11 and 2.13 (`kernel_for` tries them before use).

@@ -29,6 +29,7 @@ LENGTHS_OF_PRETRAINING = (1024, 3072, 4096)
 RANDOM_WITHIN = 1024
 # On a CPU, so that what is made anew going backward stays in its caches. A GPU takes all at once, and keeps it.
 HEADS_AT_ONCE = 2
+MOST_ROWS_OF_KERNEL = 65_535  # a limit of CUDA, for each dimension but the first of what a kernel is launched on
 QUERIES_AT_ONCE = 512  # where attention weights have to be made: those of so many tokens, made again going backward
 
 
@@ -141,11 +142,13 @@ def block_sparse_attention(
     """
     first_and_last = torch.cat([query[:, :, :block_size], query[:, :, -block_size:]], dim=2)
     whole = full_attention(first_and_last, key, value, mask, dropout)
-    given = (mask, seen, block_size, dropout)
     if kernel_for(query.device, query.dtype, query.shape[-1]) == "flash":
-        middle = _middle_blocks_by_rows(query, key, value, *given)
+        at_once = max(1, MOST_ROWS_OF_KERNEL // (seen.shape[0] * seen.shape[1]))
+        masks = [None] * len(query) if mask is None else mask.split(at_once)
+        parts = zip(query.split(at_once), key.split(at_once), value.split(at_once), masks, strict=False)
+        middle = torch.cat([_middle_blocks_by_rows(*part, seen, block_size, dropout) for part in parts])
     elif query.device.type == "cuda":
-        middle = _middle_blocks(query, key, value, *given)
+        middle = _middle_blocks(query, key, value, mask, seen, block_size, dropout)
     else:
         # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there
         # are. On a CPU that takes no longer than fetching so much memory anew does.
@@ -255,14 +258,14 @@ def _attention_of_rows(
     queries: int,
     dropout: float,
 ) -> torch.Tensor:
-    """`[N * queries, 1, D]`: attention of N rows of `queries` queries, `[N * queries, 1, D]`, to keys of their own.
+    """`[N * queries, 1, D]`: N independent attentions, of `queries` queries each, to keys of their own.
 
-    key, value: `[..., D]`. keys: `[N, K]`, which of the flattened keys each row may see; visible: bool `[N, K]`, which
-    of these it does.
+    query: `[N * queries, 1, D]`; key, value: `[..., D]`. keys: `[N, K]`, which of the flattened keys each may see;
+    visible: bool `[N, K]`, which of these it does.
     """
-    index, key_starts = _gathered(visible, keys, none=key[..., 0].numel())
+    index, key_starts = _gathered(visible, keys, dummy=key[..., 0].numel())
     starts = torch.arange(0, len(query) + 1, queries, dtype=torch.int32, device=query.device)
-    # A row more, which stands for no key: the kernel leaves gradients of what it does not see as they were in memory.
+    # With a dummy key at the end, as the kernel leaves gradients of unseen keys uninitialised.
     key, value = (
         pad(part.reshape(-1, 1, part.shape[-1]), (0, 0, 0, 0, 0, 1)).index_select(0, index) for part in (key, value)
     )
@@ -271,15 +274,15 @@ def _attention_of_rows(
     )
 
 
-def _gathered(visible: torch.Tensor, keys: torch.Tensor, none: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`[N * K]`, the visible ones of `keys` one row after another, then `none` for each that is not; and int32
-    `[N + 1]`, where each row begins. Made without asking the device how many there are.
+def _gathered(visible: torch.Tensor, keys: torch.Tensor, dummy: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`[N * K]`, the visible ones of `keys` one row after another, then `dummy` for each of the others; and int32
+    `[N + 1]`, where each row begins. Works without asking the device how many there are.
     """
     seen = visible.flatten()
     starts = pad(visible.sum(dim=1).cumsum(0), (1, 0)).int()
-    # Those that are not seen all go to a place more, which is cut off.
+    # Those that are not seen all go to one more place, which is cut off.
     places = torch.where(seen, seen.cumsum(0) - 1, len(seen))
-    index = keys.new_full((len(seen) + 1,), none).scatter_(0, places, keys.flatten())
+    index = keys.new_full((len(seen) + 1,), dummy).scatter_(0, places, keys.flatten())
     return index[:-1], starts
 
 
@@ -289,7 +292,7 @@ def seen_blocks(
 ) -> np.ndarray:
     """`[heads, blocks - 2, 5 + random_blocks]`: what each block but the first and the last sees.
 
-    First block, the one before, itself, the one after, last block, random ones; -1 for what would come twice so.
+    First block, the one before, itself, the one after, last block, random ones; -1 marks duplicates.
     """
     rows = np.arange(1, blocks - 1)
     near = np.stack([np.zeros_like(rows), rows - 1, rows, rows + 1, np.full_like(rows, blocks - 1)], axis=1)

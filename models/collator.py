@@ -15,12 +15,13 @@ from models.compiling import compile_layers
 from models.unpadding import Packing, supports_unpadding, unpad_encoder
 from processors.features import NO_LABEL
 
-# any: as wide as the longest row, as many tokens as there are. few: widths, numbers of tokens and of targets rounded
-# up, for captured steps. fixed: rows padded and their number too, for XLA.
-Shapes = Literal["any", "few", "fixed"]
+# exact: batches are as wide as their longest row, and the encoder runs over as many tokens as there are.
+# rounded: both, and the number of targets, are rounded up: for captured steps, where each shape costs a graph.
+# fixed: rows stay padded, to few lengths, and every batch has as many: for XLA, where a shape costs a compilation.
+Shapes = Literal["exact", "rounded", "fixed"]
 CPU = torch.device("cpu")
-# Of few shapes, a batch is 1, 2, 3 or 4 quarters of the longest row wide (where its rows stay padded, which costs
-# more: sixteenths), and has one of 64 numbers of tokens.
+# Rounded, the width is 1/4, 2/4, 3/4 or 4/4 of the longest row (in sixteenths where rows stay padded, as padding costs
+# more there), and the number of tokens is one of 64.
 WIDTHS, WIDTHS_OF_PADDED_ROWS, NUMBERS_OF_TOKENS = 4, 16, 64
 
 
@@ -37,7 +38,7 @@ class Collator:
         length: int,
         key: str = "max_seq_len",
         lengths: Sequence[int] = (),
-        shapes: Shapes = "any",
+        shapes: Shapes = "exact",
         device: torch.device = CPU,
     ):
         """length: of the longest row there can be, which the setting `key` says. lengths: those that batches are padded
@@ -52,15 +53,15 @@ class Collator:
             raise ModelError(f"length_buckets {lengths[-1]} is more than {key} {length}, which no row exceeds")
         self.length, self.shapes, self.device = length, shapes, device
         self.unpads = supports_unpadding(model) and not (no_unpad or shapes == "fixed")
-        if shapes == "few" and not lengths:
+        if shapes == "rounded" and not lengths:
             parts = WIDTHS if self.unpads else WIDTHS_OF_PADDED_ROWS
             lengths = sorted({math.ceil(length * part / parts) for part in range(1, parts + 1)})
         self.lengths = np.array(lengths, dtype=np.int64)
         self.model = unpad_encoder(model) if self.unpads else model
-        if shapes != "any" and not self.unpads:
+        if shapes != "exact" and not self.unpads:
             self.model = without_looking_at_masks(model)
         self.takes_token_types = takes_token_types(model.config)
-        self.tells_padding = model.config.model_type == "big_bird" and shapes != "fixed"
+        self.passes_has_padding = model.config.model_type == "big_bird" and shapes != "fixed"
 
     @classmethod
     def of(cls, model, config, runtime, key: str) -> Collator:
@@ -92,7 +93,7 @@ class Collator:
 
     def _multiple_of_tokens(self, rows: int) -> int | None:
         """What `Packing.of_mask` is to round up to, in a batch of so many rows."""
-        if self.shapes == "few":
+        if self.shapes == "rounded":
             return math.ceil(rows * self.length / NUMBERS_OF_TOKENS)
         return None if self.device.type == "cpu" else 1
 
@@ -112,7 +113,7 @@ class Collator:
         inputs: dict[str, Any] = {name: _tensor(arrays[name], arrays[name][:1], missing) for name in names}
         if self.unpads:
             inputs["packing"] = Packing.of_mask(mask, self._multiple_of_tokens(rows))
-        if self.tells_padding:
+        if self.passes_has_padding:
             inputs["has_padding"] = not bool(mask.all())
         targets = {name: _tensor(array, np.full_like(array[:1], NO_LABEL), missing) for name, array in labels.items()}
         terms = rows if terms is None else terms

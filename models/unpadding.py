@@ -81,9 +81,9 @@ class Packing:
     longest: no packed row is longer.
     groups: the rows in blocks, for attention on a CPU; empty where attention goes by the tensors alone.
 
-    With T rounded up (`of_mask`), the tokens that are missing are one row more, the last, of no row of the batch. Its
-    tokens stand for the position B * L, just behind the batch: they are copies of the batch's last token, see only one
-    another, and are dropped on the way out, so that they change neither outputs nor gradients.
+    With T rounded up (`of_mask`), the missing tokens make up a dummy row at the end. They stand for the position B * L,
+    just behind the batch: they are copies of the batch's last token, see only one another, and are dropped on the way
+    out, so that they change neither outputs nor gradients.
     """
 
     indices: Tensor
@@ -132,7 +132,7 @@ class Packing:
 
     def scatter(self, packed: Tensor, places: int) -> Tensor:
         """`[places, ...]`, the flattened batch of B * L places again, with zeros where padding was."""
-        # One place more, for the tokens of no row.
+        # One place more, for the tokens of the dummy row.
         return packed.new_zeros(places + 1, *packed.shape[1:]).index_copy(0, self.indices, packed)[:places]
 
 
@@ -250,7 +250,8 @@ def _attention_of_padded_rows(
     scaling: float | None,
     dropout: float,
 ) -> Tensor:
-    """`[heads, T, D]` to `[T, heads, D]`, by padding the rows once more: for devices without variable-length kernels.
+    """`[heads, T, D]` to `[T, heads, D]`; pads the rows again, for attention only: for devices without variable-length
+    kernels.
 
     shape: B and L of the batch.
     """

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import signal
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def rehearsal(monkeypatch) -> None:
     monkeypatch.setenv("REHEARSE_CAPTURE", "1")
+    monkeypatch.setattr(Runtime, "has_stopped_capturing", False)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -67,7 +70,7 @@ def test_a_shape_is_called_then_recorded_then_replayed():
     numbers = [torch.full((3,), float(number)) for number in range(5)]
     outputs = [call({"batch": {"numbers": part}, "factor": 2.0 + i, "added": 1}) for i, part in enumerate(numbers)]
     assert [output.tolist() for output in outputs] == [[1.0 + i * (2 + i)] * 3 for i in range(5)]
-    assert (call.plain_calls, call.recorded, call.replays) == (1, 1, 4)
+    assert (call.plain_calls, call.captured, call.replays) == (1, 1, 4)
     # The tensor of the recording is one of its own, and the same in each replay.
     assert len(set(addresses[1:])) == 1 and addresses[1] not in {part.data_ptr() for part in numbers}
     assert [part.tolist() for part in numbers] == [[float(number)] * 3 for number in range(5)]
@@ -103,27 +106,40 @@ def test_few_recordings_are_kept_those_used_last(monkeypatch):
 
     for size in (1, 1, 2, 2, 1, 3, 3):  # 3 takes the place of 2, as 1 has been used since
         use(size)
-    assert call.recorded == 3
+    assert call.captured == 3
     use(1)
-    assert call.recorded == 3
-    use(2)  # which has been seen before
-    assert call.recorded == 4 and call.plain_calls == 3
+    assert call.captured == 3
+    use(2)  # which counts as one never seen: a shape that is too rare to stay is not captured each time
+    assert call.captured == 3 and call.plain_calls == 4
+    use(2)
+    assert call.captured == 4
 
 
-def test_where_recording_fails_the_call_is_made_as_ever(monkeypatch):
+def test_a_reason_is_the_first_error_and_where_it_was_raised():
+    try:
+        try:
+            torch.ones(2).view(3)
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+    except RuntimeError as error:
+        reason = captured_step.reason_of(error)
+    assert re.fullmatch(r"shape '\[3\]' is invalid for input of size 2 \(test_captured_step.py:\d+\)", reason)
+
+
+def test_where_capturing_fails_the_call_is_made_as_ever(monkeypatch):
     def fails(*given: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore words")
 
-    monkeypatch.setattr(captured_step, "Recording", fails)
+    monkeypatch.setattr(captured_step, "CapturedCall", fails)
     reasons: list[str] = []
     call = replayed(lambda given: given["numbers"] + 1, reasons)
     for number in range(3):
         assert call({"numbers": torch.full((2,), float(number))}).tolist() == [number + 1.0] * 2
-    assert set(reasons) == {"operation not permitted when stream is capturing"} and call.recorded == 0
-    assert call.forget() and not call.forget()
-    reasons.clear()
+    assert len(reasons) == 2 and call.captured == 0
+    assert re.fullmatch(r"operation not permitted when stream is capturing \(test_captured_step.py:\d+\)", reasons[0])
+    call.free_graphs()
     call({"numbers": torch.ones(2)})
-    assert reasons == []
+    assert len(reasons) == 2
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -154,7 +170,7 @@ def test_a_captured_run_is_the_run(tmp_path: Path, loss_of: Callable, micro_batc
     assert 2 <= last["graphs"] <= last["plain_steps"] <= 4
     what = "steps" if micro_batches == 1 else "micro-batches"
     assert (
-        f"graphs captured for training: {last['graphs']}, in 0.0 s; {what} replayed: {last['replayed_steps']}, taken"
+        f"graphs rehearsed for training: {last['graphs']}, in 0.0 s; {what} replayed: {last['replayed_steps']}, taken"
         in (capsys.readouterr().err)
     )
 
@@ -201,12 +217,12 @@ def test_what_a_captured_run_began_goes_on_without_and_the_other_way(tmp_path: P
 
 
 def test_ctrl_c_while_a_step_is_recorded_leaves_a_checkpoint(tmp_path: Path, monkeypatch):
-    class Interrupting(captured_step.Recording):
+    class Interrupting(captured_step.CapturedCall):
         def __init__(self, *given: Any):
             os.kill(os.getpid(), signal.SIGINT)
             super().__init__(*given)
 
-    monkeypatch.setattr(captured_step, "Recording", Interrupting)
+    monkeypatch.setattr(captured_step, "CapturedCall", Interrupting)
     with pytest.raises(Interrupted, match="checkpoint-2"):
         fit(make_job(tmp_path / "run", capture=True))
     monkeypatch.undo()
@@ -218,14 +234,18 @@ def test_ctrl_c_while_a_step_is_recorded_leaves_a_checkpoint(tmp_path: Path, mon
 
 @pytest.mark.parametrize("micro_batches", [1, 2])
 def test_without_memory_for_graphs_the_step_is_tried_once_more_without_them(tmp_path: Path, micro_batches: int, capsys):
-    """The third step, in the midst of its micro-batches: it is taken whole, and from then on without graphs."""
-    settings = {"max_steps": 6, "train_batch_size": 2, "gradient_accumulation_steps": micro_batches}
-    calls = []
+    """In the fifth step, in the midst of its micro-batches: it is taken whole, and from then on without graphs."""
+    settings = {"max_steps": 8, "train_batch_size": 2, "gradient_accumulation_steps": micro_batches}
+    calls, held = [], []
 
     def loss_of(model, batch):
         calls.append(None)
-        if len(calls) == 3 * micro_batches:
+        if len(calls) == 5 * micro_batches:
+            large = torch.zeros(10)
+            held.append(weakref.ref(large))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore words")
+        if held:
+            assert held[0]() is None  # what the failed step had in memory is free by now
         return loss_of_rows(model, batch)
 
     fit(make_job(tmp_path / "plain", **settings))
@@ -233,10 +253,45 @@ def test_without_memory_for_graphs_the_step_is_tried_once_more_without_them(tmp_
     pair = [[loss for _, loss in losses(tmp_path / name)] for name in ("captured", "plain")]
     assert_close_in_size(*pair)
     said = capsys.readouterr().err
-    assert said.count("warning: going on without captured steps (--capture false), several times slower: memory") == 1
+    line = "warning: steps are no longer captured, as with --capture false, and may take longer: memory has run out"
+    assert said.count(line) == 1
     calls.clear()
+    held.clear()
     with pytest.raises(UsageError, match=r"memory has run out on .*: lower train_batch_size \(2\)"):
         fit(make_job(tmp_path / "none", loss_of, **settings))
+
+
+@pytest.mark.parametrize("fails_at", [1, 4])
+def test_without_memory_for_the_update_the_step_is_not_tried_again(tmp_path: Path, fails_at: int, monkeypatch, capsys):
+    """Some weights may be new ones already; and in the first step there are no graphs yet that could be freed."""
+    updates, step = [], Runtime.step
+
+    def failing(runtime, *settings):
+        updates.append(None)
+        if len(updates) == fails_at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        step(runtime, *settings)
+
+    monkeypatch.setattr(Runtime, "step", failing)
+    with pytest.raises(UsageError, match=r"memory has run out on .*: lower train_batch_size \(4\)"):
+        fit(make_job(tmp_path / "run", capture=True))
+    assert len(updates) == fails_at and "no longer captured" not in capsys.readouterr().err
+
+
+def test_what_failed_once_is_not_tried_again_by_later_models_and_runs(monkeypatch, capsys):
+    """As when many checkpoints are scored: one line for all of them."""
+
+    def fails(*given: object) -> None:
+        raise RuntimeError("not permitted")
+
+    monkeypatch.setattr(captured_step, "CapturedCall", fails)
+    for _ in range(3):
+        runtime = Runtime(no_cuda=True, precision="fp32", capture=True)
+        predictor = Predictor(torch.nn.Linear(3, 2).eval(), lambda model, batch: model(batch["inputs"]), runtime)
+        for _ in range(3):
+            predictor({"inputs": torch.ones(1, 3)})
+        assert predictor._take.plain_calls == 3
+    assert capsys.readouterr().err.count("warning: steps are no longer captured") == 1
 
 
 def test_evaluations_are_replayed_for_as_long_as_their_predictor_lives():
@@ -248,17 +303,21 @@ def test_evaluations_are_replayed_for_as_long_as_their_predictor_lives():
         assert torch.equal(found, predictor.model(part)) and not found.requires_grad
     assert (predictor._take.plain_calls, predictor._take.replays) == (1, 3)
     assert len(runtime._replayed) == 1
-    del predictor
-    gc.collect()
-    assert len(runtime._replayed) == 0
+    gc.disable()  # model and graphs go with the predictor, not when Python next looks for garbage
+    try:
+        model = weakref.ref(predictor.model)
+        del predictor
+        assert model() is None and len(runtime._replayed) == 0
+    finally:
+        gc.enable()
 
 
 def test_only_steps_of_one_micro_batch_are_one_graph(tmp_path: Path):
     runs = {
         count: Run(make_job(tmp_path / str(count), gradient_accumulation_steps=count, capture=True)) for count in (1, 2)
     }
-    assert runs[1].stepper.is_whole and not runs[2].stepper.is_whole
-    assert not Run(make_job(tmp_path / "plain")).stepper.is_whole
+    assert runs[1].stepper.is_one_graph and not runs[2].stepper.is_one_graph
+    assert not Run(make_job(tmp_path / "plain")).stepper.is_one_graph
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -283,7 +342,7 @@ def test_a_script_with_captured_steps_is_the_script(user: User, script: str):
     last = user.log(captured, "train")[-1]
     assert len(user.losses(plain)) == 10 and last["replayed_steps"] + last["plain_steps"] == 10
     assert last["graphs"] >= 1 and last["replayed_steps"] >= 1
-    assert f"graphs captured for training: {last['graphs']}, in " in said
+    assert f"graphs rehearsed for training: {last['graphs']}, in " in said
     results = [user.results(folder) for folder in (captured, plain)]
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], rel=1e-5)
     assert results[0]["training"]["graphs"] == last["graphs"] and "graphs" not in results[1]["training"]
@@ -359,7 +418,7 @@ def test_a_step_and_an_evaluation_read_nothing_and_bring_nothing_along(user: Use
     [
         (
             ["--capture", "true", "--use_tpu"],
-            "capture needs a GPU, and use_tpu takes TPUs: XLA makes its own graphs",
+            "--capture has no effect beside use_tpu: XLA makes its own graphs",
         ),
         (["--capture", "maybe"], '--capture must be true or false, not "maybe"'),
     ],

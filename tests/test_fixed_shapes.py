@@ -155,7 +155,7 @@ def test_a_graph_after_the_first_epoch_is_a_warning(tmp_path: Path, capsys):
     assert logged == [1, *[2] * 6, 3, *[4] * 6]
 
 
-@pytest.mark.parametrize("shapes", ["fixed", "few"])
+@pytest.mark.parametrize("shapes", ["fixed", "rounded"])
 @pytest.mark.parametrize("script", OBJECTIVES)
 def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, script: str, shapes: str, monkeypatch):
     """Whatever rows a batch has: as many targets as its tokens say, and the sums of the batch as it is."""
@@ -181,7 +181,7 @@ def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, scr
         assert_close_in_size(found, expected)
         assert_close_in_size(padded_loss, loss)
         assert plain["terms"] == full["terms"] > 0
-    # Of fixed shapes a width each; of few, so many for each number of rows, for 64 numbers of tokens at most.
+    # Of fixed shapes a width each; rounded, so many for each number of rows, for 64 numbers of tokens at most.
     assert 1 < len(found_shapes) <= (3 if shapes == "fixed" else 25), found_shapes
 
 

@@ -1,25 +1,29 @@
 """Functions of a batch that a GPU replays as CUDA graphs, without Python.
 
-A training step of BERT's shape launches 2,400 kernels, and a GPU computes them faster than Python asks for them. A CUDA
-graph is such a sequence, recorded once and started as one (NVIDIA, "CUDA C++ Programming Guide", CUDA Graphs; PyTorch,
-"CUDA semantics", the same heading). It computes with the tensors that it was recorded with, whatever they hold by then.
-So each batch is copied into tensors that stay, and a graph serves batches of one shape.
+A training step of BERT's shape launches 2,400 kernels, and a GPU computes them faster than Python launches them. A CUDA
+graph is such a sequence of kernels, captured once and launched as one (NVIDIA, "CUDA C++ Programming Guide", CUDA
+Graphs; PyTorch, "CUDA semantics", the same heading). A graph always reads and writes the same memory, so each batch is
+copied there first, and a graph serves batches of one shape.
 
-A shape runs as ever the first time, which also makes what is made at a first use; it is recorded the second time, when
-it is seen to come again, and replayed from then on. So each step is taken once, and a rare shape costs no graph.
+The first time that a shape is seen, the function is called as ever, which also creates whatever is created lazily
+(optimizer state, tables). The second time it is captured, since the shape is seen to come again, and replayed from then
+on. So each step is taken once, and a rare shape costs no graph.
 
 Batches have few shapes because `models/collator.py` rounds them up.
 
-On a CPU, REHEARSE_CAPTURE=1 in the environment lets `--capture true` do all of it but the recording: where a GPU
-replays, the function is called again with the tensors that stay.
+On a CPU, REHEARSE_CAPTURE=1 in the environment lets `--capture true` do everything but the capturing: where a GPU
+replays a graph, the function is called again with the memory that stays.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,49 +32,61 @@ from torch import Tensor
 MOST_GRAPHS = 64
 
 
-class Recording:
-    """A function's call with tensors that stay: recorded, or on a CPU made again.
+class CapturedCall:
+    """A call of a function, captured as a graph; on a CPU the function is simply called again.
 
-    given: what the function is called with. pool: the memory that graphs share (`torch.cuda.graph_pool_handle`).
+    inputs: what the function is called with; their memory is the graph's. pool: the memory that graphs share for what
+    they compute (`torch.cuda.graph_pool_handle`).
     """
 
-    def __init__(self, function: Callable[[Any], Any], given: Any, device: torch.device, pool: Any):
-        self.tensors = [leaf for _, leaf in leaves_of(given) if isinstance(leaf, Tensor)]
-        self._call: Callable[[], Any] = lambda: function(given)
+    def __init__(self, function: Callable[[Any], Any], inputs: Any, device: torch.device, pool: Any):
+        self.tensors = [leaf for _, leaf in leaves_of(inputs) if isinstance(leaf, Tensor)]
+        self._call: Callable[[], Any] = lambda: function(inputs)
         self._graph = None
         if device.type != "cuda":
             return
         self._graph = torch.cuda.CUDAGraph()
         try:
-            # thread_local: another thread allocates meanwhile, for the next batches. The outer context goes back to
-            # this stream, where the inner one does not because recording failed.
+            # If capturing fails, `torch.cuda.graph` does not go back to this stream; the outer context does.
+            # thread_local: the thread that makes the next batches allocates memory meanwhile.
             with (
                 torch.cuda.stream(torch.cuda.current_stream()),
                 torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"),
             ):
-                self._output = function(given)
+                self._output = function(inputs)
         except BaseException:
-            # torch leaves its generator as one that records, and would refuse to draw from it.
-            generator = torch.cuda.default_generators[torch.cuda.current_device()]
-            generator.graphsafe_set_state(generator.clone_state())
+            clean_up_after_failed_capture(pool)
             raise
 
     def replay(self) -> Any:
-        """The function's output for what the tensors hold now; valid until it is replayed again."""
+        """The function's output for what the inputs' memory holds now; valid until the next replay."""
         if self._graph is None:
             return self._call()
         self._graph.replay()
         return self._output
 
 
-class ReplayedFunction:
-    """`function(given)`, recorded for each shape of what it is given: for MOST_GRAPHS of them, those used last.
+def clean_up_after_failed_capture(pool: Any) -> None:
+    """Does what torch leaves undone where a capture fails: its generator would stay in capture mode, and refuse to draw
+    from then on; and the memory of the pool would never be free again.
+    """
+    device = torch.cuda.current_device()
+    generator = torch.cuda.default_generators[device]
+    generator.graphsafe_set_state(generator.clone_state())
+    # Private (seen in torch 2.13). The first raises where torch has done both already.
+    with contextlib.suppress(RuntimeError, AttributeError):
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
 
-    function: of dictionaries and dataclasses of tensors, floats and constants. It reads no value off the device, and
-    all that it changes beside (weights, gradients, sums) stays where it is in memory. What is in tensors, and floats,
-    may differ from call to call; everything else makes up the shape of a call.
-    place: puts what is given on the device.
-    stop: is called with the reason where recording fails. Such a call is made as ever.
+
+class ReplayedFunction:
+    """`function(inputs)`, captured for each shape of its inputs; the MOST_GRAPHS graphs used last are kept.
+
+    function: takes dictionaries and dataclasses of tensors, floats and constants. It reads no value off the device, and
+    whatever else it changes (weights, gradients, sums) keeps its place in memory. What is in tensors, and floats, may
+    differ from call to call; everything else makes up the shape of a call.
+    place: puts inputs on the device. on_failure: is called with the reason where capturing fails; that call is then
+    made without a graph.
     """
 
     def __init__(
@@ -79,105 +95,124 @@ class ReplayedFunction:
         place: Callable[[Any], Any],
         device: torch.device,
         pool: Any,
-        stop: Callable[[str], None],
+        on_failure: Callable[[str], None],
     ):
-        self.function, self.place, self.device, self.pool, self.stop = function, place, device, pool, stop
-        self.records = True
-        self.recorded = 0
+        self.function, self.place, self.device, self.pool = function, place, device, pool
+        self.on_failure = on_failure
+        self.captures = True
+        self.captured = 0
         self.seconds = 0.0
         self.plain_calls = self.replays = 0
-        self._recordings: OrderedDict[Any, Recording] = OrderedDict()
+        self._calls: OrderedDict[Any, CapturedCall] = OrderedDict()
         self._seen: set[Any] = set()
 
-    def __call__(self, given: Any) -> Any:
+    def __call__(self, inputs: Any) -> Any:
         """The output, on the device, which is the caller's to keep."""
-        if not self.records:
-            return self._call_plainly(given)
-        shape = shape_of(given)
-        recording = self._recordings.get(shape)
-        if recording is None and shape in self._seen:
-            recording = self._record(given)
-            if recording is not None:
-                self._recordings[shape] = recording
+        if not self.captures:
+            return self._call_plainly(inputs)
+        shape = shape_of(inputs)
+        call = self._calls.get(shape)
+        if call is None and shape in self._seen:
+            call = self._capture(inputs)
+            if call is not None:
+                self._calls[shape] = call
         self._seen.add(shape)
-        if recording is None:
-            return self._call_plainly(given)
-        self._recordings.move_to_end(shape)
-        while len(self._recordings) > MOST_GRAPHS:
-            self._recordings.popitem(last=False)
-        sources = (leaf for _, leaf in leaves_of(given) if isinstance(leaf, Tensor | float))
-        for target, source in zip(recording.tensors, sources, strict=True):
+        if call is None:
+            return self._call_plainly(inputs)
+        self._calls.move_to_end(shape)
+        while len(self._calls) > MOST_GRAPHS:
+            rare, _ = self._calls.popitem(last=False)
+            self._seen.discard(rare)
+        sources = (leaf for _, leaf in leaves_of(inputs) if isinstance(leaf, Tensor | float))
+        for target, source in zip(call.tensors, sources, strict=True):
             if isinstance(source, float):
                 target.fill_(source)
             else:
                 target.copy_(source, non_blocking=True)
-        output = recording.replay()
+        output = call.replay()
         self.replays += 1
         return output.clone() if isinstance(output, Tensor) else output  # the next replay writes there
 
-    def _call_plainly(self, given: Any) -> Any:
+    def _call_plainly(self, inputs: Any) -> Any:
         self.plain_calls += 1
-        return self.function(self._placed(given))
+        return self.function(self._placed(inputs))
 
-    def _placed(self, given: Any) -> Any:
-        """`given` on the device; a float, which may be another one in the next call, as a tensor of no dimension."""
-        if isinstance(given, dict):
-            return {key: self._placed(value) for key, value in given.items()}
-        if isinstance(given, float):
-            return torch.full((), given, device=self.device)
-        return self.place(given)
+    def _placed(self, inputs: Any) -> Any:
+        """The inputs on the device. A float, which may differ in the next call, becomes a tensor of no dimension."""
+        if isinstance(inputs, dict):
+            return {name: self._placed(value) for name, value in inputs.items()}
+        if isinstance(inputs, float):
+            return torch.full((), inputs, device=self.device)
+        return self.place(inputs)
 
-    def _record(self, given: Any) -> Recording | None:
-        """None where it fails; then `stop` has been told why."""
+    def _capture(self, inputs: Any) -> CapturedCall | None:
+        """None where it fails, out of memory too; then `on_failure` has been told why."""
         started = time.perf_counter()
-        # Copies, which nobody else holds: on a CPU, placing makes none.
-        given = copied(self._placed(given))
+        own = copied(self._placed(inputs))  # placing makes no copy of what is on the device already
         try:
-            recording = Recording(self.function, given, self.device, self.pool)
-        except RuntimeError as error:  # no memory among others
-            self.stop(str(error).strip().split("\n")[0])
-            return None
-        self.recorded += 1
-        self.seconds += time.perf_counter() - started
-        return recording
+            call = CapturedCall(self.function, own, self.device, self.pool)
+        except RuntimeError as error:
+            reason = reason_of(error)
+        else:
+            self.captured += 1
+            self.seconds += time.perf_counter() - started
+            return call
+        # Not in the clause above, where the exception keeps all that the failed call had in memory.
+        self.on_failure(reason)
+        return None
 
-    def forget(self) -> bool:
-        """Lets all recordings go, and makes no more; returns whether it made any until now."""
-        recorded, self.records = self.records, False
-        self._recordings.clear()
-        return recorded
+    @property
+    def has_graphs(self) -> bool:
+        return bool(self._calls)
+
+    def free_graphs(self) -> None:
+        """Lets all graphs go, and captures none from now on."""
+        self.captures = False
+        self._calls.clear()
 
 
-def leaves_of(given: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def reason_of(error: BaseException) -> str:
+    """Why a capture failed, in a line, and where outside torch.
+
+    What ends a failed capture raises an error of its own, which says nothing: the first one is behind it.
+    """
+    while error.__context__ is not None:
+        error = error.__context__
+    what = str(error).strip().split("\n")[0]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    return f"{what} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else what
+
+
+def leaves_of(inputs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """What dictionaries and dataclasses hold, at any depth, each with its names on the way there."""
-    if isinstance(given, dict):
-        for name, value in given.items():
+    if isinstance(inputs, dict):
+        for name, value in inputs.items():
             yield from leaves_of(value, (*path, name))
-    elif dataclasses.is_dataclass(given):
-        for field in dataclasses.fields(given):
-            yield from leaves_of(getattr(given, field.name), (*path, field.name))
+    elif dataclasses.is_dataclass(inputs):
+        for field in dataclasses.fields(inputs):
+            yield from leaves_of(getattr(inputs, field.name), (*path, field.name))
     else:
-        yield path, given
+        yield path, inputs
 
 
-def shape_of(given: Any) -> tuple:
-    """What two calls must have in common for one recording to serve both."""
+def shape_of(inputs: Any) -> tuple:
+    """What two calls must have in common for one graph to serve both."""
 
     def part(leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
             return tuple(leaf.shape), leaf.dtype
         return float if isinstance(leaf, float) else leaf
 
-    return tuple((path, part(leaf)) for path, leaf in leaves_of(given))
+    return tuple((path, part(leaf)) for path, leaf in leaves_of(inputs))
 
 
-def copied(given: Any) -> Any:
+def copied(inputs: Any) -> Any:
     """The same with copies of all tensors."""
-    if isinstance(given, Tensor):
-        return given.clone()
-    if isinstance(given, dict):
-        return {name: copied(value) for name, value in given.items()}
-    if dataclasses.is_dataclass(given):
-        values = {field.name: copied(getattr(given, field.name)) for field in dataclasses.fields(given)}
-        return dataclasses.replace(given, **values)
-    return given
+    if isinstance(inputs, Tensor):
+        return inputs.clone()
+    if isinstance(inputs, dict):
+        return {name: copied(value) for name, value in inputs.items()}
+    if dataclasses.is_dataclass(inputs):
+        values = {field.name: copied(getattr(inputs, field.name)) for field in dataclasses.fields(inputs)}
+        return dataclasses.replace(inputs, **values)
+    return inputs

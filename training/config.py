@@ -215,13 +215,15 @@ class RuntimeConfig(Section):
     )
     use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
     capture: bool | None = Field(
-        None, description="replay steps as CUDA graphs, without waiting for Python; default: on a GPU"
+        None,
+        description="replay each step as a CUDA graph instead of launching its kernels one by one; default: true on a "
+        "GPU, else false",
     )
     compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
     length_buckets: list[int] | None = Field(
         None,
-        description="lengths that batches are padded to, beside that of the longest row; default: where steps are "
-        "captured quarters of it (sixteenths, if rows stay padded), on a TPU half and a quarter of it, else none",
+        description="lengths that batches are padded up to, beside that of the longest row; default: none on a CPU, "
+        "with captured steps its quarters (sixteenths where rows stay padded), on a TPU its half and quarter",
     )
     dry_run: bool = Field(
         False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"
@@ -241,11 +243,10 @@ class RuntimeConfig(Section):
             yield "--no_cuda has no effect beside use_tpu"
         if self.use_tpu and is_typed("compile", given):
             yield "--compile has no effect beside use_tpu: XLA compiles everything"
-        if self.capture:
-            if self.use_tpu:
-                yield "capture needs a GPU, and use_tpu takes TPUs: XLA makes its own graphs"
-            elif self.no_cuda and not rehearses_capture():
-                yield "capture needs a GPU, and no_cuda leaves it out"
+        if self.use_tpu and is_typed("capture", given):
+            yield "--capture has no effect beside use_tpu: XLA makes its own graphs"
+        elif self.capture and self.no_cuda and not rehearses_capture():
+            yield "capture needs a GPU, and no_cuda leaves it out"
         if self.use_tpu and process_count() > 1:
             yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
 

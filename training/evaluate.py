@@ -1,4 +1,4 @@
-"""What a model makes of the rows of a split."""
+"""Predictions for all rows of a split."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from training.config import UsageError
-from training.plan import Batch, Collate, without_counts
+from training.plan import Batch, Collate, loaded, without_counts
 from training.progress import Progress
 from training.runtime import Runtime
 
@@ -23,7 +24,13 @@ class Predictor:
 
     def __init__(self, model: nn.Module, predict: Callable[[nn.Module, Batch], Tensor], runtime: Runtime):
         self.model, self.predict, self.runtime = model, predict, runtime
-        self._take = runtime.replayed(self._forward)
+
+        @torch.no_grad()
+        def forward(batch: Batch) -> Tensor:  # without self, so that model and graphs go when this object goes
+            with runtime.autocast():
+                return predict(model, batch).float()
+
+        self._take = runtime.replayed(forward)
 
     def __call__(self, batch: Batch) -> Tensor:
         """The outputs for a batch that is not on the device yet, in fp32; the model is in evaluation mode."""
@@ -31,15 +38,21 @@ class Predictor:
         try:
             return self._take(batch)
         except torch.OutOfMemoryError:
-            # Graphs hold as much memory again as a batch needs.
-            if not self.runtime.stop_capturing("memory has run out"):
+            if not self.runtime.has_graphs:
                 raise
-            return self._take(batch)
+        # Not in the clause above, where the exception keeps all that the failed call had in memory.
+        self.runtime.stop_capturing("memory has run out, of which graphs take as much as a batch")
+        return self._take(batch)
 
-    @torch.no_grad()
-    def _forward(self, batch: Batch) -> Tensor:
-        with self.runtime.autocast():
-            return self.predict(self.model, batch).float()
+
+class _BatchesOfRows(Dataset):
+    """Collated batches by their row ids."""
+
+    def __init__(self, collate: Collate, size: int | None):
+        self.collate, self.size = collate, size
+
+    def __getitem__(self, rows: np.ndarray) -> Batch:
+        return self.collate(rows, self.size)
 
 
 def evaluate(
@@ -56,23 +69,25 @@ def evaluate(
     order = np.argsort(-lengths, kind="stable")
     progress = Progress(runtime, name, len(order), "row")
     at_once = batch_size * runtime.devices * runtime.processes
+    together = [order[at : at + at_once] for at in range(0, len(order), at_once)]  # a batch for each process
+    of_process = [rows[runtime.process :: runtime.processes] for rows in together]
+    size = runtime.batch_of(batch_size * runtime.devices)
+    batches = loaded(_BatchesOfRows(collate, size), [rows for rows in of_process if len(rows)], runtime)
     under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
     model.eval()
     try:
-        for at in range(0, len(order), at_once):
-            together = order[at : at + at_once]  # a batch for each process
-            rows = together[runtime.process :: runtime.processes]
+        for number, rows in enumerate(of_process):
             outputs = None
             if len(rows):
                 with runtime.memory_runs_out(f"lower eval_batch_size ({batch_size}), or take shorter rows"):
-                    outputs = runtime.whole(predictor(collate(rows, runtime.batch_of(batch_size * runtime.devices))))
+                    outputs = runtime.whole(predictor(next(batches)))
                     runtime.launch()
-            if at:
+            if number:
                 yield from _read_off(under_way, runtime)
             under_way = None if outputs is None else (rows, outputs)
-            progress.advance(len(together))
+            progress.advance(len(together[number]))
             progress.show_now_and_then()
-        if len(order):
+        if together:
             yield from _read_off(under_way, runtime)
     finally:
         model.train(was_training)

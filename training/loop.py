@@ -135,6 +135,7 @@ def fit(job: Job) -> State:
     figures |= run.stepper.graphs()
     if line := run.stepper.describe_graphs():
         job.runtime.say(line)
+    run.stepper.close()
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
     job.runtime.wait()  # until all of it is written: what comes next reads it
     return state

@@ -6,7 +6,7 @@ import functools
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -125,17 +125,24 @@ class _MicroBatches(Dataset):
 def batches_from(plan: Plan, collate: TrainingCollate, first: int, runtime: Runtime) -> Iterator[list[Batch]]:
     """This process's micro-batches of each optimizer step from `first` on, not yet on the device."""
     steps = range(first, plan.steps)
+    micro_batches = _MicroBatches(plan, collate, runtime.batch_of(plan.batch_size))
+    places = ((step, part) for step in steps for part in plan.micro_batches(step))
+    batches = loaded(micro_batches, places, runtime)
+    for step in steps:
+        yield [next(batches) for _ in plan.micro_batches(step)]
+
+
+def loaded(batches: Dataset, places: Iterable[Any], runtime: Runtime) -> Iterator[Batch]:
+    """`batches[place]` for one place after another; on a GPU made ahead by a thread, in page-locked memory."""
     loader = DataLoader(
-        _MicroBatches(plan, collate, runtime.batch_of(plan.batch_size)),
-        sampler=((step, part) for step in steps for part in plan.micro_batches(step)),
+        batches,
+        sampler=places,
         batch_size=None,
         pin_memory=runtime.pins_memory,
         generator=torch.Generator(),  # a loader without its own draws from the global one
     )
     # On a CPU a batch that is made meanwhile would only take the cores from the step.
-    batches = iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
-    for step in steps:
-        yield [next(batches) for _ in plan.micro_batches(step)]
+    return iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
 
 
 def without_counts(batch: Batch) -> Batch:

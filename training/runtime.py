@@ -36,12 +36,13 @@ class Runtime:
 
     device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
     are, and which one this is. All of them call the methods below that speak of all, in the same order.
-    devices: how many this process drives. shapes: of batches, as `models/collator.py` has them: any; few, where each
-    costs a recording; fixed, where each costs a compilation. captures: whether steps are replayed as CUDA graphs.
+    devices: how many this process drives. shapes: of batches, see `models/collator.py`: exact, rounded where steps are
+    captured, fixed where each is compiled. captures: whether steps are replayed as CUDA graphs.
     """
 
     devices = 1
     captures = False
+    has_stopped_capturing = False  # in this process, by whichever run
     processes = 1
     process = 0
 
@@ -58,7 +59,8 @@ class Runtime:
                 raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
             # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
-        self._state = PartialState(cpu=not on_gpus)  # which would take a process for the only one, if not told so
+        # Not told so, accelerate would ignore that there are several processes on CPUs.
+        self._state = PartialState(cpu=no_cuda or (process_count() > 1 and not on_gpus))
         of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
         self.processes, self.process = self._state.num_processes, self._state.process_index
         device = torch.device("cpu") if of_process.type == "cpu" else of_process
@@ -70,14 +72,14 @@ class Runtime:
         self.device, self.precision = device, precision
         self.is_main = is_main_process()
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self._scaler.scale(torch.zeros((), device=self.device))  # made at its first use, which a step may do without
+        self._scaler.scale(torch.zeros((), device=self.device))  # creates its scale now: a captured step must not
         self.is_asked_to_stop: Callable[[], bool] = lambda: False  # asked after each batch of an evaluation
         self._said: set[str] = set()
         self._replayed: weakref.WeakSet[ReplayedFunction] = weakref.WeakSet()
 
     @property
     def shapes(self) -> str:
-        return "few" if self.captures else "any"
+        return "rounded" if self.captures else "exact"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -92,20 +94,26 @@ class Runtime:
     def replayed(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """`function` of a batch that is not on the device yet; where steps are captured, as a `ReplayedFunction`."""
         if not self.captures:
-            return lambda given: function(self.place(given))
+            return lambda inputs: function(self.place(inputs))
         replayed = ReplayedFunction(function, self.place, self.device, self._pool, self.stop_capturing)
+        replayed.captures = not Runtime.has_stopped_capturing
         self._replayed.add(replayed)
         return replayed
 
-    def stop_capturing(self, reason: str) -> bool:
-        """Frees all graphs and makes no more; says why, once. Returns whether any were made until now."""
-        if not any([replayed.forget() for replayed in self._replayed]):  # all of them, not up to the first
-            return False
+    @property
+    def has_graphs(self) -> bool:
+        return any(replayed.has_graphs for replayed in self._replayed)
+
+    def stop_capturing(self, reason: str) -> None:
+        """Frees all graphs, and has this process capture no more: what failed once fails again. Says why, once."""
+        for replayed in self._replayed:
+            replayed.free_graphs()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.empty_cache()
-        self.say(f"warning: going on without captured steps (--capture false), several times slower: {reason}")
-        return True
+        if not Runtime.has_stopped_capturing:
+            self.say(f"warning: steps are no longer captured, as with --capture false, and may take longer: {reason}")
+        Runtime.has_stopped_capturing = True
 
     def autocast(self) -> AbstractContextManager:
         """The context in which matrix products run at this run's precision."""

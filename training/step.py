@@ -19,9 +19,9 @@ LossOf = Callable[[nn.Module, Batch], Tensor]
 class Stepper:
     """Takes the steps of a plan. `plan` may be exchanged for one of other steps between two of them (`follow`).
 
-    On a GPU a step is replayed as a CUDA graph (`captured_step.py`). Where it is one micro-batch, and nothing between
-    its parts is decided on the CPU or by other processes, it is one graph, whose gradients are in memory only
-    meanwhile. Else each micro-batch is a graph that adds to gradients that stay, and the update is another.
+    On a GPU a step is replayed as a CUDA graph (`captured_step.py`). Where it is one micro-batch of one process, all of
+    it is one graph, and its gradients exist only inside. Else each micro-batch is a graph that adds to gradients that
+    stay in memory, and the update is another.
     """
 
     def __init__(self, model: nn.Module, loss_of: LossOf, config: LoopConfig, runtime: Runtime, plan: Plan):
@@ -36,8 +36,9 @@ class Stepper:
         self._reached: list[nn.Parameter] | None = None
         self._take_whole = runtime.replayed(self._whole)
         self._take_micro_batch = runtime.replayed(self._micro_batch)
-        # The scaler of fp16 has it decided on the CPU whether a step is taken.
+        # fp16's scaler keeps in Python how far it is in a step.
         self._take_update = self._update if runtime.precision == "fp16" else runtime.replayed(self._update)
+        self._may_try_again = True
         self._compiled_before = runtime.compilations()
 
     def follow(self, plan: Plan) -> None:
@@ -52,9 +53,14 @@ class Stepper:
             try:
                 self._compute(batches, rows)
             except torch.OutOfMemoryError:
-                # Graphs hold as much memory again as a step needs.
-                if not self.runtime.stop_capturing("memory has run out"):
+                if not (self.runtime.has_graphs and self._may_try_again):
                     raise
+                is_done = False
+            else:
+                is_done = True
+            # Not in the clause above, where the exception keeps all that the failed step had in memory.
+            if not is_done:
+                self.runtime.stop_capturing("memory has run out, of which graphs take as much as a step")
                 self.optimizer.zero_grad(set_to_none=True)
                 self.step_loss.zero_()
                 self._compute(batches, rows)
@@ -72,49 +78,54 @@ class Stepper:
 
     def _compute(self, batches: list[Batch], rows: int) -> None:
         terms = sum(batch["terms"] for batch in batches)
-        given = [{"batch": without_counts(batch), "rows": rows} for batch in batches]
-        if self.is_whole:
-            self._take_whole({**given[0], "factor": self._factor(rows, terms)})
+        inputs = [{"batch": without_counts(batch), "rows": rows} for batch in batches]
+        self._may_try_again = True
+        if self.is_one_graph:
+            self._take_whole({**inputs[0], "factor": self._factor(rows, terms)})
             return
-        for micro_batch in given:
+        for micro_batch in inputs:
             self._take_micro_batch(micro_batch)
+        self._may_try_again = False  # other processes would not
         self._take_update({"factor": self._factor(rows, self._add_up_gradients(terms))})
 
     @property
-    def is_whole(self) -> bool:
+    def is_one_graph(self) -> bool:
         """Whether a step is captured as one graph."""
         runtime, plan = self.runtime, self.plan
         is_one_micro_batch = plan.step_rows <= plan.batch_size and runtime.processes == 1
         return runtime.captures and is_one_micro_batch and runtime.precision != "fp16"
 
-    def _whole(self, given: dict[str, Any]) -> None:
-        self.optimizer.zero_grad(set_to_none=True)  # those of a recording that failed
-        self._micro_batch(given)
-        self._update(given)
+    def _whole(self, inputs: dict[str, Any]) -> None:
+        self.optimizer.zero_grad(set_to_none=True)  # left behind by a capture that failed
+        self._micro_batch(inputs)
+        self._update(inputs)
 
-    def _micro_batch(self, given: dict[str, Any]) -> None:
+    def _micro_batch(self, inputs: dict[str, Any]) -> None:
         """Adds the gradients of a micro-batch's loss sum, divided by the rows of the step.
 
         By its rows for now: fp16 gradients must not grow with the size of the batch.
         """
         with self.runtime.autocast():
-            loss = self.loss_of(self.model, given["batch"])
-        self.runtime.backward(loss / self.runtime.number(given["rows"]))
+            loss = self.loss_of(self.model, inputs["batch"])
+        self.runtime.backward(loss / self.runtime.number(inputs["rows"]))
         self.step_loss += loss.detach()
         self.runtime.launch()
 
-    def _update(self, given: dict[str, Any]) -> None:
+    def _update(self, inputs: dict[str, Any]) -> None:
         """The optimizer's step, by the gradients times `factor`."""
-        if given["factor"] is not None:
-            torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], given["factor"])
+        self._may_try_again = False  # some weights may be new ones already
+        if inputs["factor"] is not None:
+            torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], inputs["factor"])
         self.loss += self.step_loss
         self.step_loss.zero_()
-        keep_gradients = self.runtime.captures and not self.is_whole
+        keep_gradients = self.runtime.captures and not self.is_one_graph
         self.runtime.step(self.optimizer, self.parameters, self.config.max_grad_norm, keep_gradients)
 
     def _factor(self, rows: int, terms: int | Tensor) -> float | Tensor | None:
         """What turns gradients of the loss sum over `rows` into those of the mean over `terms`; None: 1."""
-        if isinstance(terms, int) and terms == rows and self.runtime.shapes != "fixed":  # which would be another graph
+        if (
+            isinstance(terms, int) and terms == rows and self.runtime.shapes != "fixed"
+        ):  # where None would compile another graph
             return None
         return self.runtime.number(rows / terms)
 
@@ -185,9 +196,9 @@ class Stepper:
             return {"compilations": self.runtime.compilations() - self._compiled_before}
         if not self.runtime.captures:
             return {}
-        steps = self._take_whole if self.is_whole else self._take_micro_batch
+        steps = self._take_whole if self.is_one_graph else self._take_micro_batch
         return {
-            "graphs": steps.recorded,
+            "graphs": steps.captured,
             "capture_seconds": round(steps.seconds, 1),
             "replayed_steps": steps.replays,
             "plain_steps": steps.plain_calls,
@@ -200,8 +211,13 @@ class Stepper:
             return f"graphs compiled for training: {found['compilations']}"
         if not found:
             return ""
+        done = "captured" if self.runtime.device.type == "cuda" else "rehearsed"
+        what = "steps" if self.is_one_graph else "micro-batches"
         return (
-            f"graphs captured for training: {found['graphs']}, in {found['capture_seconds']} s; "
-            f"{'steps' if self.is_whole else 'micro-batches'} replayed: {found['replayed_steps']:,}, taken without a "
-            f"graph: {found['plain_steps']:,}"
+            f"graphs {done} for training: {found['graphs']}, in {found['capture_seconds']} s; "
+            f"{what} replayed: {found['replayed_steps']:,}, taken without a graph: {found['plain_steps']:,}"
         )
+
+    def close(self) -> None:
+        """Lets go of graphs, optimizer and model, which hold one another, without waiting for the garbage collector."""
+        self._take_whole = self._take_micro_batch = self._take_update = None
