@@ -51,7 +51,9 @@ CELLS: dict[str, Callable[[Bench], Iterator[Part]]] = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("cell", choices=CELLS, help="what to measure")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rehearse", action="store_true", help="on a CPU, with tiny models: the figures mean nothing")

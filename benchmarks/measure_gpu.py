@@ -267,7 +267,10 @@ def clock(seconds: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="measure_gpu.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="measure_gpu.sh",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--minutes", type=float, default=9, help="how long it may take; default: 9")
     parser.add_argument("--output", type=Path, default=Path("measured"), help="folder for the files; default: measured")
