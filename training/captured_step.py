@@ -73,8 +73,8 @@ def clean_up_after_failed_capture(pool: Any) -> None:
     device = torch.cuda.current_device()
     generator = torch.cuda.default_generators[device]
     generator.graphsafe_set_state(generator.clone_state())
-    # Private (seen in torch 2.13). The first raises where torch has done both already.
-    with contextlib.suppress(RuntimeError, AttributeError):
+    # Private (seen in torch 2.13 and 2.14). The first raises where torch has done both already.
+    with contextlib.suppress(RuntimeError, AttributeError, TypeError):
         torch._C._cuda_endAllocateToPool(device, pool)
         torch._C._cuda_releasePool(device, pool)
 
