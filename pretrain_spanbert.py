@@ -32,8 +32,8 @@ from processors.features import NO_LABEL
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.config import is_typed
-from training.draws import RowDraws
 from training.pretraining import run_pretraining
+from training.row_random import RowDraws
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

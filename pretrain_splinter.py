@@ -42,8 +42,8 @@ from processors.recurring_spans import (
     select_spans,
 )
 from processors.task import DataError
-from training.draws import RowDraws
 from training.pretraining import PretrainingConfig, run_pretraining
+from training.row_random import RowDraws
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -54,7 +54,10 @@ class SplinterConfig(EncoderConfig):
     """Splinter"""
 
     # The content of the files is compared when a run is resumed, not where they are.
-    FREE: ClassVar[frozenset[str]] = PretrainingConfig.FREE | {"ngrams_in", "ngrams_out"}
+    MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = PretrainingConfig.MAY_CHANGE_ON_RESUME | {
+        "ngrams_in",
+        "ngrams_out",
+    }
 
     task: Literal["splinter"] = Field("splinter", description="the objective")
     longest_span: int = Field(10, ge=1, description="tokens of the longest span that is asked for")

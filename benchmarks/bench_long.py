@@ -46,7 +46,7 @@ from benchmarks.measure import PeakMemory, device_name, interleaved, median_rati
 from benchmarks.squad_reference import Featurizer, Window, WordPiece, check_answers, check_rows
 from models import build_tokenizer
 from models.bigbird import BlockSparseAttention, block_sparse_attention, full_attention, put_attention
-from models.quick_modules import quicken
+from models.fast_dropout import quicken
 from processors import TASKS
 from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from training.runtime import Runtime, quiet_libraries

@@ -49,7 +49,7 @@ from benchmarks.measure import PeakMemory, device_name, interleaved, median_rati
 from benchmarks.recurring_spans_reference import clusters_of_row
 from benchmarks.span_masking_reference import mask_row
 from models.collator import Collator
-from models.quick_modules import quicken
+from models.fast_dropout import quicken
 from models.spanbert import BertForSpanPreTraining
 from models.splinter import add_question_token, build_splinter, set_token_ids, visible_tokens
 from models.vocabulary import train_sentencepiece
@@ -59,8 +59,8 @@ from processors.corpus_readers import open_corpus
 from processors.recurring_spans import RecurringSpans, SplinterVocabulary, find_clusters, recurs_in, select_spans
 from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
-from training.draws import RowDraws
 from training.plan import Plan
+from training.row_random import RowDraws
 from training.runtime import Runtime, quiet_libraries
 
 PARTS = ["masking", "mix", "full", "clusters", "splinter"]

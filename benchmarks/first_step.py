@@ -26,7 +26,7 @@ def main(is_rehearsal: bool) -> float:
     from benchmarks.measure import koelectra, run_of, synchronize
     from benchmarks.random_rows import PAD, RandomRows, random_lengths
     from models.collator import Collator
-    from models.quick_modules import quicken
+    from models.fast_dropout import quicken
     from training.plan import Plan
     from training.runtime import Runtime
 

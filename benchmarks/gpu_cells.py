@@ -45,13 +45,13 @@ from benchmarks.measure import device_name, interleaved, koelectra, take_steps, 
 from benchmarks.random_rows import PAD, QUESTION, SEP, RandomRows, RandomTokenizer, random_lengths
 from models.bigbird import longest_full, put_attention, seen_blocks
 from models.collator import Collator
-from models.quick_modules import quicken
+from models.fast_dropout import quicken
 from models.spanbert import BertForSpanPreTraining
 from models.splinter import BertForSpanSelection
 from processors.features import NO_LABEL
-from training.draws import RowDraws
 from training.loop import LossOf
 from training.plan import batches_from
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 FIRST_STEP = Path(__file__).with_name("first_step.py")

@@ -35,13 +35,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.collator import Collator
-from models.quick_modules import quicken
+from models.fast_dropout import quicken
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig
-from training.draws import RowDraws
 from training.loop import Job, LossOf, Run
 from training.plan import Plan, TrainingCollate, batches_from
 from training.results import MetricsLog
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 ARMS = {  # padding, precision

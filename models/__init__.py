@@ -200,8 +200,8 @@ def build_model(
     import torch
     import transformers
 
+    from models.fast_dropout import quicken
     from models.pooling import PooledClassifier
-    from models.quick_modules import quicken
 
     names = ("start", "end") if head == "question answering" else labels or ("score",)
     problem = {} if head != "sequence" else {"problem_type": "single_label_classification" if labels else "regression"}

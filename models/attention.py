@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from models.quick_modules import kept
+from models.fast_dropout import dropout_mask
 
 
 def needs_weights(query: Tensor, dropout: float) -> bool:
@@ -19,7 +19,7 @@ def needs_weights(query: Tensor, dropout: float) -> bool:
     return dropout > 0 and query.device.type != "cuda"
 
 
-def again_on_the_way_back(function: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
+def recompute_in_backward(function: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
     """`function(*inputs)`, computed anew going backward instead of keeping what it needs (`torch.utils.checkpoint`).
 
     Not on XLA, whose compiler would find that both are the same, and dropout would not be.
@@ -49,7 +49,7 @@ def attend(
             scores += torch.zeros(visible.shape, dtype=scores.dtype).masked_fill_(~visible, unseen)
         weights = scores.softmax(dim=-1)
         # What is kept is scaled where it is smallest: in the values.
-        return (weights * kept(weights, dropout)) @ (value / (1 - dropout))
+        return (weights * dropout_mask(weights, dropout)) @ (value / (1 - dropout))
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 from transformers import AttentionMaskInterface, PreTrainedModel
 
 from models import Attention
-from models.attention import again_on_the_way_back, attend, kernel_for, needs_weights, variable_length_attention
+from models.attention import attend, kernel_for, needs_weights, recompute_in_backward, variable_length_attention
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
@@ -120,7 +120,7 @@ def full_attention(
     if not needs_weights(query, dropout) or query.shape[2] <= QUERIES_AT_ONCE:
         return attend(query, key, value, visible, dropout)
     parts = [
-        again_on_the_way_back(attend, part, key, value, visible, dropout)
+        recompute_in_backward(attend, part, key, value, visible, dropout)
         for part in query.split(QUERIES_AT_ONCE, dim=2)
     ]
     return torch.cat(parts, dim=2)
@@ -153,7 +153,7 @@ def block_sparse_attention(
         # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there
         # are. On a CPU that takes no longer than fetching so much memory anew does.
         parts = [
-            again_on_the_way_back(
+            recompute_in_backward(
                 _middle_blocks,
                 *(part[:, heads] for part in (query, key, value)),
                 mask,

@@ -23,8 +23,8 @@ from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
 from models import ModelError, one_line, refuse_a_random_encoder, weight_files
-from models.attention import again_on_the_way_back
-from models.quick_modules import quicken
+from models.attention import recompute_in_backward
+from models.fast_dropout import quicken
 
 SboForm = Literal["paper", "original"]
 # The paper's code has 200 numbers for a position, and predicts the first 20 tokens of a span; the last of these
@@ -142,7 +142,7 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         size = max(1, at_once // decoder.out_features)
         score = functools.partial(_score_at_once, decoder)
         if len(labels) > size:  # logits are then computed anew on the way back, instead of being kept
-            score = functools.partial(again_on_the_way_back, score, preserve_rng_state=False)
+            score = functools.partial(recompute_in_backward, score, preserve_rng_state=False)
         parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
         losses, correct = zip(*parts, strict=True)
         return torch.stack(losses).sum(), torch.stack(correct).sum()

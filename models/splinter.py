@@ -30,7 +30,7 @@ from transformers import BertConfig, BertForQuestionAnswering, BertModel, BertPr
 from transformers.utils import ModelOutput
 
 from models import ModelError, one_line
-from models.quick_modules import quicken
+from models.fast_dropout import quicken
 
 QUESTION = "[QUESTION]"
 # Where KoSplinter's released fine-tuning code looks for [SEP]: English BERT's id. In its own vocabulary that is "®".

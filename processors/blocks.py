@@ -92,7 +92,7 @@ class Blocks:
         return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
     def where(self, kept: np.ndarray, *why: Any) -> Blocks:
-        """The rows for which `kept`, bool `[rows]`, is true. why: JSON that `content` stands for too."""
+        """The rows for which `dropout_mask`, bool `[rows]`, is true. why: JSON that `content` stands for too."""
         stretches = []
         for number, stretch in enumerate(self._stretches):
             first = self._first_rows[number]

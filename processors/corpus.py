@@ -40,7 +40,7 @@ from processors.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
 from processors.files import write_whole
 from processors.task import DataError
-from processors.words import mark_of_words, start_words
+from processors.word_starts import mark_of_words, start_words
 
 # Part of the key of every cached folder: raise it when the blocks below come out otherwise than before.
 BLOCKS_VERSION = 1

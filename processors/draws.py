@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Draws(Protocol):
-    """Random numbers that are the same for a row whatever stands beside it in a batch (`training/draws.py`)."""
+    """Random numbers that are the same for a row whatever stands beside it in a batch (`training/row_random.py`)."""
 
     def uniform(self, kind: int, rows: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """fp64 in [0, 1): of each row of the batch, the numbers that are asked for, `numbers` from 0."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from processors.draws import Draws
-from processors.words import mark_of_words, start_words
+from processors.word_starts import mark_of_words, start_words
 
 STOP_WORDS_FILE = Path(__file__).with_name("stopwords_ko.txt")
 PARTICLE = "##"  # before a stop-word that is also one as the rest of a word; in the file, whatever the vocabulary

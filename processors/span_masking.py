@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from processors.draws import Draws
-from processors.words import mark_of_words, start_words
+from processors.word_starts import mark_of_words, start_words
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of what is predicted; the last tenth stays as it is
 # Words in spans for each word that the budget pays for. As words differ in tokens, fewer would leave some of it unspent

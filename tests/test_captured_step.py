@@ -32,12 +32,12 @@ from models.unpadding import Packing
 from training import captured_step
 from training.captured_step import ReplayedFunction, leaves_of, shape_of
 from training.config import UsageError
-from training.draws import RowDraws
 from training.evaluate import Predictor
 from training.fine_tuning import read
 from training.interrupt import Interrupted
 from training.loop import Run, fit
 from training.plan import without_counts
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 SCRIPT = "run_seq_cls.py"

@@ -26,10 +26,10 @@ from processors.blocks import Blocks
 from processors.features import NO_LABEL
 from training.captured_step import shape_of
 from training.config import RuntimeConfig
-from training.draws import RowDraws
 from training.evaluate import Predictor, evaluate
 from training.loop import fit
 from training.plan import Plan, without_counts
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 SCRIPT = "run_seq_cls.py"

@@ -17,13 +17,13 @@ from torch import nn
 from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import FineTuningConfig, LoopConfig, UsageError
-from training.draws import RowDraws
 from training.evaluate import Predictor, evaluate, in_order_of_rows
 from training.interrupt import Interrupted
 from training.loop import Job, fit
 from training.optimizer import learning_rate_schedule, parameter_groups
 from training.plan import Plan, batches_from, made_ahead
 from training.results import MetricsLog
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 ROWS, WIDTH = 27, 6

@@ -24,9 +24,9 @@ from benchmarks.gpu_report import GOALS, REHEARSAL, as_markdown, ratios_of
 from benchmarks.measure import koelectra
 from benchmarks.measure_gpu import CELLS, TESTS, Part, main
 from benchmarks.random_rows import PAD, QUANTILES, UNK, RandomRows, RandomTokenizer, random_lengths
-from models.quick_modules import Dropout
+from models.fast_dropout import Dropout
 from processors.recurring_spans import RecurringSpans, SplinterVocabulary, select_spans
-from training.draws import RowDraws
+from training.row_random import RowDraws
 
 RATIOS_OF_THE_ISSUE = [
     "gpu_nsmc_base_vs_longest_bf16",

@@ -21,8 +21,8 @@ from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
 from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
-from training.draws import RowDraws
 from training.pretraining import Passes
+from training.row_random import RowDraws
 
 ROOT = Path(__file__).parents[1]
 

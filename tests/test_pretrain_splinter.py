@@ -25,7 +25,7 @@ from processors.corpus import build_blocks
 from processors.corpus_readers import open_corpus
 from processors.ngrams import read_ngrams
 from training.command_line import resolve
-from training.draws import RowDraws
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 ROOT = Path(__file__).parents[1]

@@ -27,7 +27,7 @@ from processors.recurring_spans import (
     select_spans,
 )
 from processors.task import DataError
-from training.draws import RowDraws
+from training.row_random import RowDraws
 
 SHARED = Path(__file__).parents[2] / "shared"
 CORPUS, KOSPLINTER = SHARED / "data" / "corpus", SHARED / "tokenizers" / "kosplinter"

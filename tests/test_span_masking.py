@@ -15,7 +15,7 @@ from scipy.stats import chi2
 
 from benchmarks.span_masking_reference import mask_row
 from processors.span_masking import ORIGINAL, MaskedSpans, SpanMasking, Vocabulary, mask_spans
-from training.draws import RowDraws
+from training.row_random import RowDraws
 
 PAD, UNK, BOS, EOS, SEP, CLS, MASK = range(7)
 SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[SEP]", "[CLS]", "[MASK]"]

@@ -29,11 +29,11 @@ from transformers import (
 
 from models import ModelError, build_model, spanbert
 from models.collator import Collator
-from models.quick_modules import Dropout
+from models.fast_dropout import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
 from models.unpadding import unpad_encoder
 from processors.span_masking import SpanMasking, Vocabulary, mask_spans
-from training.draws import RowDraws
+from training.row_random import RowDraws
 
 FORMS = ("paper", "original")
 VOCABULARY_SIZE = 300

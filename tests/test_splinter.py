@@ -33,7 +33,7 @@ from transformers import (
 
 from models import ModelError, build_tokenizer
 from models.collator import Collator
-from models.quick_modules import Dropout
+from models.fast_dropout import Dropout
 from models.splinter import (
     HIDDEN_LOGIT,
     QUESTION,

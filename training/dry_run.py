@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from training.draws import RowDraws
 from training.loop import Job, Run
 from training.plan import batches_from
 from training.progress import clock
+from training.row_random import RowDraws
 
 # The first steps find memory and load what is loaded late; then come those whose time counts.
 WARM_UP_STEPS, TIMED_STEPS = 2, 8

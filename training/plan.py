@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from training.config import Every, LoopConfig, UsageError
-from training.draws import RowDraws
+from training.row_random import RowDraws
 from training.runtime import Runtime
 
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "terms": how many the sum of its losses has,

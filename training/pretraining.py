@@ -13,7 +13,6 @@ from pydantic import Field
 
 from training.command_line import Config, resolve
 from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
-from training.draws import RowDraws
 from training.processes import show
 from training.results import (
     PRETRAINING,
@@ -25,6 +24,7 @@ from training.results import (
     read_json_object,
     write_json,
 )
+from training.row_random import RowDraws
 from training.script import circumstances, exit_code, in_words, resuming, trains
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -85,7 +85,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
     """Pretraining"""
 
     # What may be another when a run is resumed, beside where things are: the content of the rows is compared.
-    FREE: ClassVar[frozenset[str]] = frozenset(
+    MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = frozenset(
         "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
     )
 
@@ -98,7 +98,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
-        free = self.FREE | OutputConfig.model_fields.keys() | RuntimeConfig.model_fields.keys()
+        free = self.MAY_CHANGE_ON_RESUME | OutputConfig.model_fields.keys() | RuntimeConfig.model_fields.keys()
         return self.model_dump(exclude=set(free)) | {"precision": precision}
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import dropout as torch_dropout
 from transformers.activations import NewGELUActivation
 
 
-def kept(like: Tensor, dropout: float) -> Tensor:
+def dropout_mask(like: Tensor, dropout: float) -> Tensor:
     """0 with probability `dropout`, to 1 in 65,536, else 1: of the shape and dtype of `like`, which is on the CPU.
 
     torch's global generator gives the seed, so that what restores it (a checkpoint, gradient checkpointing) gets the
@@ -29,13 +29,13 @@ def kept(like: Tensor, dropout: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, with `kept` on a CPU."""
+    """`torch.nn.Dropout`, with `dropout_mask` on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         is_quick = input.device.type == "cpu" and not torch.compiler.is_compiling()  # which has quick draws of its own
         if not self.training or not 0 < self.p < 1 or not is_quick or not input.numel():
             return torch_dropout(input, self.p, self.training)
-        return input * kept(input, self.p).mul_(1 / (1 - self.p))
+        return input * dropout_mask(input, self.p).mul_(1 / (1 - self.p))
 
 
 def quicken(model: nn.Module) -> nn.Module:

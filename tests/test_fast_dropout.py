@@ -7,14 +7,14 @@ from transformers import BigBirdConfig, BigBirdModel
 from transformers.activations import ACT2FN
 
 from models.attention import attend
-from models.quick_modules import Dropout, kept, quicken
+from models.fast_dropout import Dropout, dropout_mask, quicken
 
 
 @pytest.mark.parametrize("dropout", [0.05, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_as_much_is_dropped_as_asked_for(dropout: float, dtype: torch.dtype):
     torch.manual_seed(0)
-    drawn = kept(torch.empty(1001, 999, dtype=dtype), dropout)
+    drawn = dropout_mask(torch.empty(1001, 999, dtype=dtype), dropout)
     assert drawn.dtype == dtype and drawn.shape == (1001, 999) and set(drawn.unique().tolist()) == {0.0, 1.0}
     # Six standard deviations, of all, and of any row and column.
     for share, count in (
@@ -28,7 +28,7 @@ def test_as_much_is_dropped_as_asked_for(dropout: float, dtype: torch.dtype):
 
 def test_neighbours_are_drawn_independently():
     torch.manual_seed(0)
-    drawn = 1 - kept(torch.empty(10**6), 0.1)
+    drawn = 1 - dropout_mask(torch.empty(10**6), 0.1)
     for distance in (1, 2, 3, 4, 8, 512):
         together = (drawn[distance:] * drawn[:-distance]).mean()
         assert abs(together - 0.01) < 6 * (0.01 / 10**6) ** 0.5
@@ -37,10 +37,10 @@ def test_neighbours_are_drawn_independently():
 def test_torchs_generator_decides_the_draws():
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    first, second = (kept(torch.empty(100), 0.5) for _ in range(2))
+    first, second = (dropout_mask(torch.empty(100), 0.5) for _ in range(2))
     assert not torch.equal(first, second)
     torch.set_rng_state(state)
-    assert torch.equal(kept(torch.empty(100), 0.5), first)
+    assert torch.equal(dropout_mask(torch.empty(100), 0.5), first)
 
 
 def test_dropout_scales_what_it_keeps_and_lets_gradients_through_there():

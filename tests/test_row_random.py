@@ -1,4 +1,4 @@
-"""python3 -m pytest tests/test_draws.py
+"""python3 -m pytest tests/test_row_random.py
 
 Random numbers that belong to rows: uniform, unlike one another, and the same whatever stands beside a row.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from training.draws import RowDraws
+from training.row_random import RowDraws
 
 ROWS, NUMBERS = np.arange(400)[:, None], np.arange(500)
 
