@@ -1,4 +1,4 @@
-"""Pretrains a Splinter: of the spans that are the same in a row one stays, and a [QUESTION] asks for it at each other.
+"""Pretrains a Splinter: in each group of identical spans one is kept as the answer; [QUESTION] replaces the others.
 
 python3 pretrain_splinter.py --config_file base.json --corpus kowiki.txt
 python3 pretrain_splinter.py --config_file base.json --corpus kowiki/ --tokenizer kosplinter/ --processes 8

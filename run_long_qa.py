@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from learners.question_answering import QuestionAnsweringConfig, Reader, recipe_of
+from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
 from processors.korquad_2 import first_of_each_context
 from processors.qa import Questions
 from training.config import is_typed
@@ -42,7 +42,7 @@ class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
             yield f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
 
 
-class LongReader(Reader):
+class LongReader(QuestionAnswerer):
     """As for short documents; of korquad-2's it trains on the first question of each, as published."""
 
     def prepare(self, name: str, rows: Questions) -> Split:

@@ -21,8 +21,8 @@ import numpy as np
 from pydantic import Field
 
 from learners.question_answering import (
+    QuestionAnswerer,
     QuestionAnsweringConfig,
-    Reader,
     learnable,
     prediction_files,
     read_inputs,
@@ -74,7 +74,7 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
             yield "attention is a setting of BigBird, which has head linear"
 
 
-class FewShotReader(Reader):
+class FewShotAnswerer(QuestionAnswerer):
     """As any reader, trained on a sample of the questions.
 
     sample: their ids; None: all.
@@ -108,7 +108,7 @@ class FewShotReader(Reader):
         return super().prepare(name, rows)
 
 
-class SpanSelectionReader(FewShotReader):
+class SpanSelectionAnswerer(FewShotAnswerer):
     """Splinter: a [QUESTION] after the question asks for the answer, and attention does not see [SEP]."""
 
     def build(self, folder: Path, from_scratch: bool, is_trained: bool):
@@ -181,9 +181,11 @@ class SpanSelectionReader(FewShotReader):
         return (outputs.start_loss + outputs.end_loss) / 2
 
 
-def build_reader(config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None) -> Reader:
-    reader = SpanSelectionReader if config.head == "qass" else FewShotReader
-    return reader(config, runtime, folder, is_trained, sample)
+def build_answerer(
+    config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None
+) -> QuestionAnswerer:
+    answerer = SpanSelectionAnswerer if config.head == "qass" else FewShotAnswerer
+    return answerer(config, runtime, folder, is_trained, sample)
 
 
 def refuse_texts_that_ask(rows: Questions, asking: np.ndarray, token: str, hint: str = "") -> None:
@@ -231,7 +233,7 @@ def files_of(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> 
 
 
 RECIPE = dataclasses.replace(
-    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_reader),
+    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_answerer),
     read_splits=read_askable_splits,
     read_inputs=read_askable_inputs,
     prediction_files=files_of,
@@ -251,7 +253,7 @@ def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, A
         return draw_sample(ids, size, seed)
 
     def run_cell(cell, sample: Sequence[str] | None) -> dict[str, Any]:
-        recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_reader, sample=sample))
+        recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_answerer, sample=sample))
         return fine_tune(recipe, cell, overwrite=False)
 
     questions = config.files(TASKS[config.task].folder)

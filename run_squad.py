@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import sys
 
-from learners.question_answering import QuestionAnsweringConfig, Reader, recipe_of
+from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
 from training.fine_tuning import run_recipe
 
-RECIPE = recipe_of("run_squad.py", QuestionAnsweringConfig, Reader)
+RECIPE = recipe_of("run_squad.py", QuestionAnsweringConfig, QuestionAnswerer)
 
 if __name__ == "__main__":
     sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))

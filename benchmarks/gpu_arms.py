@@ -44,7 +44,7 @@ from benchmarks.measure import (
     timed,
 )
 from training.evaluate import Predictor, evaluate
-from training.loop import LossOf, Run
+from training.loop import LossOf, TrainingRun
 from training.plan import Collate, Plan, TrainingCollate
 from training.runtime import Runtime
 
@@ -113,7 +113,7 @@ class Training:
     steps: int
     operations: Callable[[list], float]
 
-    def run(self, bench: Bench, arm: Arm) -> tuple[Run, list]:
+    def run(self, bench: Bench, arm: Arm) -> tuple[TrainingRun, list]:
         """A run of the project's loop for one arm, and its batches: the same rows for every arm."""
         runtime = bench.runtime(arm)
         torch.manual_seed(42)
@@ -160,7 +160,7 @@ class Amount:
     operations: float
 
 
-def subject_of(run: Run, batches: list) -> Subject:
+def subject_of(run: TrainingRun, batches: list) -> Subject:
     return Subject(
         functools.partial(take_steps, run, batches), run.stepper.graphs, functools.partial(run.step, batches[0])
     )

@@ -38,7 +38,7 @@ from models.collator import Collator
 from models.fast_dropout import quicken
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig
-from training.loop import Job, LossOf, Run
+from training.loop import Job, LossOf, TrainingRun
 from training.plan import Plan, TrainingCollate, batches_from
 from training.results import MetricsLog
 from training.row_random import RowDraws
@@ -140,7 +140,7 @@ class Training:
     steps: int
     no_cuda: bool
 
-    def run(self, arm: str, folder: Path) -> tuple[Run, list]:
+    def run(self, arm: str, folder: Path) -> tuple[TrainingRun, list]:
         """A run of the project's loop for one arm, and its batches, the same rows for every arm."""
         padding, precision = ARMS[arm]
         runtime = Runtime(no_cuda=self.no_cuda, precision=precision, capture=False)
@@ -159,15 +159,15 @@ class Training:
 
 def run_of(
     model: nn.Module, runtime: Runtime, plan: Plan, collate: TrainingCollate, loss_of: LossOf, folder: Path
-) -> tuple[Run, list]:
+) -> tuple[TrainingRun, list]:
     """A run of the project's loop that logs and saves nothing, and the batches of its steps."""
     config = LoopConfig(save_steps=0, logging_steps=0)
     job = Job(runtime.prepare(model), plan, collate, loss_of, config, runtime, CheckpointFolder(folder),
               MetricsLog(folder), lambda target, state: None, {}, {}, None, "", True)  # fmt: skip
-    return Run(job), list(batches_from(plan, collate, 0, runtime))
+    return TrainingRun(job), list(batches_from(plan, collate, 0, runtime))
 
 
-def take_steps(run: Run, batches: list) -> None:
+def take_steps(run: TrainingRun, batches: list) -> None:
     for step in batches:
         run.step(step)
 
@@ -179,7 +179,7 @@ def koelectra(shape: str, model_class: type[nn.Module], vocabulary: int) -> nn.M
     return model_class(ElectraConfig(vocab_size=vocabulary, max_position_embeddings=512, **KOELECTRA[shape]))
 
 
-def useful_operations(run: Run, batches: list) -> int:
+def useful_operations(run: TrainingRun, batches: list) -> int:
     """Operations in matrix products of forward and backward over all batches, unpadded."""
     with FlopCounterMode(display=False) as counter:
         for step in batches:

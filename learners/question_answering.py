@@ -69,7 +69,7 @@ class QuestionAnsweringConfig(FineTuningConfig):
             yield "--null_score_diff_threshold has no effect without version_2_with_negative"
 
 
-class Reader:
+class QuestionAnswerer:
     """A model with its tokenizer: what turns questions into batches, batches into losses, and outputs into answers."""
 
     def __init__(self, config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool):
@@ -215,7 +215,9 @@ def prediction_files(task: Task, rows: Questions, outputs: Predictions, exact: b
 
 
 def recipe_of(
-    script: str, config_class: type[QuestionAnsweringConfig], learner: Callable[[Any, Any, Path, bool], Reader]
+    script: str,
+    config_class: type[QuestionAnsweringConfig],
+    learner: Callable[[Any, Any, Path, bool], QuestionAnswerer],
 ) -> Recipe:
     return Recipe(
         tasks={task.name: task for task in TASKS_OF_SCRIPT[script]},

@@ -15,7 +15,7 @@ from models.fast_dropout import dropout_mask
 
 
 def needs_weights(query: Tensor, dropout: float) -> bool:
-    """Whether torch has no kernel for this that goes without the attention weights: with dropout only GPUs have."""
+    """True where torch has no fused kernel: with dropout, only CUDA has one."""
     return dropout > 0 and query.device.type != "cuda"
 
 
@@ -44,7 +44,7 @@ def attend(
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = (query * scale) @ key.transpose(-1, -2)
         if visible is not None:
-            # Added, not filled in, which takes three times as long. Half of what there is, that no sum overflows.
+            # Added, as filling in takes three times as long. Half of the dtype's minimum, so that sums cannot overflow.
             unseen = torch.finfo(scores.dtype).min / 2
             scores += torch.zeros(visible.shape, dtype=scores.dtype).masked_fill_(~visible, unseen)
         weights = scores.softmax(dim=-1)

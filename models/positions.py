@@ -13,8 +13,8 @@ def begin_as_sines(embeddings: nn.Embedding, standard_deviation: float) -> None:
     """Fills `[positions, H]`, to be trained from there on, with the sines and cosines of Vaswani et al. 2017
     (arXiv:1706.03762, section 3.5), made as small as fresh weights are.
 
-    Where another token stands as seen from here is one linear map for all positions then, which else has to be learned
-    for each by itself: most of what a small model's first thousands of steps go into.
+    With sinusoids, an offset is the same linear map at every position. Otherwise it has to be learned for each position
+    by itself, which is most of what a small model does in its first thousands of steps.
     """
     positions, width = embeddings.weight.shape
     frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))

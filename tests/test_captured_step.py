@@ -35,7 +35,7 @@ from training.config import UsageError
 from training.evaluate import Predictor
 from training.fine_tuning import read
 from training.interrupt import Interrupted
-from training.loop import Run, fit
+from training.loop import TrainingRun, fit
 from training.plan import without_counts
 from training.row_random import RowDraws
 from training.runtime import Runtime
@@ -313,11 +313,11 @@ def test_evaluations_are_replayed_for_as_long_as_their_predictor_lives():
 
 
 def test_only_steps_of_one_micro_batch_are_one_graph(tmp_path: Path):
-    runs = {
-        count: Run(make_job(tmp_path / str(count), gradient_accumulation_steps=count, capture=True)) for count in (1, 2)
-    }
-    assert runs[1].stepper.is_one_graph and not runs[2].stepper.is_one_graph
-    assert not Run(make_job(tmp_path / "plain")).stepper.is_one_graph
+    def is_one_graph(**settings: Any) -> bool:
+        return TrainingRun(make_job(tmp_path / "run", **settings)).stepper.is_one_graph
+
+    assert is_one_graph(capture=True)
+    assert not is_one_graph(capture=True, gradient_accumulation_steps=2) and not is_one_graph()
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -59,8 +59,8 @@ def test_an_earlier_run_stays_as_it_is(user: User, copied_run: str):
     [
         (["--resume"], "--resume has no effect on a dry run"),
         (["--overwrite_output_dir"], "--overwrite_output_dir has no effect on a dry run"),
-        (["--seeds", 1, 2], "dry_run is of one run: leave seeds out"),
-        (["--do_train", "false"], "dry_run is of training, and do_train is false"),
+        (["--seeds", 1, 2], "--dry_run takes one run: leave seeds out"),
+        (["--do_train", "false"], "--dry_run needs training, but do_train is false"),
     ],
 )
 def test_settings_that_do_not_go_together(user: User, words: list, message: str):

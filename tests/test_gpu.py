@@ -26,7 +26,7 @@ from models import bigbird
 from models.attention import kernel_for, variable_length_attention
 from models.unpadding import Packing, unpad_encoder
 from training.config import UsageError
-from training.loop import Run, fit
+from training.loop import TrainingRun, fit
 from training.plan import Plan, batches_from
 from training.runtime import Runtime
 
@@ -118,7 +118,7 @@ def test_where_a_step_cannot_be_captured_the_run_goes_on_without(tmp_path: Path,
 
 def test_no_step_makes_the_cpu_wait(tmp_path: Path):
     job = small_job(tmp_path / "run", max_steps=8)
-    run = Run(job)
+    run = TrainingRun(job)
     batches = list(batches_from(job.plan, job.collate, 0, job.runtime))
     for step in batches[:2]:  # what is made at a first use
         run.step(step)

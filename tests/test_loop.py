@@ -258,8 +258,8 @@ def test_the_logged_loss_is_the_mean_over_the_terms_since_the_last_line(tmp_path
 def test_no_value_is_read_off_the_device_in_a_step_that_does_not_log(tmp_path, monkeypatch):
     """Steps 5 and 8 (the last) log; every way of turning a tensor into a Python value is watched."""
     runs, reads = [], []
-    original_init = loop.Run.__init__
-    monkeypatch.setattr(loop.Run, "__init__", lambda run, job: (original_init(run, job), runs.append(run))[0])
+    original_init = loop.TrainingRun.__init__
+    monkeypatch.setattr(loop.TrainingRun, "__init__", lambda run, job: (original_init(run, job), runs.append(run))[0])
 
     def watched(original):
         def read(tensor, *args, **kwargs):

@@ -31,7 +31,7 @@ from processors.few_shot import draw_sample, read_sample
 from processors.qa import QA_TASKS, read_squad
 from processors.qa_features import GoldSpans
 from processors.task import DataError
-from run_splinter_qa import RECIPE, SpanSelectionReader, build_reader
+from run_splinter_qa import RECIPE, SpanSelectionAnswerer, build_answerer
 from training.results import CONFIG_FILE
 from training.runtime import Runtime
 
@@ -91,10 +91,10 @@ def load(path: Path):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def reader_of(user: User, folder: str, **settings) -> SpanSelectionReader:
+def reader_of(user: User, folder: str, **settings) -> SpanSelectionAnswerer:
     own = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24, "cache_dir": str(user.folder / "cache")}
     config = RECIPE.config_class.model_construct(**(own | settings))
-    return build_reader(config, Runtime(no_cuda=True, precision="fp32"), user.folder / folder, is_trained=False)
+    return build_answerer(config, Runtime(no_cuda=True, precision="fp32"), user.folder / folder, is_trained=False)
 
 
 @pytest.mark.parametrize("folder", ["splinter", "theirs", "original"])
@@ -310,7 +310,7 @@ def test_samples_of_an_earlier_study(user: User, types, is_refused, done: str):
     assert "ckpt/nowhere/4/seed-42/sample.txt: no sample can be read there" in is_refused(
         *study("refused", *FEW, "--sample_dir", "ckpt/nowhere")
     )
-    assert "is another sample than the one of now" in is_refused(
+    assert "differs from the requested sample" in is_refused(
         *study("study", "--few_shot", 8, "--samples", 2, "--sample_dir", swapped(user, done))
     )
 

@@ -64,7 +64,7 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """Model"""
 
-    # What is wrong with a model_type, or None: the script hands in who knows.
+    # Set by the script: returns the error text for an unknown model_type, else None.
     problem_of_model_type: ClassVar[Callable[[str], str | None]] = staticmethod(lambda model_type: None)
 
     model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
@@ -312,9 +312,9 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
             flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
             yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
         if self.dry_run and not self.do_train:
-            yield "dry_run is of training, and do_train is false"
+            yield "--dry_run needs training, but do_train is false"
         if self.dry_run and self.seeds is not None:
-            yield "dry_run is of one run: leave seeds out"
+            yield "--dry_run takes one run: leave seeds out"
         if self.do_predict and self.seeds is not None:
             yield "do_predict takes one run: name its folder with output_dir instead of seeds"
         if self.select_by == "dev" and self.training_split != "dev":

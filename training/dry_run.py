@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from training.loop import Job, Run
+from training.loop import Job, TrainingRun
 from training.plan import batches_from
 from training.progress import clock
 from training.row_random import RowDraws
@@ -22,7 +22,7 @@ def dry_run(job: Job, lengths: np.ndarray) -> None:
     lengths: tokens of each row of an epoch, `[N]`. Memory is that of a step with the longest of them.
     """
     runtime, plan = job.runtime, job.plan
-    run = Run(job)
+    run = TrainingRun(job)
     longest = np.argsort(-lengths, kind="stable")[plan.process :: plan.processes][: plan.batch_size]
     run.step([job.collate(longest, RowDraws([plan.seed], longest), runtime.batch_of(plan.batch_size))])
     steps = min(WARM_UP_STEPS + TIMED_STEPS, plan.steps)

@@ -76,7 +76,7 @@ class FewShotConfig(FineTuningConfig):
                 "and leave few_shot out"
             )
         if self.dry_run:
-            yield "dry_run is of one run: leave few_shot out, for one on all questions"
+            yield "--dry_run takes one run: leave few_shot out, for one on all questions"
         if self.seeds is not None:
             yield "few_shot draws a sample by each seed from seed on: give seed and samples instead of seeds"
         if is_typed("full_train_epochs", given) and FULL not in self.few_shot:
@@ -176,7 +176,7 @@ def _refuse_another_cell(cell: FewShotConfig, sample: Sequence[str] | None) -> N
         raise UsageError(f"{cell.run_dir} was run with {were}: {ANOTHER}")
     path = cell.run_dir / SAMPLE_FILE
     if sample is not None and path.is_file() and path.read_text(encoding="utf-8") != _one_a_line(sample):
-        raise UsageError(f"{path} is another sample than the one of now: {ANOTHER}")
+        raise UsageError(f"{path} differs from the requested sample: {ANOTHER}")
 
 
 def _one_a_line(sample: Sequence[str]) -> str:

@@ -102,7 +102,7 @@ def fit(job: Job) -> State:
     written, or the run to resume is another one.
     """
     config = job.config
-    run = Run(job)
+    run = TrainingRun(job)
     if config.resume:
         run.restore()
     # Not before it is known to be this run's folder.
@@ -141,7 +141,7 @@ def fit(job: Job) -> State:
     return state
 
 
-class Run:
+class TrainingRun:
     """The moving parts of a training run: the steps, and the state that they lead to."""
 
     def __init__(self, job: Job):

@@ -89,9 +89,9 @@ class Plan:
         return min(self.step_rows, self.rows - step % self.steps_per_epoch * self.step_rows)
 
     def micro_batches(self, step: int) -> list[slice]:
-        """Which of the step's rows each micro-batch of this process has: all processes as many as can be, but for one.
+        """Which of the step's rows each micro-batch of this process has: slices that differ by at most one row.
 
-        In a step of fewer rows than processes some have no micro-batch.
+        In a step of fewer rows than processes, some processes have no micro-batch.
         """
         rows = self.row_count(step)
         count = math.ceil(rows / (self.batch_size * self.processes)) * self.processes

@@ -84,7 +84,7 @@ class VocabularyConfig(Section):
 class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
     """Pretraining"""
 
-    # What may be another when a run is resumed, beside where things are: the content of the rows is compared.
+    # Settings that may change on resume, besides paths: the content of the rows is compared.
     MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = frozenset(
         "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
     )

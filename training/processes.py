@@ -1,4 +1,4 @@
-"""Which of several processes this is, as `torchrun` says it: for who does not need torch to know."""
+"""Rank and world size of this process, as `torchrun` sets them; readable without importing torch."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class XlaRuntime(Runtime):
             from torch_xla.distributed import spmd
 
             self.kind = xla.device_type()
-            # Asked for one that is not there, its driver would look for minutes.
+            # Without a TPU the driver searches for minutes.
             is_missing = chosen == "TPU" and not tpu.num_available_chips()
             if is_missing or self.kind is None or (self.kind == "CPU" and not chosen):
                 raise UsageError(
