@@ -124,7 +124,7 @@ class Tagger:
 
     def score(self, split: Split) -> Scored:
         """Entity F1 on a split; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
-        from training.metrics import entity_scores
+        from processors.metrics import entity_scores
 
         predicted, names = self.outputs(split), self.task.labels
         kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted]

@@ -109,7 +109,7 @@ class Classifier:
 
     def score(self, split: Split) -> Scored:
         """The task's metrics on a split."""
-        from training.metrics import at_chance, score
+        from processors.metrics import at_chance, score
 
         outputs, labels = self.outputs(split), np.array(split.rows.labels)
         return Scored(

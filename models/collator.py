@@ -13,13 +13,13 @@ from models import ModelError, longest_input, takes_token_types
 from models.attention import kernel_for
 from models.compiling import compile_layers
 from models.unpadding import Packing, supports_unpadding, unpad_encoder
-from processors.features import NO_LABEL
 
 # exact: batches are as wide as their longest row, and the encoder runs over as many tokens as there are.
 # rounded: both, and the number of targets, are rounded up: for captured steps, where each shape costs a graph.
 # fixed: rows stay padded, to few lengths, and every batch has as many: for XLA, where a shape costs a compilation.
 Shapes = Literal["exact", "rounded", "fixed"]
 CPU = torch.device("cpu")
+NO_LABEL = torch.nn.CrossEntropyLoss().ignore_index  # of rows that fill a batch up
 # Rounded, the width is 1/4, 2/4, 3/4 or 4/4 of the longest row (in sixteenths where rows stay padded, as padding costs
 # more there), and the number of tokens is one of 64.
 WIDTHS, WIDTHS_OF_PADDED_ROWS, NUMBERS_OF_TOKENS = 4, 16, 64

@@ -44,7 +44,7 @@ class Task:
     label_column: the column that holds the label or the score.
     labels: label as written in the file, by label id; empty for a regression.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
-    metrics: names in `training/metrics.py`.
+    metrics: names in `processors/metrics.py`.
 
     Of question answering:
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from processors import TASKS, TASKS_OF_SCRIPT
-from training.metrics import METRICS, at_chance, entity_scores, score
+from processors.metrics import METRICS, at_chance, entity_scores, score
 
 
 def logits(predictions: list[int], classes: int) -> np.ndarray:
