@@ -22,7 +22,15 @@ from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, make_models
 from safetensors.torch import load_file
-from test_loop import RESUMABLE, evaluated_job, loss_of_rows, loss_of_terms, losses, make_job, weights
+from test_loop import (
+    RESUMABLE,
+    expect_an_interruption_to_change_nothing,
+    loss_of_rows,
+    loss_of_terms,
+    losses,
+    make_job,
+    weights,
+)
 from test_processes import by_two, ended
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -169,35 +177,14 @@ def test_a_captured_run_is_the_run(tmp_path: Path, loss_of: Callable, micro_batc
     # Of whole micro-batches, and of the last of an epoch; where a step happens to have a term a row, of that too.
     assert 2 <= last["graphs"] <= last["plain_steps"] <= 4
     what = "steps" if micro_batches == 1 else "micro-batches"
-    assert (
-        f"graphs rehearsed for training: {last['graphs']}, in 0.0 s; {what} replayed: {last['replayed_steps']}, taken"
-        in (capsys.readouterr().err)
-    )
+    graphs = f"graphs rehearsed for training: {last['graphs']}, in {last['capture_seconds']} s"
+    assert f"{graphs}; {what} replayed: {last['replayed_steps']}, taken" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 10])
 def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path: Path, stop_after: int):
-    """With dropout. What the resumed run captures anew, the whole one replayed."""
-    settings = {"save_steps": 4, "capture": True}
-    whole = evaluated_job(tmp_path / "whole", **settings)
-    fit(whole)
-    cut = evaluated_job(tmp_path / "cut", **settings)
-    taken, original = [], cut.collate
-
-    def interrupting_collate(rows, draws, size):
-        taken.append(rows)
-        if len(taken) == 2 * stop_after:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(rows, draws, size)
-
-    object.__setattr__(cut, "collate", interrupting_collate)
-    with pytest.raises(Interrupted, match="checkpoint-"):
-        fit(cut)
-    torch.manual_seed(999)
-    resumed = evaluated_job(tmp_path / "cut", **settings, resume=True)
-    fit(resumed)
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    """What the resumed run captures anew, the whole one replayed."""
+    expect_an_interruption_to_change_nothing(tmp_path, stop_after, save_steps=4, capture=True)
 
 
 @pytest.mark.parametrize("begins", [True, False])

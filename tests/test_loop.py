@@ -396,14 +396,12 @@ def evaluated_job(folder: Path, **settings) -> Job:
     return holder[0]
 
 
-@pytest.mark.parametrize("logging_steps", [1, 3])
-@pytest.mark.parametrize("stop_after", [1, 4, 10, 19])
-def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_after, logging_steps):
-    settings = {"logging_steps": logging_steps, "eval_steps": 5, "save_steps": 4}
-    whole = evaluated_job(tmp_path / "whole", **settings)
+def expect_an_interruption_to_change_nothing(folder: Path, stop_after: int, **settings) -> None:
+    """A run with dropout that Ctrl-C stops after so many steps, and the same run resumed, against one never stopped."""
+    whole = evaluated_job(folder / "whole", **settings)
     fit(whole)
 
-    cut = evaluated_job(tmp_path / "cut", **settings)
+    cut = evaluated_job(folder / "cut", **settings)
     taken, original = [], cut.collate
 
     def interrupting_collate(rows, draws, size):
@@ -416,12 +414,19 @@ def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_afte
     with pytest.raises(Interrupted, match="checkpoint-"):
         fit(cut)
     torch.manual_seed(999)  # whatever happens in between
-    resumed = evaluated_job(tmp_path / "cut", **settings, resume=True)
+    resumed = evaluated_job(folder / "cut", **settings, resume=True)
     fit(resumed)
 
-    assert losses(tmp_path / "cut") == losses(tmp_path / "whole")
+    assert losses(folder / "cut") == losses(folder / "whole")
     assert resumed.log.evaluations() == whole.log.evaluations()
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+@pytest.mark.parametrize("logging_steps", [1, 3])
+@pytest.mark.parametrize("stop_after", [1, 4, 10, 19])
+def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_after, logging_steps):
+    settings = {"logging_steps": logging_steps, "eval_steps": 5, "save_steps": 4}
+    expect_an_interruption_to_change_nothing(tmp_path, stop_after, **settings)
 
 
 def test_batches_that_are_made_ahead_are_the_same_and_so_is_what_goes_wrong():
