@@ -204,14 +204,10 @@ def train(
     """Trains, scores held-out blocks on the way, and writes `results.json`. data: file -> sha256, for the results."""
     from training.checkpoint import CheckpointFolder
     from training.dry_run import dry_run
-    from training.evaluate import Predictor
     from training.loop import Job, State, fit
     from training.plan import Plan
 
     plan = Plan.of(config, len(passes), runtime)
-
-    def sums_of(model, batch: dict[str, Any]):  # [1, K]: the whole batch is one row
-        return objective.sums_of(model, batch).unsqueeze(0)
 
     def collate(row_ids: np.ndarray, draws: RowDraws, size: int | None) -> dict[str, Any]:
         return objective.collate(blocks, passes.blocks(row_ids, draws), draws, size)
@@ -223,7 +219,7 @@ def train(
         runtime.save_model(objective.model, target)
         objective.tokenizer.save_pretrained(target)
 
-    predictor = Predictor(objective.model, sums_of, runtime)
+    evaluate_now = functools.partial(score, config, objective, predictor_of(objective, runtime), held_out)
     runtime.say(
         f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, "
         f"{runtime.describe()}{', unpadded' if objective.unpads else ''}"
@@ -244,7 +240,7 @@ def train(
         identity=config.identity(runtime.precision)
         | {"training rows": blocks.content, "held-out rows": held_out.content if held_out else None},
         data=data,
-        evaluate=functools.partial(score, config, objective, predictor, held_out) if held_out else None,
+        evaluate=evaluate_now if held_out else None,
         main_metric="loss",
         greater_is_better=False,
         rows={"train": len(blocks)} | ({HELD_OUT: len(held_out)} if held_out else {}),
@@ -257,10 +253,20 @@ def train(
     write_results(config, runtime, log)
 
 
+def predictor_of(objective: Objective, runtime):
+    """What computes the sums of held-out batches (`training/evaluate.py`); kept for a whole run, with its graphs."""
+    from training.evaluate import Predictor
+
+    def sums_of(model, batch: dict[str, Any]):  # [1, K]: the whole batch is one row
+        return objective.sums_of(model, batch).unsqueeze(0)
+
+    return Predictor(objective.model, sums_of, runtime)
+
+
 def score(config: PretrainingConfig, objective: Objective, predictor, held_out: Blocks) -> tuple[str, dict[str, float]]:
     """The held-out split and its metrics. What is masked there is the same whenever it is scored.
 
-    predictor: of `sums_of` (`training/evaluate.py`).
+    predictor: see `predictor_of`.
     """
     from training.evaluate import evaluate
 
