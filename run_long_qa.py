@@ -42,7 +42,7 @@ class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
             yield f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
 
 
-class LongReader(QuestionAnswerer):
+class LongQuestionAnswerer(QuestionAnswerer):
     """As for short documents; of korquad-2's it trains on the first question of each, as published."""
 
     def prepare(self, name: str, rows: Questions) -> Split:
@@ -52,7 +52,7 @@ class LongReader(QuestionAnswerer):
 
 
 RECIPE = dataclasses.replace(
-    recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongReader),
+    recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongQuestionAnswerer),
     published_batch="published: 64, on 8 devices",  # KoBigBird's batches were a device's, on a TPU of 8 cores
 )
 

@@ -75,7 +75,7 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
 
 
 class FewShotAnswerer(QuestionAnswerer):
-    """As any reader, trained on a sample of the questions.
+    """As any other, trained on a sample of the questions.
 
     sample: their ids; None: all.
     """

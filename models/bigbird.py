@@ -181,31 +181,28 @@ def _middle_blocks(
     blocks = length // block_size
     middle, slots = blocks - 2, seen.shape[-1]
     # One row of keys for every block of queries: `[B, heads * middle, slots * block_size, D]`
-    is_used, seen = seen >= 0, seen.clamp(min=0)
-    of_head = (torch.arange(heads, device=seen.device)[:, None, None] * blocks + seen).flatten()
+    of_head = (torch.arange(heads, device=seen.device)[:, None, None] * blocks + seen.clamp(min=0)).flatten()
     key, value = (
         part.reshape(rows, heads * blocks, block_size * size)
         .index_select(1, of_head)
         .view(rows, heads * middle, slots * block_size, size)
         for part in (key, value)
     )
-    visible = _visible_keys(rows, is_used, seen, mask, block_size)
+    visible = _visible_keys(rows, seen, mask, block_size)
     visible = visible.reshape(rows, heads * middle, 1, slots * block_size)
     query = query[:, :, block_size:-block_size].reshape(rows, heads * middle, block_size, size)
     return attend(query, key, value, visible, dropout).reshape(rows, heads, -1, size)
 
 
-def _visible_keys(
-    rows: int, is_used: torch.Tensor, seen: torch.Tensor, mask: torch.Tensor | None, block_size: int
-) -> torch.Tensor:
+def _visible_keys(rows: int, seen: torch.Tensor, mask: torch.Tensor | None, block_size: int) -> torch.Tensor:
     """bool `[B, heads, middle blocks, slots, block_size]`: which keys of its slots each block of queries sees.
 
-    is_used, seen: `[heads, middle blocks, slots]`. mask: `[B, L]`, False at keys that are not seen.
+    seen: `[heads, middle blocks, slots]`, see `seen_blocks`. mask: `[B, L]`, False at keys that are not seen.
     """
-    visible = is_used[None, ..., None].expand(rows, *is_used.shape, block_size)
+    visible = (seen >= 0)[None, ..., None].expand(rows, *seen.shape, block_size)
     if mask is None:
         return visible
-    return visible & mask.view(rows, -1, block_size)[:, seen]
+    return visible & mask.view(rows, -1, block_size)[:, seen.clamp(min=0)]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -225,11 +222,10 @@ def _middle_blocks_by_rows(
     """As `_middle_blocks`: for the kernel, each block of queries of each head is a row, with the keys that it sees."""
     rows, heads, length, size = query.shape
     middle = seen.shape[1]
-    is_used, seen = seen >= 0, seen.clamp(min=0)
-    visible = _visible_keys(rows, is_used, seen, mask, block_size)
+    visible = _visible_keys(rows, seen, mask, block_size)
     of_block = torch.arange(block_size, device=seen.device)
     of_head = torch.arange(rows * heads, device=seen.device).view(rows, heads, 1, 1, 1) * length
-    keys = of_head + seen[None, ..., None] * block_size + of_block  # [B, heads, middle, slots, block_size]
+    keys = of_head + seen.clamp(min=0)[None, ..., None] * block_size + of_block  # [B, heads, middle, slots, block_size]
     queries = query[:, :, block_size:-block_size].reshape(-1, 1, size)
     output = _attention_of_rows(
         queries, key, value, visible.flatten(3).flatten(0, 2), keys.flatten(3).flatten(0, 2), block_size, dropout

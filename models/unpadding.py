@@ -95,8 +95,8 @@ class Packing:
     def of_mask(cls, attention_mask: np.ndarray, multiple: int | None = None) -> Packing:
         """The packing of a `[B, L]` mask of 0 and 1. Holes in a row are allowed (Splinter masks tokens inside rows).
 
-        multiple: T is rounded up to a multiple of it (1: T as it is), and `longest` is the batch's width, so that
-        batches of one shape differ in nothing but what is in their tensors. None: T as it is, with groups, for a CPU.
+        multiple: T is rounded up to a multiple of it (1: T as it is), so that batches of one shape differ in nothing
+        but what is in their tensors. None: T as it is, with groups, for a CPU.
         """
         real = np.asarray(attention_mask, dtype=bool)
         lengths = real.sum(axis=1)
@@ -104,14 +104,12 @@ class Packing:
         positions = np.arange(real.size).reshape(real.shape)
         indices = positions[order][real[order]]
         lengths = lengths[order]
-        longest, groups = real.shape[1], ()
-        if multiple is None:
-            longest, groups = int(lengths[-1]) if len(lengths) else 0, group_rows(lengths)
-        else:
+        groups = group_rows(lengths) if multiple is None else ()
+        if multiple is not None:
             missing = -len(indices) % multiple
-            longest = max(longest, multiple)
             lengths = np.append(lengths, missing)
             indices = np.append(indices, np.full(missing, real.size))
+        longest = max(real.shape[1], multiple or 0)
         row_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         return cls(torch.from_numpy(indices), torch.from_numpy(row_starts), longest, groups)
 

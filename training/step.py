@@ -50,20 +50,7 @@ class Stepper:
     def take(self, batches: list[Batch], rows: int) -> None:
         """A step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
         with self.runtime.memory_runs_out(self._smaller_batches()):
-            try:
-                self._compute(batches, rows)
-            except torch.OutOfMemoryError:
-                if not (self.runtime.has_graphs and self._may_try_again):
-                    raise
-                is_done = False
-            else:
-                is_done = True
-            # Not in the clause above, where the exception keeps all that the failed step had in memory.
-            if not is_done:
-                self.runtime.stop_capturing("memory has run out, of which graphs take as much as a step")
-                self.optimizer.zero_grad(set_to_none=True)
-                self.step_loss.zero_()
-                self._compute(batches, rows)
+            self._compute_twice_if_need_be(batches, rows)
         for batch in batches:
             self.terms += batch["terms"]
             self.real_tokens += batch["real_tokens"]
@@ -75,6 +62,20 @@ class Stepper:
             f"lower train_batch_size ({self.config.train_batch_size}) and raise gradient_accumulation_steps "
             f"({self.config.gradient_accumulation_steps}) as much, for the same steps; or take shorter rows"
         )
+
+    def _compute_twice_if_need_be(self, batches: list[Batch], rows: int) -> None:
+        """The second time without graphs, where these have taken the memory."""
+        try:
+            self._compute(batches, rows)
+            return
+        except torch.OutOfMemoryError:
+            if not (self.runtime.has_graphs and self._may_try_again):
+                raise
+        # Not in the clause above, where the exception keeps all that the failed step had in memory.
+        self.runtime.stop_capturing("memory has run out, of which graphs take as much as a step")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step_loss.zero_()
+        self._compute(batches, rows)
 
     def _compute(self, batches: list[Batch], rows: int) -> None:
         terms = sum(batch["terms"] for batch in batches)
