@@ -27,9 +27,9 @@ from learners.pretraining import (
     train_on,
 )
 from models import ModelError
-from processors.blocks import Blocks
 from processors.features import NO_LABEL
-from processors.span_masking import SpanMasking, Vocabulary, mask_spans
+from processors.pretraining.blocks import Blocks
+from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.config import is_typed
 from training.pretraining import run_pretraining

@@ -31,10 +31,10 @@ from learners.pretraining import (
     train_on,
 )
 from models import ModelError
-from processors.blocks import Blocks
 from processors.features import NO_LABEL
-from processors.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
-from processors.recurring_spans import (
+from processors.pretraining.blocks import Blocks
+from processors.pretraining.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
+from processors.pretraining.recurring_spans import (
     RecurringSpans,
     SplinterVocabulary,
     find_clusters,

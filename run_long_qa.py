@@ -17,8 +17,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
-from processors.korquad_2 import first_of_each_context
-from processors.qa import Questions
+from processors.qa.korquad_2 import first_of_each_context
+from processors.qa.questions import Questions
 from training.config import is_typed
 from training.fine_tuning import Split, run_recipe
 

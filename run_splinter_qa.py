@@ -31,11 +31,11 @@ from learners.question_answering import (
 from models import ModelError, find_model, weight_files
 from processors import TASKS
 from processors.features import SpecialTokens
-from processors.few_shot import draw_sample, read_sample
-from processors.qa import Questions
-from processors.qa_decoding import Predictions
-from processors.qa_features import GoldSpans, QuestionFeatures
-from processors.qa_score import best, best_or_none
+from processors.qa.answer_scores import best, best_or_none
+from processors.qa.decoding import Predictions
+from processors.qa.few_shot_samples import draw_sample, read_sample
+from processors.qa.questions import Questions
+from processors.qa.windows import GoldSpans, QuestionFeatures
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import is_typed

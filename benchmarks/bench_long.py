@@ -48,7 +48,7 @@ from models import build_tokenizer
 from models.bigbird import BlockSparseAttention, block_sparse_attention, full_attention, put_attention
 from models.fast_dropout import quicken
 from processors import TASKS
-from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
+from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from training.runtime import Runtime, quiet_libraries
 
 PARTS = ("features", "attention", "step")

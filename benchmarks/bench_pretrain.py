@@ -53,11 +53,17 @@ from models.fast_dropout import quicken
 from models.spanbert import BertForSpanPreTraining
 from models.splinter import add_question_token, build_splinter, set_token_ids, visible_tokens
 from models.vocabulary import train_sentencepiece
-from processors.blocks import Blocks
-from processors.corpus import build_blocks
-from processors.corpus_readers import open_corpus
-from processors.recurring_spans import RecurringSpans, SplinterVocabulary, find_clusters, recurs_in, select_spans
-from processors.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
+from processors.pretraining.blocks import Blocks
+from processors.pretraining.corpus import build_blocks
+from processors.pretraining.corpus_readers import open_corpus
+from processors.pretraining.recurring_spans import (
+    RecurringSpans,
+    SplinterVocabulary,
+    find_clusters,
+    recurs_in,
+    select_spans,
+)
+from processors.pretraining.span_masking import ORIGINAL, SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
 from training.plan import Plan
 from training.row_random import RowDraws

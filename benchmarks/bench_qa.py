@@ -56,9 +56,9 @@ from benchmarks.squad_reference import Featurizer, Window, WordPiece, check_answ
 from benchmarks.transformers_2 import Transformers2
 from models import build_tokenizer
 from processors import TASKS
-from processors.qa import UNANSWERABLE, Questions
-from processors.qa_decoding import Decoded, Decoder
-from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
+from processors.qa.decoding import Decoded, Decoder
+from processors.qa.questions import UNANSWERABLE, Questions
+from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from training.runtime import quiet_libraries
 
 PARTS = ("features", "decoding", "training")

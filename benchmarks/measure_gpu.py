@@ -43,7 +43,7 @@ OLDEST_TORCH = (2, 11)
 # The keys of CELLS in benchmarks/bench_gpu.py, which would take seconds to import.
 CELLS = "nsmc_base bigbird_4096 nsmc_small korquad_base spanbert splinter evaluation first_step end_to_end".split()
 TESTS, COMPILED_TESTS = "tests", "tests of --compile"
-TEST_FILE = "tests/test_gpu.py"
+TEST_FILE = "tests/scripts/test_gpu.py"
 # The largest share of the remaining time that a part may take, so that a part that hangs leaves time for the others.
 SHARE_OF_TESTS, SHARE_OF_A_CELL = 1 / 3, 1 / 2
 LEAST_SECONDS = 60  # a cell may take that long, whatever its share is

@@ -84,7 +84,7 @@ class RandomTokenizer:
 
 
 class RandomRows:
-    """Rows of token ids: `lengths`, `len()` and `padded`, as those of `processors/blocks.py`.
+    """Rows of token ids: `lengths`, `len()` and `padded`, as those of `processors/pretraining/blocks.py`.
 
     lengths: int64 `[rows]`, tokens a row, [CLS] and [SEP] included. vocabulary: how many ids there are.
     """

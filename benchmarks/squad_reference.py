@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from processors.qa_features import QuestionFeatures
+from processors.qa.windows import QuestionFeatures
 
 SPECIAL_TOKENS = ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]")
 WHITE_SPACE = " \t\r\n\u202f"

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import Field
 
 from models import MODELS, ModelError, build_tokenizer, find_model
-from processors.blocks import Blocks, hold_out
-from processors.corpus import build_blocks
-from processors.corpus_readers import Corpus, open_corpus
 from processors.features import warn_of_unknown
+from processors.pretraining.blocks import Blocks, hold_out
+from processors.pretraining.corpus import build_blocks
+from processors.pretraining.corpus_readers import Corpus, open_corpus
 from training.config import is_typed
 from training.pretraining import Objective, Passes, PretrainingConfig, train
 

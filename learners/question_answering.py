@@ -14,10 +14,10 @@ from pydantic import Field
 from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL, SpecialTokens, warn_of_unknown
-from processors.qa import UNANSWERABLE, Questions, read_unanswered
-from processors.qa_decoding import Decoder, Predictions
-from processors.qa_features import GoldSpans, Lengths, QuestionFeatures, build_question_features
-from processors.qa_score import score, score_with_unanswerable
+from processors.qa.answer_scores import score, score_with_unanswerable
+from processors.qa.decoding import Decoder, Predictions
+from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
+from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import Every, FineTuningConfig, is_typed

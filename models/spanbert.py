@@ -5,7 +5,7 @@ classes load, and any published BERT checkpoint can be gone on from:
 
     model = build_spanbert(BertConfig(...))                 # fresh weights
     model = build_spanbert(Path("klue-bert-base"))          # its encoder and MLM head, a fresh SBO head
-    outputs = model(input_ids, attention_mask, **masked)    # masked: the arrays of processors/span_masking.py
+    outputs = model(input_ids, attention_mask, **masked)    # masked: the arrays of span_masking.py
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class BertForSpanPreTraining(BertPreTrainedModel):
     ) -> SpanBertOutput:
         """The losses of a batch; logits are computed for its masked tokens alone, a part of them at a time.
 
-        input_ids, attention_mask: `[B, L]`. All others int64 `[M]`, as `processors/span_masking.py` has them. kwargs:
+        input_ids, attention_mask: `[B, L]`. All others int64 `[M]`, as `span_masking.py` has them. kwargs:
         for the encoder, such as `packing` (models/unpadding.py).
         """
         hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state

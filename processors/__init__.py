@@ -3,9 +3,9 @@
 `SCRIPT_OF_TASK` has the first of a task's scripts.
 """
 
-from processors.long_qa import LONG_QA_TASKS
 from processors.ner import NER_TASKS
-from processors.qa import FEW_SHOT_TASKS, QA_TASKS
+from processors.qa.long_qa import LONG_QA_TASKS
+from processors.qa.questions import FEW_SHOT_TASKS, QA_TASKS
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
 from processors.task import Task
 

@@ -49,7 +49,7 @@ class Task:
     Of question answering:
 
     score: predictions, gold answers by question id, odds of there being no answer and answers if there is one (both
-    None where every question has an answer) -> metrics. None: KorQuAD 1.0's, or SQuAD 2.0's (`processors/qa_score.py`).
+    None where every question has an answer) -> metrics. None: KorQuAD 1.0's, or SQuAD 2.0's (`qa/answer_scores.py`).
     read_unanswered: reads questions to be answered: (task, path or None for standard input, encoding). None: those of a
     SQuAD file.
     """

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from few_shot_cells import FULL, METRICS, TASK, Row, Size, rows_of, size_title, sizes_of
-from figures import colours, panels_above_legend, put_legend
-from results_reading import find_runs, mean_and_deviation, percent, refuse_missing
+from reporting.few_shot_cells import FULL, METRICS, TASK, Row, Size, rows_of, size_title, sizes_of
+from reporting.figures import colours, panels_above_legend, put_legend
+from reporting.results_reading import find_runs, mean_and_deviation, percent, refuse_missing
 
 PANEL_TITLES = {"f1": "F1 (%)", "em": "exact match (%)"}  # in the order of the panels
 APART = 1.2  # steps of the logarithmic axis between the largest number and the whole training set

@@ -19,9 +19,9 @@ import json
 import sys
 from pathlib import Path
 
-from few_shot_cells import TASK, published_scores
-from results_reading import stop
-from study import (
+from reporting.few_shot_cells import TASK, published_scores
+from reporting.results_reading import stop
+from reporting.study import (
     REPOSITORY,
     add_common_arguments,
     flags,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from few_shot_bootstrap import LEVEL, RESAMPLES, Comparison, compare
-from few_shot_cells import (
+from reporting.few_shot_bootstrap import LEVEL, RESAMPLES, Comparison, compare
+from reporting.few_shot_cells import (
     METRICS,
     TASK,
     Row,
@@ -18,7 +18,7 @@ from few_shot_cells import (
     size_title,
     sizes_of,
 )
-from results_reading import (
+from reporting.results_reading import (
     Run,
     bullet_list,
     csv_score,

@@ -4,7 +4,7 @@
     python3 scripts/make_sample_data.py --output_dir /tmp/small --rows 100 --tasks nsmc korsts
 
 Each task has its official file names and formats, below the folder a user would put the real files in. The texts come
-from the grammar in `sample_grammar.py` and the `sample_*.py` of each kind of task, where the awkward rows are, too;
+from the grammar in `sample_data/sample_grammar.py`, and the awkward rows from the file beside it for each kind of task;
 people, films and places are made up. The same seed gives the same bytes on any machine. `tiny-electra/` has a
 config.json and a WordPiece tokenizer trained on all the texts, but no weights: it is for training from scratch.
 The questions of korquad-few-shot are below few_shot/, for a Splinter that is pretrained on splinter_corpus.jsonl; these
@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sample_classification import (
+from sample_data.sample_classification import (
     PREDICT_TEXTS,
     make_fake_news,
     make_hate_speech,
@@ -32,11 +32,11 @@ from sample_classification import (
     make_paws,
     make_question_pair,
 )
-from sample_documents import make_korquad_2, make_tydiqa
-from sample_entities import PREDICT_SENTENCES, make_naver_ner
-from sample_formats import Sample, json_file
-from sample_questions import PREDICT_QUESTIONS, make_korquad
-from sample_recurring import make_few_shot
+from sample_data.sample_documents import make_korquad_2, make_tydiqa
+from sample_data.sample_entities import PREDICT_SENTENCES, make_naver_ner
+from sample_data.sample_formats import Sample, json_file
+from sample_data.sample_questions import PREDICT_QUESTIONS, make_korquad
+from sample_data.sample_recurring import make_few_shot
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 MIN_ROWS = 40  # room for a task's awkward rows and some of each label

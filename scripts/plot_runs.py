@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import few_shot_figure
-from figures import colours, panels_above_legend, put_legend, write_figure
-from results_reading import read_lines, read_object, stop
+from reporting.figures import colours, panels_above_legend, put_legend, write_figure
+from reporting.results_reading import read_lines, read_object, stop
 
 MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
 AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}

@@ -6,10 +6,11 @@
 
 Every results.json below the folders is read. Runs that differ in nothing but the seed share a cell (mean ± sample
 standard deviation); runs that differ in anything else stand in rows of their own, and a note says in what. All scores
-are in per cent, in the CSV too. The published scores and the tables' layout are in scripts/published_scores.json.
+are in per cent, in the CSV too. The published scores and the tables' layout are in
+scripts/reporting/published_scores.json.
 
 Few-shot question answering has a table of its own, a column for each number of training questions, in which a model
-that is better than all others is marked (few_shot_bootstrap.py).
+that is better than all others is marked (reporting/few_shot_bootstrap.py).
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import few_shot_table
-from few_shot_cells import METRICS as FEW_SHOT_METRICS
-from few_shot_cells import TASK as FEW_SHOT
-from results_reading import (
+from reporting.few_shot_cells import METRICS as FEW_SHOT_METRICS
+from reporting.few_shot_cells import TASK as FEW_SHOT
+from reporting.results_reading import (
     NONE,
     PUBLISHED,
     Run,

@@ -17,8 +17,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from results_reading import PUBLISHED, stop
-from study import (
+from reporting.results_reading import PUBLISHED, stop
+from reporting.study import (
     REPOSITORY,
     add_common_arguments,
     flags,

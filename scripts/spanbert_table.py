@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from results_reading import (
+from reporting.results_reading import (
     PUBLISHED,
     Run,
     bullet_list,

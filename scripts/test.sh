@@ -2,7 +2,7 @@
 # Runs the tests, making the environment first where it is not there.
 #   bash scripts/test.sh             what a change should pass: minutes, no network
 #   bash scripts/test.sh --slow      also the long ones, as CI does
-#   bash scripts/test.sh tests/test_loop.py -k resume      any other words go to pytest
+#   bash scripts/test.sh tests/unit/test_loop.py -k resume      any other words go to pytest
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -13,9 +13,9 @@ from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
-from processors.blocks import Blocks
-from processors.corpus import build_blocks
-from processors.corpus_readers import open_corpus
+from processors.pretraining.blocks import Blocks
+from processors.pretraining.corpus import build_blocks
+from processors.pretraining.corpus_readers import open_corpus
 from training.command_line import resolve
 from training.runtime import Runtime
 

@@ -103,7 +103,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
 
 
 class Blocks(Protocol):
-    """Rows of tokens, `processors/blocks.py`."""
+    """Rows of tokens, `processors/pretraining/blocks.py`."""
 
     lengths: np.ndarray
     content: str

@@ -1,0 +1,1 @@
+"""Pretraining: corpora as blocks of tokens, and what an objective masks or asks for in them."""

@@ -1,0 +1,150 @@
+"""Rows of token ids in memory-mapped Arrow files, as `corpus.py` writes them: cut up, joined, and padded."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from processors.task import DataError
+
+
+class Shard:
+    """One memory-mapped Arrow file of blocks, in the order of their documents' hashes.
+
+    values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]` hashes of their documents,
+    ascending. counts: of the text that went into it. Raises what pyarrow does where the file is damaged.
+    """
+
+    def __init__(self, path: Path):
+        file = pa.ipc.open_file(pa.memory_map(str(path)))
+        batch = file.get_batch(0)
+        batch.validate(full=True)
+        column = batch.column("input_ids")
+        self.values: np.ndarray = column.values.to_numpy()
+        self.offsets: np.ndarray = column.offsets.to_numpy()
+        self.documents: np.ndarray = batch.column("document").to_numpy()
+        self.counts: Counter[str] = Counter(json.loads(file.schema.metadata[b"counts"]))
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Blocks `start` to `stop` (excluded) of a shard."""
+
+    shard: Shard
+    start: int
+    stop: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.shard.offsets[self.start : self.stop + 1])
+
+
+class Blocks:
+    """Rows of token ids, memory-mapped; `len()` is their number.
+
+    lengths: int32 `[rows]`, tokens a row, special tokens included. content: stands for everything in them, for a run
+    that is resumed. counts: documents, characters (cleaned), tokens (without special ones), unknown_tokens,
+    empty_documents, short_documents (of fewer than MIN_TOKENS tokens, dropped), dropped_tokens (theirs, and those of a
+    document's end that is as short), and in words what the readers left out; of the whole corpus, also after `split`.
+    """
+
+    def __init__(self, stretches: Sequence[Stretch], content: str, counts: Counter[str]):
+        self._stretches = [stretch for stretch in stretches if stretch.stop > stretch.start]
+        self._first_rows = [0, *itertools.accumulate(s.stop - s.start for s in self._stretches)]
+        self.lengths = np.concatenate([np.zeros(0, np.int32), *(stretch.lengths for stretch in self._stretches)])
+        self.content, self.counts = content, counts
+
+    def __len__(self) -> int:
+        return self._first_rows[-1]
+
+    @property
+    def unknown_share(self) -> float:
+        """[UNK] tokens of all tokens."""
+        return self.counts["unknown_tokens"] / max(1, self.counts["tokens"])
+
+    def row(self, index: int) -> np.ndarray:
+        """Token ids of one row, `[length]`, a view of the mapped file."""
+        number = bisect.bisect_right(self._first_rows, index) - 1
+        stretch = self._stretches[number]
+        at = stretch.start + index - self._first_rows[number]
+        return stretch.shard.values[stretch.shard.offsets[at] : stretch.shard.offsets[at + 1]]
+
+    def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
+        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows, or `length`."""
+        lengths = self.lengths[rows]
+        ids = np.full((len(rows), length or int(lengths.max())), pad_id, dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : lengths[i]] = self.row(int(row))
+        mask = np.arange(ids.shape[1]) < lengths[:, None]
+        return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+
+    def where(self, kept: np.ndarray, *why: Any) -> Blocks:
+        """The rows for which `dropout_mask`, bool `[rows]`, is true. why: JSON that `content` stands for too."""
+        stretches = []
+        for number, stretch in enumerate(self._stretches):
+            first = self._first_rows[number]
+            inside = kept[first : self._first_rows[number + 1]].astype(np.int8)
+            edges = np.diff(inside, prepend=np.int8(0), append=np.int8(0))
+            starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+            stretches += [
+                Stretch(stretch.shard, stretch.start + start, stretch.start + stop)
+                for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+            ]
+        which = hashlib.sha256(np.packbits(kept).tobytes()).hexdigest()
+        return Blocks(stretches, hash_of(self.content, which, *why), self.counts)
+
+    def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
+        """Training and held-out blocks; see `hold_out`."""
+        training, held_out = hold_out([self], held_out_share)
+        return training[0], held_out
+
+    @classmethod
+    def joined(cls, parts: Sequence[Blocks]) -> Blocks:
+        """One after another: row i of the second is row `len(first) + i`."""
+        stretches = [stretch for part in parts for stretch in part._stretches]
+        return cls(stretches, hash_of(*(part.content for part in parts)), sum((p.counts for p in parts), Counter()))
+
+
+def hold_out(parts: Sequence[Blocks], share: float) -> tuple[list[Blocks], Blocks]:
+    """Training blocks of each part, and the held-out blocks of all: about that share of the documents, at least one, by
+    their hashes alone.
+
+    A document, or a copy of it in any of the parts, is on one side only, whatever tokenizer and `max_seq_length` are.
+    Raises DataError where nothing is left for one side, in any of the parts.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"the held-out share must be between 0 and 1, not {share}")
+    smallest = min((int(s.shard.documents[s.start]) for part in parts for s in part._stretches), default=0)
+    limit = max(int(share * 2**31), smallest + 1)
+    training, held_out = [], []
+    for part in parts:
+        cuts = [
+            stretch.start + int(np.searchsorted(stretch.shard.documents[stretch.start : stretch.stop], limit))
+            for stretch in part._stretches
+        ]
+        below = [Stretch(s.shard, s.start, cut) for s, cut in zip(part._stretches, cuts, strict=True)]
+        above = [Stretch(s.shard, cut, s.stop) for s, cut in zip(part._stretches, cuts, strict=True)]
+        held_out.append(Blocks(below, hash_of(part.content, "held out", limit), part.counts))
+        training.append(Blocks(above, hash_of(part.content, "training", limit), part.counts))
+    if not all(map(len, training)) or not any(map(len, held_out)):
+        which = "the corpus" if len(parts) == 1 else "one of the corpora"
+        raise DataError(f"{which} has too few documents to hold some out: give more text, or --held_out_share 0")
+    return training, Blocks.joined(held_out)
+
+
+def hash_of(*content: Any) -> str:
+    """Of anything that JSON takes: a short name for it."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

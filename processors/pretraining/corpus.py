@@ -1,0 +1,373 @@
+"""From raw text to blocks of token ids for pretraining: memory-mapped Arrow files, kept by content.
+
+    corpus = open_corpus([Path("wiki")])                              # processors/pretraining/corpus_readers.py
+    blocks = build_blocks(corpus, tokenizer, Path("cache"), max_seq_length=512, processes=8)
+    training, held_out = blocks.split(0.01)
+    batch = training.padded(np.array([3, 1, 4]), tokenizer.pad_token_id)
+
+A block is `[CLS] sentences [SEP]` of one document, at most `max_seq_length` tokens. The text goes through in shards of
+some 20 MB, one Arrow file each, so that memory does not grow with the corpus; what stops a build leaves whole shards
+behind, and the next build makes those that are missing. The folder's name is a hash of the files, the tokenizer and the
+settings: blocks of another vocabulary are never taken for these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
+from processors.files import write_whole
+from processors.pretraining.blocks import Blocks, Shard, Stretch, hash_of
+from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_of
+from processors.pretraining.word_starts import mark_of_words, start_words
+from processors.task import DataError
+
+# Part of the key of every cached folder: raise it when the blocks below come out otherwise than before.
+BLOCKS_VERSION = 1
+SHARD_CHARACTERS = 8_000_000  # some 20 MB of Korean in UTF-8
+PART_OVERHEAD = 50  # characters that a document counts besides its own, or a shard of chat lines would be a million
+CHARACTERS_IN_BATCH = 100_000  # what the tokenizer makes of them takes hundreds of times as many bytes
+SENTENCE_CHARACTERS = 10_000  # a longer stretch without a sentence's end is cut at a space
+# 15 % of fewer tokens than this, rounded, is not one: there is nothing to mask in such a block.
+MIN_TOKENS = 4
+MANIFEST = "manifest.json"
+ABANDONED_AFTER_SECONDS = 3600  # a shard takes seconds to write
+
+_SENTENCE_END = re.compile(r"""(?<=[.?!…。]) | (?<=[.?!…。]["'”’)\]]) """)
+
+
+def word_starts(tokenizer) -> np.ndarray:
+    """bool `[vocab]`: whether the token of each id starts a word. Special tokens do not."""
+    starts = start_words(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
+    starts[tokenizer.all_special_ids] = False
+    return starts
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Building them
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def build_blocks(
+    corpus: Corpus,
+    tokenizer,
+    cache_dir: Path,
+    max_seq_length: int = 512,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Blocks:
+    """Tokenizes a corpus, or finds its blocks in `cache_dir`; goes on with a build that was interrupted.
+
+    All files are read once before the first token is made, so that what is malformed is said in minutes, not after
+    hours. processes: that tokenize, a shard each; 1: this process, where a Rust tokenizer uses all cores by itself, and
+    some more processes use them better. progress: called after each shard with the characters done and all of them.
+
+    Raises DataError where the corpus has no text or is malformed, where the tokenizer puts no tokens around a text or
+    `max_seq_length` has no room beside them, where nothing is long enough, where a file changes during the build, and
+    where the cache cannot be written; whole shards stay.
+    """
+    encoder = _ShardEncoder.of(tokenizer, max_seq_length, corpus.lower_case)
+    folder = cache_dir / f"corpus-{_key_of(corpus, tokenizer, max_seq_length)}"
+    if (blocks := _finished(folder)) is not None:
+        return blocks
+    characters, counts = corpus.checked()
+    with _explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _delete_abandoned(folder)
+    done, names = 0, []
+
+    def missing() -> Iterator[tuple[Path, list[Part]]]:
+        nonlocal done
+        for parts in _shards_of(corpus.parts(Counter())):
+            path = folder / f"shard-{len(names):05}.arrow"
+            names.append(path.name)
+            if _intact(path) is None:
+                yield path, parts
+            else:
+                done += _characters_of(parts)
+
+    with _at_rest(corpus, folder), contextlib.closing(_written(encoder, missing(), processes)) as written:
+        for finished in written:
+            done += finished
+            if progress is not None:
+                progress(done, characters)
+    shards = [Shard(folder / name) for name in names]
+    if not sum(map(len, shards)):
+        raise DataError(f"{corpus.names}: no document has {MIN_TOKENS} tokens or more: there is nothing to learn from")
+    manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
+    with _explained(folder / MANIFEST):
+        write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+    return _blocks_of(folder, shards, counts)
+
+
+def _key_of(corpus: Corpus, tokenizer, max_seq_length: int) -> str:
+    settings = [corpus.forms, corpus.text_field, corpus.encoding, corpus.skip_bad_rows, corpus.lower_case]
+    files = list(corpus.hashes.values())
+    return hash_of(BLOCKS_VERSION, tokenizer_fingerprint(tokenizer), max_seq_length, settings, files)
+
+
+@contextlib.contextmanager
+def _at_rest(corpus: Corpus, folder: Path) -> Iterator[None]:
+    """Deletes what is made of files that are changed meanwhile: it is not what the folder's name says."""
+    try:
+        yield
+    finally:
+        for path, state in zip(corpus.files, corpus.states, strict=True):
+            if state_of(path) != state:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise DataError(f"{path} was changed while it was read: start again when it is at rest")
+
+
+def _finished(folder: Path) -> Blocks | None:
+    """The blocks of a folder where the build came to its end and everything is still there; else None."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes, left_out = dict(manifest["shards"]), Counter(manifest["left_out"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    shards = [_intact(folder / name) for name in sizes]
+    if not shards or [None if shard is None else len(shard) for shard in shards] != list(sizes.values()):
+        return None
+    return _blocks_of(folder, shards, left_out)
+
+
+def _intact(path: Path) -> Shard | None:
+    """A shard, if it is there and whole. A power cut or a full disk may have left a damaged one, which is made anew."""
+    if path.is_file():
+        with contextlib.suppress(pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+            return Shard(path)
+    return None
+
+
+def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str]) -> Blocks:
+    counts = sum((shard.counts for shard in shards), Counter(left_out))
+    return Blocks([Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts)
+
+
+def _delete_abandoned(folder: Path) -> None:
+    """Deletes what builds that were killed were writing at that moment; not what another one is writing now."""
+    for path in folder.glob(".*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+                path.unlink()
+
+
+def _shards_of(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Parts that make up one shard, at least one; the same whenever the same corpus is read."""
+    held: list[Part] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part.text) + PART_OVERHEAD
+        if size >= SHARD_CHARACTERS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _characters_of(parts: Sequence[Part]) -> int:
+    return sum(len(part.text) for part in parts)
+
+
+def _written(encoder: _ShardEncoder, jobs: Iterator[tuple[Path, list[Part]]], processes: int) -> Iterator[int]:
+    """Writes the shards; yields the characters in each when it is there.
+
+    No more texts are read ahead than there are processes to take them, or they would all be in memory.
+    """
+    if processes == 1:
+        for path, parts in jobs:
+            _write_shard(encoder, path, parts)
+            yield _characters_of(parts)
+        return
+    # spawn: a forked child would inherit torch's and tokenizers' threads in an unknown state.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(encoder,)) as pool:
+        running: deque[tuple[Future, int]] = deque()
+        try:
+            for path, parts in jobs:
+                running.append((pool.submit(_write_in_worker, path, parts), _characters_of(parts)))
+                if len(running) > processes:
+                    yield _result_of(*running.popleft())
+            while running:
+                yield _result_of(*running.popleft())
+        finally:  # after an error or Ctrl-C, the shards that are begun are finished, and no others are begun
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result_of(future: Future, characters: int) -> int:
+    try:
+        future.result()
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a process that tokenized the corpus died, of a full memory perhaps: try again with fewer processes; the "
+            "shards that are there stay"
+        ) from error
+    return characters
+
+
+def _start_worker(encoder: _ShardEncoder) -> None:
+    """Once in every worker: a tokenizer is large."""
+    global _encoder
+    _encoder = encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one says what to do
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Where the first process is killed, its workers would wait for it for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _write_in_worker(path: Path, parts: list[Part]) -> None:
+    _write_shard(_encoder, path, parts)
+
+
+def _write_shard(encoder: _ShardEncoder, path: Path, parts: list[Part]) -> None:
+    batch = encoder(parts)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    with _explained(path):
+        write_whole(path, sink.getvalue())
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{path} could not be written: {error.strerror or error}; with room for it, the same command goes on from "
+            "here, and --cache_dir takes another folder"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _ShardEncoder:
+    """Makes blocks of parts of documents; sent to worker processes.
+
+    room: tokens of text in a block. unknown: id of [UNK]. starts: `word_starts`. lead: what a text begins with for its
+    first word to be one as any other.
+    """
+
+    tokenizer: Any
+    special: SpecialTokens
+    room: int
+    lower_case: bool
+    unknown: int
+    starts: np.ndarray
+    lead: str
+
+    @classmethod
+    def of(cls, tokenizer, max_seq_length: int, lower_case: bool) -> _ShardEncoder:
+        special = SpecialTokens.of(tokenizer, pair=False)
+        if not (special.prefix and special.suffix):
+            raise DataError(
+                f"{type(tokenizer).__name__} puts no tokens before and after a text, such as [CLS] and [SEP], which "
+                "spans need as boundaries"
+            )
+        room = special.room(max_seq_length, "max_seq_length")
+        if room < MIN_TOKENS:
+            raise DataError(f"max_seq_length {max_seq_length} leaves room for {room} tokens, fewer than {MIN_TOKENS}")
+        # Byte-level BPE has the space in the word: without one, a line's first word would be another token.
+        bare, spaced = token_ids(tokenizer, ["가", " 가"])
+        lead = " " if bare != spaced and mark_of_words(tokenizer.get_vocab()) == "Ġ" else ""
+        return cls(tokenizer, special, room, lower_case, tokenizer.unk_token_id, word_starts(tokenizer), lead)
+
+    def __call__(self, parts: list[Part]) -> pa.RecordBatch:
+        """`input_ids` and the `document` of each block, with the counts as the schema's metadata."""
+        values = array("H" if len(self.starts) <= 2**16 else "i")
+        offsets, documents = array("i", [0]), array("i")
+        counts: Counter[str] = Counter()
+        for part, lines, sentences in self._tokenized(parts):
+            tokens = sum(map(len, sentences))
+            blocks = len(documents)
+            for ids in self._packed(sentences):
+                if len(ids) < MIN_TOKENS:
+                    counts["dropped_tokens"] += len(ids)
+                    continue
+                values.extend([*self.special.prefix, *ids, *self.special.suffix])
+                offsets.append(len(values))
+                documents.append(part.document)
+            counts["characters"] += sum(map(len, lines))
+            counts["tokens"] += tokens
+            counts["unknown_tokens"] += sum(ids.count(self.unknown) for ids in sentences)
+            if part.is_first:
+                counts["documents"] += 1
+                counts["empty_documents"] += tokens == 0
+                counts["short_documents"] += tokens > 0 and len(documents) == blocks
+        rows = pa.ListArray.from_arrays(pa.array(np.asarray(offsets)), pa.array(np.asarray(values)))
+        batch = pa.RecordBatch.from_arrays([rows, pa.array(np.asarray(documents))], ["input_ids", "document"])
+        batch = batch.take(pa.array(np.argsort(documents, kind="stable")))
+        return batch.replace_schema_metadata({"counts": json.dumps(counts)})
+
+    def _tokenized(self, parts: list[Part]) -> Iterator[tuple[Part, list[str], list[list[int]]]]:
+        """Each part with its lines, cleaned, and the token ids of its sentences."""
+        lines = [clean(part.text, self.lower_case) for part in parts]
+        sentences = [[s for line in of_part for s in _sentences_of(line)] for of_part in lines]
+        encoded = self._encoded(itertools.chain.from_iterable(sentences))
+        for part, of_part, texts in zip(parts, lines, sentences, strict=True):
+            yield part, of_part, list(itertools.islice(encoded, len(texts)))
+
+    def _encoded(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        held: list[str] = []
+        size = 0
+        for text in texts:
+            held.append(self.lead + text)
+            size += len(text)
+            if size >= CHARACTERS_IN_BATCH:
+                yield from token_ids(self.tokenizer, held)
+                held, size = [], 0
+        if held:
+            yield from token_ids(self.tokenizer, held)
+
+    def _packed(self, sentences: Iterable[list[int]]) -> Iterator[list[int]]:
+        """As many whole sentences in each block as there is room for; one that is too long by itself is cut."""
+        block: list[int] = []
+        for ids in sentences:
+            if len(block) + len(ids) > self.room:
+                if block:
+                    yield block
+                block = []
+                while len(ids) > self.room:
+                    end = self._before_a_word(ids)
+                    yield ids[:end]
+                    ids = ids[end:]
+            block += ids
+        if block:
+            yield block
+
+    def _before_a_word(self, ids: list[int]) -> int:
+        """Where to cut tokens that are too many: before the last word start that there is room up to."""
+        return next((end for end in range(self.room, 0, -1) if self.starts[ids[end]]), self.room)
+
+
+def _sentences_of(line: str) -> Iterator[str]:
+    for sentence in _SENTENCE_END.split(line):
+        if len(sentence) <= SENTENCE_CHARACTERS:
+            yield sentence
+        else:
+            yield from cut_at_spaces(sentence, SENTENCE_CHARACTERS)

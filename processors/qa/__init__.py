@@ -1,0 +1,1 @@
+"""Extractive question answering: questions, windows of their contexts, answers and their scores."""

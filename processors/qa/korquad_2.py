@@ -1,0 +1,287 @@
+"""KorQuAD 2.1: the reader of its folders of JSON files, whose contexts are whole pages of HTML.
+
+A page is made shorter by what carries no structure, as KoBigBird did, and every answer's place is carried along, and
+held against the answer. https://korquad.github.io
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from processors.qa.answer_scores import UNFINISHED_TAG
+from processors.qa.questions import (
+    UNANSWERABLE,
+    UNREAD,
+    Malformed,
+    OffsetReport,
+    Questions,
+    answer_start,
+    check_any_left,
+    count_shown,
+    name_of,
+    question_id,
+    questions_in,
+    shown,
+    text_of,
+)
+from processors.task import BadRows, DataError, Task, check_is_file, names_in, place_of, read_json
+
+# Tables and lists tell which cell or item a text is, and an answer may be one with its tags: these tags stay. All other
+# tags of HTML and MathML go; a name that is in neither list is no tag but text (<서울>, <Help!>).
+KEPT_TAGS = "table caption tr td th ul ol li dl dt dd".split()
+LAYOUT_TAGS = """
+    a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas center cite code col
+    colgroup data datalist del details dfn dialog div em embed fieldset figcaption figure font footer form frame
+    frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd label legend link main map mark
+    menu meta meter nav nobr noscript object optgroup option output p param picture pre progress q rb rp rt rtc ruby s
+    samp script section select small source span strike strong style sub summary sup svg tbody template textarea tfoot
+    thead time title track tt u var video wbr
+    annotation maction math menclose merror mfenced mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts
+    mroot mrow ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none semantics
+""".split()
+CONTAINERS = ("table", "ul", "ol", "dl")  # of the kept ones those that HTML always closes
+
+MARKUP = re.compile(
+    r"<!--(?:-?>|.*?(?:-->|\Z))|<![a-z][^<>]*>"
+    r"|<title\b[^<>]*>[^<]*</title\s*>"
+    rf"|</?(?:{'|'.join(LAYOUT_TAGS)})(?=[\s/>])[^<>]*>",
+    re.DOTALL | re.IGNORECASE,
+)
+# What is [편집] was <span>[</span><a>편집</a><span>]</span>. Of an attribute the first letter stays: <td r2">.
+EDIT_LINK_OR_ATTRIBUTE = re.compile(r'\[편집\]|(?<=\br)owspan="|(?<=\bc)olspan="')
+RUN = re.compile(r"(?<= ) +|(?<=\n)\n+")  # all of a run but its first
+CONTAINER_TAG = re.compile(rf"<(/?)({'|'.join(CONTAINERS)})(?=[\s/>])", re.IGNORECASE)
+
+VANISHED = "answers of which nothing is left without the tags, of no use in training"
+UNVERIFIED = "answers that are another text where they should be without the tags, of no use in training"
+NEVER_CLOSES = "documents whose HTML never closes, read as they are"
+BROKEN_FILES = "files left out whole: how many questions they had cannot be known"
+NOT_FIRST = "questions that are not the first of their document, left out"
+
+
+@dataclass(frozen=True)
+class CleanedText:
+    """What is left of a text. text: `[N]` characters. origin: int32 `[N]`, where in the original each stood, rising."""
+
+    text: str
+    origin: np.ndarray
+
+    def without(self, pattern: re.Pattern[str]) -> CleanedText:
+        """What is left where all that matches the pattern goes."""
+        spans = np.array([match.span() for match in pattern.finditer(self.text)], dtype=np.int64).reshape(-1, 2)
+        if not len(spans):
+            return self
+        starts, ends = np.append(0, spans[:, 1]), np.append(spans[:, 0], len(self.text))
+        pieces = zip(starts.tolist(), ends.tolist(), strict=True)
+        steps = np.zeros(len(self.text) + 1, dtype=np.int8)
+        steps[starts] += 1
+        steps[ends] -= 1  # where a piece between two matches is empty, its start and its end cancel out
+        stays = np.cumsum(steps[:-1], dtype=np.int8).astype(bool)
+        return CleanedText("".join(self.text[start:end] for start, end in pieces), self.origin[stays])
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """What is left of the original's characters [start, end), as [start, end) here, white space at its ends left
+        out; both are equal where nothing is left.
+        """
+        start, end = (int(at) for at in self.origin.searchsorted((start, end)))
+        part = self.text[start:end]
+        return (end - len(part.lstrip()), start + len(part.rstrip())) if part.strip() else (start, start)
+
+
+def cleaned_html(text: str) -> CleanedText:
+    """`text` without the tags that carry no structure, comments, the title, and Wikipedia's links for editing.
+
+    `rowspan="` and `colspan="` become `r` and `c`, runs of spaces one space and runs of line ends one. Entities
+    (`&amp;`) stay: what is compared with gold answers is unescaped (`qa_score.normalize_korquad_2`).
+    """
+    whole = CleanedText(text, np.arange(len(text), dtype=np.int32))
+    return whole.without(MARKUP).without(EDIT_LINK_OR_ATTRIBUTE).without(RUN)
+
+
+def read_korquad_2(
+    task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False, skip_flag: str = "--skip_bad_rows"
+) -> Questions:
+    """The questions of a folder of files of KorQuAD 2.1, by name, or of one file; contexts and answers `cleaned_html`.
+
+    The text at its span is the gold answer. Where that is not the answer without its tags, the question is of no use in
+    training; its gold answer is that one still, or where nothing is left of it, the one with tags. Such questions are
+    counted, with the first ids, and so are documents whose HTML never closes.
+    skip_flag: what the script calls `skip_bad_rows`, for error messages; broken files are left out by it as a whole.
+    Raises DataError naming file, document and question where the format is not kept.
+    """
+    return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
+
+
+def read_unanswered_korquad_2(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
+    """Questions to be answered, in the same format and cleaned alike; answers that there may be are not looked at.
+
+    path: the folder or file, or None for standard input. Raises DataError as `read_korquad_2` does.
+    """
+    return _read(path, encoding, BadRows(Path(place_of(path)), skip=False, flag=""), is_labelled=False)
+
+
+def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
+    place, questions = place_of(path), Questions(is_labelled=is_labelled)
+    answers = _Answers()
+    seen: set[str] = set()
+    unclosed: list[str] = []
+    unread = 0
+    parts, archives = (_names(path, ending) for ending in (".part", ".zip"))
+    bad.lost += [f"{place}/{name}: not downloaded whole: download_qa_dataset.sh goes on with it" for name in parts]
+    count_shown(questions.counts, "archives that are not unpacked: not all may be there", place, archives)
+    for file in _files(path):
+        try:
+            documents = _documents(file, encoding)
+        except DataError as error:  # it names the file
+            bad.lost.append(str(error))
+            continue
+        for number, document in enumerate(documents):
+            where = f"{place_of(file)}: data[{number}]{_title(document)}"
+            try:
+                context, cleaned = _context(document, questions.counts)
+            except Malformed as error:
+                bad.messages.append(f"{where}: {error}")
+                unread += questions_in(document)
+                continue
+            if what := _never_closed(context):
+                unclosed.append(f"{where}: {what}")
+            before = len(questions)
+            for q, qa in enumerate(document["qas"]):
+                try:
+                    _add(questions, qa, context, cleaned, answers, seen)
+                except Malformed as error:
+                    bad.messages.append(f"{where}: {name_of(qa, f'qas[{q}]')}: {error}")
+            if len(questions) > before:
+                questions.contexts.append(cleaned.text)
+    bad.finish(questions.counts, BROKEN_FILES)
+    if unread:
+        questions.counts[UNREAD] += unread
+    check_any_left(questions, place)
+    answers.finish(place, questions.counts)
+    if unclosed:
+        questions.counts[f"{NEVER_CLOSES} (first {unclosed[0]})"] += len(unclosed)
+    return questions
+
+
+def first_of_each_context(questions: Questions) -> Questions:
+    """The first question of each context, which is what KoBigBird trains on by default. The others are counted."""
+    seen: set[int] = set()
+    keep = np.array([not (context in seen or seen.add(context)) for context in questions.context_of], dtype=bool)
+    first = questions.where(keep)
+    if left_out := len(questions) - len(first):
+        first.counts[NOT_FIRST] += left_out
+    return first
+
+
+def _files(path: Path | None) -> list[Path | None]:
+    if path is None or not path.is_dir():
+        return [path and check_is_file(path)]
+    # macOS puts ._<name> beside files that it packs.
+    ending = (".json", ".json.gz")
+    files = sorted(file for file in path.iterdir() if file.name.lower().endswith(ending) and file.name[0] != ".")
+    if not files:
+        raise DataError(f"{path}: no *.json files in this folder; it holds {names_in(path)}")
+    return files
+
+
+def _names(path: Path | None, ending: str) -> list[str]:
+    """Of files in the folder, if it is one."""
+    return sorted(file.name for file in path.glob(f"*{ending}")) if path and path.is_dir() else []
+
+
+def _documents(file: Path | None, encoding: str) -> list:
+    content = read_json(file, encoding)
+    documents = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(documents, list):
+        raise DataError(f'{place_of(file)}: not in the KorQuAD 2.1 format: an object with a list "data" is expected')
+    if any(isinstance(document, dict) and "paragraphs" in document for document in documents):
+        raise DataError(
+            f'{place_of(file)}: in the SQuAD format, with "paragraphs"; in the KorQuAD 2.1 format each entry of "data" '
+            'has a "context" and "qas"'
+        )
+    return documents
+
+
+def _title(document: Any) -> str:
+    title = document.get("title") if isinstance(document, dict) else None
+    return f" ({shown(title)})" if isinstance(title, str) else ""
+
+
+def _context(document: Any, counts: Counter[str]) -> tuple[str, CleanedText]:
+    """The page, and what is left of it."""
+    context = text_of(document, "context", counts)
+    if not isinstance(document.get("qas"), list):
+        raise Malformed('no list "qas"')
+    tag, comment = UNFINISHED_TAG.search(context), context.rfind("<!--")
+    at = tag.start() if tag else -1
+    if comment >= 0 and context.find("-->", comment + 2) < 0:  # <!--> is a whole one
+        at = comment
+    if at >= 0:
+        raise Malformed(f"the context breaks off inside the tag or comment {shown(context[at:])} at character {at}")
+    cleaned = cleaned_html(context)
+    if not cleaned.text.strip():
+        raise Malformed("nothing is left of the context without its tags")
+    return context, cleaned
+
+
+def _never_closed(context: str) -> str:
+    """Which tables and lists are opened more often than closed: the page was cut off, or is no page of Wikipedia."""
+    tags = Counter((slash, name.lower()) for slash, name in CONTAINER_TAG.findall(context))
+    return ", ".join(
+        f"<{name}> {tags['', name]} times, </{name}> {tags['/', name]} times"
+        for name in CONTAINERS
+        if tags["", name] > tags["/", name]
+    )
+
+
+def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answers: _Answers, seen: set[str]) -> None:
+    """Adds a question about the context that is next. Raises Malformed, and adds nothing, where it cannot be used."""
+    id = question_id(qa, seen)
+    question = text_of(qa, "question", questions.counts)
+    golds, span = (), UNANSWERABLE
+    if questions.is_labelled:
+        answer = qa.get("answer")
+        if not isinstance(answer, dict):
+            raise Malformed('no object "answer"')
+        text = text_of(answer, "text", questions.counts)
+        text, span = answers.locate(id, context, cleaned, text, answer_start(answer, context))
+        golds = (text,)
+    seen.add(id)
+    questions.add(id, question, len(questions.contexts), golds, span)
+
+
+class _Answers:
+    """Finds answers in what is left of their contexts, and keeps account of those that are not there."""
+
+    def __init__(self):
+        self.offsets = OffsetReport()
+        self.vanished: list[str] = []
+        self.unverified: list[str] = []
+
+    def locate(
+        self, id: str, context: str, cleaned: CleanedText, answer: str, start: int
+    ) -> tuple[str, tuple[int, int]]:
+        """The answer without its tags, and where it stands; UNANSWERABLE where that cannot be verified."""
+        wanted = cleaned_html(answer).text.strip()
+        span = self.offsets.locate(id, context, answer, start)
+        if span != UNANSWERABLE:
+            span = cleaned.span(*span)
+            found = cleaned.text[slice(*span)]
+            if found and found == wanted:
+                return found, span
+            if found:
+                self.unverified.append(f"{id!r}: {shown(wanted)} should be at {span[0]}, where {shown(found)} stands")
+            else:
+                self.vanished.append(f"{id!r}: {shown(answer)}")
+        return wanted or answer, UNANSWERABLE
+
+    def finish(self, place: str, counts: Counter[str]) -> None:
+        self.offsets.finish(place, counts)
+        count_shown(counts, VANISHED, place, self.vanished)
+        count_shown(counts, UNVERIFIED, place, self.unverified)

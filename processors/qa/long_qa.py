@@ -1,0 +1,70 @@
+"""Question answering on long documents: the tasks beside korquad, whose documents are short."""
+
+from __future__ import annotations
+
+import functools
+
+from processors.qa.answer_scores import score_korquad_2
+from processors.qa.korquad_2 import read_korquad_2, read_unanswered_korquad_2
+from processors.qa.questions import read_squad
+from processors.qa.tydiqa import read_tydiqa, read_unanswered_tydiqa
+from processors.task import Task
+
+# What the script calls `skip_bad_rows`: error messages name it.
+SKIP_FLAG = "--skip_bad_documents"
+
+# What KoBigBird's scripts of both models have in common. Lengths and batches are in the models' JSON files.
+AS_KOBIGBIRD = {
+    "num_train_epochs": 5,
+    "learning_rate": 3e-5,
+    "lr_scheduler": "constant",
+    "eval_steps": "epoch",
+    "save_steps": "epoch",
+}
+
+LONG_QA_TASKS = (
+    Task(
+        name="tydiqa",
+        folder="tydiqa",
+        train_file="tydiqa-v1.0-train.jsonl",
+        dev_file=None,
+        test_file="tydiqa-v1.0-dev.jsonl",
+        read=functools.partial(read_tydiqa, skip_flag=SKIP_FLAG),
+        read_unanswered=read_unanswered_tydiqa,
+        metrics=("em", "f1"),
+        main_metric="f1",
+        score=score_korquad_2,
+        source="https://github.com/google-research-datasets/tydiqa",
+        licence="Apache 2.0",
+        defaults=AS_KOBIGBIRD | {"max_answer_length": 32, "version_2_with_negative": True},
+    ),
+    Task(
+        name="korquad-2",
+        folder="korquad_2",
+        train_file="train",
+        dev_file=None,
+        test_file="dev",
+        read=functools.partial(read_korquad_2, skip_flag=SKIP_FLAG),
+        read_unanswered=read_unanswered_korquad_2,
+        metrics=("em", "f1"),
+        main_metric="f1",
+        score=score_korquad_2,
+        source="https://korquad.github.io/",
+        licence="CC BY-ND 2.0 KR",
+        # An answer may be a whole table: as long as a window, so a model of shorter ones needs no smaller number.
+        defaults=AS_KOBIGBIRD | {"max_answer_length": 4096},
+    ),
+    Task(
+        name="klue-mrc",
+        folder="klue-mrc",
+        train_file="klue-mrc-v1.1_train.json",
+        dev_file=None,
+        test_file="klue-mrc-v1.1_dev.json",
+        read=functools.partial(read_squad, skip_flag=SKIP_FLAG),
+        metrics=("em", "f1"),
+        main_metric="f1",
+        source="https://github.com/KLUE-benchmark/KLUE",
+        licence="CC BY-SA 4.0",
+        defaults=AS_KOBIGBIRD | {"version_2_with_negative": True},
+    ),
+)

@@ -1,0 +1,347 @@
+"""Question answering: the SQuAD format, with and without unanswerable questions, and KorQuAD 1.0."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from processors.qa.answer_scores import normalize
+from processors.task import SHOWN_ROWS, BadRows, DataError, Task, place_of, read_json, without_lone_surrogates
+
+UNANSWERABLE = (-1, -1)
+UNREAD = "questions left out with a malformed context"
+
+
+@dataclass
+class Questions:
+    """The questions of one or more files.
+
+    contexts: each once, however many questions are about it. ids, texts: of the questions. context_of: which context
+    each is about. answers: its gold answers; none for an unanswerable one, or one that is to be answered. spans: where
+    its first answer stands in the context, as characters [start, end); UNANSWERABLE where there is none. is_labelled:
+    whether the questions have answers (or are known to have none). counts: what the reader noticed, in words, with how
+    often.
+    """
+
+    contexts: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    context_of: list[int] = field(default_factory=list)
+    answers: list[tuple[str, ...]] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    is_labelled: bool = True
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __add__(self, other: Questions) -> Questions:
+        """Raises DataError where a question is in both."""
+        if twice := set(self.ids) & set(other.ids):
+            raise DataError(f"two files have a question with the id {min(twice)!r}, {len(twice)} ids in all")
+        moved = [index + len(self.contexts) for index in other.context_of]
+        return Questions(
+            self.contexts + other.contexts,
+            self.ids + other.ids,
+            self.texts + other.texts,
+            self.context_of + moved,
+            self.answers + other.answers,
+            self.spans + other.spans,
+            self.is_labelled,
+            self.counts + other.counts,
+        )
+
+    def add(self, id: str, text: str, context: int, answers: tuple[str, ...], span: tuple[int, int]) -> None:
+        """Adds a question about context number `context`."""
+        self.ids.append(id)
+        self.texts.append(text)
+        self.context_of.append(context)
+        self.answers.append(answers)
+        self.spans.append(span)
+
+    @property
+    def has_unanswerable(self) -> bool:
+        return self.is_labelled and not all(self.answers)
+
+    def where(self, keep: np.ndarray) -> Questions:
+        """The questions whose place in `keep`, bool `[N]`, is true; the contexts stay."""
+
+        def pick(values: list) -> list:
+            return [value for value, kept in zip(values, keep, strict=True) if kept]
+
+        return Questions(
+            self.contexts, pick(self.ids), pick(self.texts), pick(self.context_of), pick(self.answers),
+            pick(self.spans), self.is_labelled, Counter(self.counts),
+        )  # fmt: skip
+
+
+class Malformed(Exception):
+    """What is wrong with a part of the file."""
+
+
+def read_squad(
+    task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False, skip_flag: str = "--skip_bad_rows"
+) -> Questions:
+    """The questions of a file in the format of SQuAD 1.1 or 2.0, with their answers.
+
+    An answer that does not stand where `answer_start` says is looked for in the words there, as KoELECTRA did; where it
+    is not in them, the question is of no use in training. Both are counted, with the first ids. skip_flag: what the
+    script calls `skip_bad_rows`, for error messages.
+    Raises DataError naming file and question where the format is not kept.
+    """
+    return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
+
+
+def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
+    """Questions to be answered, in the same format; answers that there may be are not looked at.
+
+    path: the file, or None for standard input. Raises DataError as `read_squad` does.
+    """
+    return _read(path, encoding, BadRows(Path(place_of(path)), skip=False, flag=""), is_labelled=False)
+
+
+def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
+    place, content = place_of(path), read_json(path, encoding)
+    articles = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(articles, list):
+        raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected')
+    questions = Questions(is_labelled=is_labelled)
+    offsets = OffsetReport()
+    seen: set[str] = set()
+    unread = 0
+    for a, article in enumerate(articles):
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        if not isinstance(paragraphs, list):
+            bad.messages.append(f'{place}: data[{a}]: no list "paragraphs"')
+            continue
+        for p, paragraph in enumerate(paragraphs):
+            where = f"data[{a}].paragraphs[{p}]"
+            try:
+                context, qas = _paragraph(paragraph, questions.counts)
+            except Malformed as error:
+                bad.messages.append(f"{place}: {where}: {error}")
+                unread += questions_in(paragraph)
+                continue
+            questions.contexts.append(context)
+            for q, qa in enumerate(qas):
+                try:
+                    id = question_id(qa, seen)
+                    text = text_of(qa, "question", questions.counts)
+                    answers, span = (
+                        _answers(qa, id, context, offsets, questions.counts) if is_labelled else ((), UNANSWERABLE)
+                    )
+                except Malformed as error:
+                    bad.messages.append(f"{place}: {name_of(qa, f'{where}.qas[{q}]')}: {error}")
+                    continue
+                seen.add(id)
+                questions.add(id, text, len(questions.contexts) - 1, answers, span)
+    bad.finish(questions.counts)
+    if unread:
+        questions.counts[UNREAD] += unread
+    check_any_left(questions, place)
+    offsets.finish(place, questions.counts)
+    return questions
+
+
+def check_any_left(questions: Questions, place: str) -> None:
+    """Raises DataError where there are no questions, saying why."""
+    if not questions.ids:
+        why = "; ".join(f"{what}: {count}" for what, count in questions.counts.items())
+        raise DataError(f"{place}: no questions are left ({why})" if why else f"{place}: there are no questions in it")
+
+
+def questions_in(paragraph: Any) -> int:
+    """How many questions go with a context that cannot be used."""
+    qas = paragraph.get("qas") if isinstance(paragraph, dict) else None
+    return len(qas) if isinstance(qas, list) else 0
+
+
+def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
+    context = text_of(paragraph, "context", counts)
+    qas = paragraph.get("qas")
+    if not isinstance(qas, list):
+        raise Malformed('no list "qas"')
+    return context, qas
+
+
+def name_of(qa: Any, place: str) -> str:
+    """What to call a question in an error message: by its id, or by its place where it has none."""
+    id = qa.get("id") if isinstance(qa, dict) else None
+    return f"question {id!r}" if isinstance(id, str) and id else place
+
+
+def question_id(qa: Any, seen: Container[str]) -> str:
+    """The id of a question, as a text. Raises Malformed where there is none, or one that is in `seen`."""
+    if not isinstance(qa, dict):
+        raise Malformed("is no object")
+    id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
+    if not isinstance(id, (str, int)) or isinstance(id, bool) or id == "":
+        raise Malformed('no "id"')
+    if without_lone_surrogates(str(id), Counter()) != str(id):
+        raise Malformed("half a surrogate pair is in its id, which no file of predictions can hold")
+    if str(id) in seen:
+        raise Malformed("another question has the same id")
+    return str(id)
+
+
+def text_of(part: Any, key: str, counts: Counter[str]) -> str:
+    """The text under `key`. Raises Malformed where there is none, or nothing but white space in it."""
+    text = part.get(key) if isinstance(part, dict) else None
+    if not isinstance(text, str):
+        raise Malformed(f'no text "{key}"')
+    if not text.strip():
+        raise Malformed(f"the {key} is empty")
+    return without_lone_surrogates(text, counts)
+
+
+def _answers(
+    qa: dict, id: str, context: str, offsets: OffsetReport, counts: Counter[str]
+) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """The gold answers, and where the first of them stands."""
+    answers = qa.get("answers", [])
+    if not isinstance(answers, list):
+        raise Malformed('"answers" is no list')
+    is_impossible = qa.get("is_impossible", not answers)
+    if not isinstance(is_impossible, bool):
+        raise Malformed(f'"is_impossible" is {is_impossible!r}, not true or false')
+    if not is_impossible and not answers:
+        raise Malformed("is_impossible is false, but there are no answers")
+    if is_impossible:
+        if answers and any(isinstance(answer, dict) and answer.get("text") for answer in answers):
+            raise Malformed("is_impossible is true, but there are answers")
+        if "is_impossible" not in qa and "answers" not in qa:
+            raise Malformed('no list "answers"')
+        return (), UNANSWERABLE
+    texts = []
+    for answer in answers:
+        text = answer.get("text") if isinstance(answer, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            raise Malformed('an answer without "text"')
+        answer_start(answer, context)
+        texts.append(without_lone_surrogates(text, counts))
+    return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
+
+
+def answer_start(answer: dict, context: str) -> int:
+    """Where an answer is said to begin. Raises Malformed where that is not said, or not in the context."""
+    start = answer.get("answer_start")
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise Malformed('an answer without "answer_start", a whole number')
+    if not 0 <= start < len(context):
+        raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
+    return start
+
+
+class OffsetReport:
+    """Finds answers in their contexts, and keeps account of those that are not where they are said to be."""
+
+    def __init__(self):
+        self.moved: list[str] = []
+        self.lost: list[str] = []
+
+    def locate(self, id: str, context: str, answer: str, start: int) -> tuple[int, int]:
+        """Where the answer stands, without white space around it: where it is said to, or next to that in the same
+        words; UNANSWERABLE where it is not.
+        """
+        end = min(start + len(answer), len(context))
+        there = context[start:end]
+        if there == answer or normalize(there) == normalize(answer) != "":
+            return end - len(there.lstrip()), start + len(there.rstrip())
+        answer = answer.strip()
+        found = _nearest(context, answer, start, *words_at(context, start, end))
+        said = f"{id!r} says {start}, where {shown(there)} stands"
+        if found >= 0:
+            self.moved.append(f"{said}; {shown(answer)} is at {found}")
+            return found, found + len(answer)
+        elsewhere = _nearest(context, answer, start, 0, len(context))
+        where = f"is at {elsewhere}" if elsewhere >= 0 else "is not in the context"
+        self.lost.append(f"{said}; {shown(answer)} {where}")
+        return UNANSWERABLE
+
+    def finish(self, place: str, counts: Counter[str]) -> None:
+        for messages, what in (
+            (self.moved, "answers found beside their answer_start and moved"),
+            (self.lost, "answers not at their answer_start, of no use in training"),
+        ):
+            count_shown(counts, what, place, messages)
+
+
+def count_shown(counts: Counter[str], what: str, place: str, messages: Sequence[str]) -> None:
+    """Adds to `counts` how many messages about `what` there are, the first of them in words; nothing where none."""
+    if messages:
+        more = ", ..." if len(messages) > SHOWN_ROWS else ""
+        counts[f"{what} ({place}: {'; '.join(messages[:SHOWN_ROWS])}{more})"] += len(messages)
+
+
+WHITE_SPACE = " \t\r\n\u202f"  # what the original took for it
+
+
+def words_at(text: str, start: int, end: int) -> tuple[int, int]:
+    """The words that hold the characters [start, end), themselves as [start, end); white space belongs to the word
+    before it.
+    """
+    while start > 0 and text[start] in WHITE_SPACE:
+        start -= 1
+    while start > 0 and text[start - 1] not in WHITE_SPACE:
+        start -= 1
+    while end > start and text[end - 1] in WHITE_SPACE:
+        end -= 1
+    while end < len(text) and text[end] not in WHITE_SPACE:
+        end += 1
+    return start, end
+
+
+def _nearest(text: str, part: str, at: int, start: int, end: int) -> int:
+    """Where in text[start:end] the `part` is that begins nearest to `at`, the earlier of two; -1 if nowhere."""
+    before = text.rfind(part, start, min(end, at + len(part)))
+    after = text.find(part, at, end)
+    return min((place for place in (before, after) if place >= 0), key=lambda place: abs(place - at), default=-1)
+
+
+def shown(text: str, most: int = 30) -> str:
+    """The text in quotes, its end left out where it is long."""
+    return repr(text if len(text) <= most else text[:most] + "...")
+
+
+QA_TASKS = (
+    Task(
+        name="korquad",
+        folder="korquad",
+        train_file="KorQuAD_v1.0_train.json",
+        dev_file=None,
+        test_file="KorQuAD_v1.0_dev.json",
+        read=read_squad,
+        metrics=("em", "f1"),
+        main_metric="f1",
+        source="https://korquad.github.io/KorQuad%201.0/",
+        licence="CC BY-ND 2.0 KR",
+        defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
+    ),
+)
+# Splinter's protocol: ten epochs and at least 200 steps on samples of a few questions, of which the last step counts.
+FEW_SHOT_TASKS = (
+    dataclasses.replace(
+        QA_TASKS[0],
+        name="korquad-few-shot",
+        defaults={
+            "num_train_epochs": 10,
+            "min_steps": 200,
+            "learning_rate": 3e-5,
+            "warmup_proportion": 0.1,
+            "train_batch_size": 12,
+            "max_seq_length": 384,
+            "max_answer_length": 10,
+            "eval_steps": 0,
+            "eval_all_checkpoints": False,
+            "save_steps": 1000,
+            "save_total_limit": 1,
+            "select_by": "last",
+        },
+    ),
+)

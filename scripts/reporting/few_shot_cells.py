@@ -1,0 +1,149 @@
+"""Few-shot results in a row a model and a column a number of training questions: for the table and the figure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reporting.results_reading import PUBLISHED, Run, difference, numbered, rows_by_setting, settings_of
+
+TASK, METRICS = "korquad-few-shot", ("em", "f1")
+FULL = "full"  # the whole training set
+# The column, and what is said beside it of the study it was run in: no difference between the runs of a row.
+COLUMN_SETTINGS = frozenset({"few_shot", "samples", "keep_models", "full_train_epochs"})
+# What may follow from the size, and so differ along a row; within one cell it is a difference like any other.
+SETTINGS_OF_SIZE = frozenset({"num_train_epochs", "max_steps", "min_steps"})
+
+Size = int | str  # a number of training questions, or FULL
+Contender = tuple[str, bool]  # model, whether from scratch
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model in one setting; number 2, 3, ...: the same model in further ones.
+
+    cells: one run a sample. published: metric -> size -> per cent.
+    """
+
+    model: str
+    from_scratch: bool
+    name: str
+    number: int
+    cells: dict[Size, list[Run]]
+    published: dict[str, dict[Size, float]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return numbered(label_of(self.name, self.from_scratch), self.number)
+
+    @property
+    def contender(self) -> Contender:
+        """The same for all settings of a model."""
+        return self.model, self.from_scratch
+
+
+def label_of(name: str, from_scratch: bool) -> str:
+    return f"{name}, from scratch" if from_scratch else name
+
+
+def size_title(size: Size) -> str:
+    return size.capitalize() if isinstance(size, str) else str(size)
+
+
+def order_of(size: Size) -> tuple[bool, int]:
+    """Sorts sizes: numbers, then the whole set."""
+    return (True, 0) if isinstance(size, str) else (False, size)
+
+
+def size_of(run: Run) -> Size:
+    """Raises ValueError where a run is not of one size. A run without samples is one on all questions."""
+    sizes = run.config.get("few_shot") or [FULL]
+    if isinstance(sizes, list) and len(sizes) == 1:
+        (size,) = sizes
+        if size == FULL or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+            return size
+    raise ValueError(f"few_shot is {json.dumps(sizes)}, not one number of questions or {json.dumps([FULL])}")
+
+
+def published_scores() -> dict[str, Any]:
+    return json.loads(PUBLISHED.read_text(encoding="utf-8"))["kosplinter_few_shot_korquad"]
+
+
+def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row], list[str]]:
+    """Published models first, in their order, then others by name; and what there is to note.
+
+    Runs without a size cost a warning on stderr. all_published: also models that have no run.
+    """
+    spec = published_scores()
+    known = {(row["model"], False): row for row in spec["rows"]}
+    names = {row["model"]: row["name"] for row in spec["rows"]}
+    by_contender: dict[Contender, list[Run]] = defaultdict(list)
+    for run in runs:
+        try:
+            size_of(run)
+        except ValueError as error:
+            print(f"warning: {run.path}: {error}; left out", file=sys.stderr)
+        else:
+            # A local model is named after its folder: KoSplinter's is the published one in capital letters too.
+            model = run.model.lower() if run.model.lower() in names else run.model
+            by_contender[model, bool(run.config.get("from_scratch"))].append(run)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for contender in [*known, *sorted(by_contender.keys() - known.keys())]:
+        model, from_scratch = contender
+        row = known.get(contender, {})
+        scores = {metric: dict(zip(spec["sizes"], row[metric], strict=True)) for metric in METRICS if row}
+        name = names.get(model, model)
+        settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch), row.get("head"))
+        notes += remarks
+        if row and (settings or all_published):
+            settings = {1: {}} | settings  # the published scores, whatever there is beside them
+        for number, cells in settings.items():
+            rows.append(Row(model, from_scratch, name, number, cells, scores if number == 1 else {}))
+    return rows, notes
+
+
+def cells_by_setting(
+    runs: Sequence[Run], label: str, head: str | None
+) -> tuple[dict[int, dict[Size, list[Run]]], list[str]]:
+    """The cells of one model's rows, by the row's number, one run a sample; and what there is to note.
+
+    A row is a setting, apart from what may follow from the size; where that differs within one size, what is not in the
+    first row stands in one below it. head: of the published score, which stands in the first row.
+    """
+    rows: dict[int, dict[Size, list[Run]]] = {}
+    notes: list[str] = []
+    along_row = [replace(run, aside=COLUMN_SETTINGS | SETTINGS_OF_SIZE) for run in runs]
+    groups = settings_of(along_row, counted=lambda run: (size_of(run), run.seed))
+    groups.sort(key=lambda members: head is not None and members[0].config.get("head") != head)
+    taken = 0  # numbers of rows
+    for members in groups:
+        if taken:
+            reason = difference(members[0], groups[0][0])
+            notes.append(f"{numbered(label, taken + 1)}: a row of its own: {reason}")
+        used = 0
+        for size in sorted({size_of(run) for run in members}, key=order_of):
+            of_size = [replace(run, aside=COLUMN_SETTINGS) for run in members if size_of(run) == size]
+
+            def where(number: int, size: Size = size, before: int = taken) -> str:
+                return f"{numbered(label, before + number)}, {size_title(size)}"
+
+            settings, remarks = rows_by_setting(of_size, METRICS, where)
+            notes += remarks
+            for number, kept in settings.items():
+                rows.setdefault(taken + number, {})[size] = kept
+            used = max(used, *settings, 1)
+        taken += used
+    return dict(sorted(rows.items())), notes
+
+
+def sizes_of(rows: Sequence[Row], all_published: bool = False) -> list[Size]:
+    """The columns: sizes that were run, and, where nothing was or all_published, those of published scores."""
+    sizes = {size for row in rows for size in row.cells}
+    if all_published or not sizes:
+        sizes |= {size for row in rows for scores in row.published.values() for size in scores}
+    return sorted(sizes, key=order_of)

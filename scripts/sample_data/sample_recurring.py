@@ -1,0 +1,270 @@
+"""A corpus in which names and numbers recur, for Splinter's pretraining, and few questions that it helps to answer.
+
+What recurring span selection teaches is to look for the sentence that says the same as that around a [QUESTION], and to
+copy what stands there. So a document of the corpus tells each of its facts twice, in different words:
+
+    솔도서관의 대표는 서가온. ... 서가온 씨가 솔도서관을 이끈다. ...
+
+Other facts with answers of the same kind stand in between, so that it takes both words to tell which is meant. A
+paragraph of the questions tells each of its facts once, and a question tells it again: 솔도서관을 이끄는 사람은? Of few
+questions one can learn of what kind an answer is, but hardly which of several. The corpus and the questions to train on
+and to score with have no name, place, title or number in common, but are made of the same syllables. Used by
+`make_sample_data.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sample_data.sample_formats import FAMILY, THUMB, Sample, json_file, owned_rng
+from sample_data.sample_grammar import render
+from sample_data.sample_questions import unmarked
+
+CORPUS = "splinter_corpus.jsonl"
+FOLDER = "few_shot/korquad"  # the task reads its questions where KorQuAD's are, here below a data_dir of its own
+DOCUMENTS, TRAIN_QUESTIONS, DEV_QUESTIONS = 10_000, 300, 200
+PARTS = {"corpus": 3, "train": 1, "dev": 1}  # and their shares of all names
+# Places, kinds of facts, and facts of each kind: of a document, and of a paragraph, which tells each but once.
+DOCUMENT_SIZES = [(1, 1, 3), (2, 1, 4), (1, 2, 2), (2, 2, 3)]
+PARAGRAPH_SIZES = [(1, 2, 3), (2, 2, 3), (2, 2, 4)]
+QUESTIONS_OF_PARAGRAPH = 4
+FILLERS_SHARE = 0.2  # of the documents
+
+STEMS = list("솔달별꽃새숲빛강산들봄돌콩쑥벗샘옥금은동북종칼활붓먹실솜누홍청백황남서매란국죽학용범곰양닭쥐벌콕")
+INSTITUTIONS = "도서관 박물관 미술관 학교 병원 식물원 과학관 극장 서점 천문대 식당 공장 은행 시장 목장".split()
+TOWN_STEMS = "부안경청양평덕진순장군영홍화연동무광옥의", "주천산성포평덕양진동원녕창암곡구도읍남북"
+TOWNS = "시 군 읍 마을".split()
+SURNAMES = "한윤서강문유차백도송남전"
+GIVEN = "가나다라마보새소아은이지하해유", "온람솜울슬늬담봄빛별율결솔름리"
+COLORS = "푸른 붉은 하얀 검은 작은 오랜 낡은 둥근 조용한 차가운 따뜻한 가벼운".split()
+THINGS = "등대 나침반 시계 난로 지도 우산 사전 의자 구두 피리 거울 항아리 다리 열쇠 수레".split()
+YEARS = range(1500, 2000)
+# Say nothing of anything; words that ask are no strangers then.
+FILLERS = [
+    "누구인가 하고 묻는 사람이 있다.", "어디인가 가 본 곳이다.", "언제인가 들은 이야기다.", "무엇인가 더 있다.",
+    "또 무엇이 있을까?", "왜 그럴까?",
+]  # fmt: skip
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What can be told of a place: the kind of its value, and the words that say which it is."""
+
+    kind: str
+    noun: str
+    verb: str
+    adnominal: str
+
+    def words(self, place: str, value: str = "") -> dict[str, str]:
+        """What the slots of `Forms` stand for."""
+        return {"s": place, "v": value, "n": self.noun, "verb": self.verb, "adnominal": self.adnominal}
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How facts of a kind are told, and asked for.
+
+    A value is a word by itself in all of them, as spans end where words do. Particles are parts of words: a place {s}
+    with two of them is not the same span twice, and so is there to tell one value from another.
+    """
+
+    told: tuple[str, ...]
+    asked: tuple[str, ...]
+
+
+def forms(particle: str, noun: str, after: str, asks: str) -> Forms:
+    """Those of a kind: the particle of the place, the word for a value, what follows one, and what asks for one."""
+    return Forms(
+        (
+            "{s}의 {n/은} {v}.",
+            "{s}의 {n/은}? {v}.",
+            f"{{s/{particle}}} {{adnominal}} {noun}? {{v}}.",
+            f"{{v}} {after} {{s/{particle}}} {{verb}}.",
+            f"{{s/은}} {{v}} {after} {{verb}}.",
+        ),
+        ("{s}의 {n/은}?", f"{{s/{particle}}} {{adnominal}} {noun}?", f"{{s}}의 {{n/은}} {asks}?"),
+    )
+
+
+FORMS = {
+    "person": forms("을", "사람은", "씨가", "누구인가"),
+    "town": forms("이", "곳은", "쪽에", "어디인가"),
+    "title": forms("이", "것은", "하나를", "무엇인가"),
+    "number": forms("이", "때는", "봄에", "언제인가"),
+}
+FACTS = [
+    Fact("person", "대표", "이끈다", "이끄는"), Fact("person", "설계자", "그렸다", "그린"),
+    Fact("person", "후원자", "돕는다", "돕는"), Fact("person", "주인", "샀다", "산"),
+    Fact("person", "경비", "지킨다", "지키는"), Fact("person", "청소부", "닦는다", "닦는"),
+    Fact("town", "자리", "있다", "있는"), Fact("town", "새집", "옮긴다", "옮기는"),
+    Fact("town", "분점", "생긴다", "생기는"), Fact("town", "뿌리", "살았다", "살던"),
+    Fact("title", "자랑", "아낀다", "아끼는"), Fact("title", "보물", "숨긴다", "숨기는"),
+    Fact("title", "선물", "보낸다", "보내는"), Fact("title", "짐", "버린다", "버리는"),
+    Fact("number", "시작", "열었다", "연"), Fact("number", "이사", "떠났다", "떠난"),
+    Fact("number", "변화", "바뀌었다", "바뀐"), Fact("number", "사고", "무너졌다", "무너진"),
+]  # fmt: skip
+KINDS = list(FORMS)
+PLACE = re.compile(r"\{s[^}]*\}")
+
+# (title, context, questions); in the context ⟦n|...⟧ is the answer to question n, counted from 0.
+AWKWARD: dict[str, list[tuple[str, str, list[str]]]] = {
+    "train": [
+        ("그림 글자",
+         f"{FAMILY} 무지개서점 {THUMB} 잔치는 🇰🇷 ⟦0|누리섬⟧에서 열렸다 🦕. 솔바람서점 잔치는 가람섬에서 열렸다.",
+         ["무지개서점 잔치가 열린 곳은?"]),
+        ("따옴표", "무지개극장의 대표는 \"⟦0|'바람'⟧ 한하늘\"이다. 솔바람극장의 대표는 ⟦1|한하눌⟧이다.",
+         ["\"무지개극장\"의 대표는 누구라고 '하는가'?", "솔바람극장의 대표는?"]),
+        ("토큰처럼 생긴 말", "무지개학교의 표는 ⟦0|[SEP]⟧이고, 솔바람학교의 표는 ⟦1|[MASK]⟧이다.",
+         ["무지개학교의 표는?", "솔바람학교의 표는?"]),
+    ],
+    "dev": [
+        ("그림 글자", f"구름은행 {FAMILY} 옆에는 ⟦0|물빛섬⟧, 안개은행 {THUMB} 옆에는 ⟦1|물및섬⟧이 있다.",
+         ["구름은행 옆에 있는 것은? 🤔", "안개은행 옆에 있는 것은?"]),
+        ("따옴표", "구름병원의 자랑은 \"⟦0|\"달\"의 ‘뒤’⟧\"이고 [UNK]는 안개병원의 자랑이다.",
+         ["'구름병원'의 \"자랑\"은?"]),
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Entities:
+    """What one part is about; no other part has any of it. places: stem and institution."""
+
+    places: list[tuple[str, str]]
+    towns: list[str]
+    given: list[str]
+    titles: list[str]
+    numbers: list[str]
+
+    def draw_places(self, rng: random.Random, count: int) -> list[str]:
+        """Places that begin with different syllables: 솔도서관, 별극장."""
+        chosen: dict[str, str] = {}
+        while len(chosen) < count:
+            stem, institution = rng.choice(self.places)
+            chosen.setdefault(stem, stem + institution)
+        return list(chosen.values())
+
+    def draw_values(self, rng: random.Random, kind: str, count: int) -> list[str]:
+        """Different values of a kind."""
+        match kind:
+            case "person":
+                return [rng.choice(SURNAMES) + given for given in rng.sample(self.given, count)]
+            case "town":
+                return [stem + rng.choice(TOWNS) for stem in rng.sample(self.towns, count)]
+            case "title":
+                return rng.sample(self.titles, count)
+            case _:
+                return rng.sample(self.numbers, count)
+
+
+def entities_of_parts(seed: int) -> dict[str, Entities]:
+    """What each of PARTS is about."""
+    rng = owned_rng(seed, "recurring/entities")
+    pools = [
+        list(itertools.product(STEMS, INSTITUTIONS)),
+        [a + b for a, b in itertools.product(*TOWN_STEMS)],
+        [a + b for a, b in itertools.product(*GIVEN)],
+        [f"{color} {thing}" for color, thing in itertools.product(COLORS, THINGS)],
+        [f"{year}년" for year in YEARS],
+    ]
+    shares = zip(*(divided(rng, pool) for pool in pools), strict=True)
+    return {part: Entities(*share) for part, share in zip(PARTS, shares, strict=True)}
+
+
+def divided(rng: random.Random, pool: Sequence[Any]) -> list[list[Any]]:
+    """The pool in random order, cut up by the shares of PARTS."""
+    shuffled = rng.sample(pool, len(pool))
+    ends = [len(pool) * share // sum(PARTS.values()) for share in itertools.accumulate(PARTS.values())]
+    return [shuffled[start:end] for start, end in itertools.pairwise([0, *ends])]
+
+
+def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int]) -> list[tuple[Fact, str, str]]:
+    """Different facts with place and value in random order. size: of DOCUMENT_SIZES."""
+    count, kinds, of_kind = size
+    places, facts = entities.draw_places(rng, count), []
+    for kind in rng.sample(KINDS, kinds):
+        drawn = rng.sample([fact for fact in FACTS if fact.kind == kind], of_kind)
+        values = entities.draw_values(rng, kind, of_kind)
+        facts += [(fact, rng.choice(places), value) for fact, value in zip(drawn, values, strict=True)]
+    return rng.sample(facts, len(facts))
+
+
+def two_wordings(rng: random.Random, kind: str) -> tuple[str, str]:
+    """In which the place has different particles."""
+    first, *others = rng.sample(FORMS[kind].told, len(FORMS[kind].told))
+    return first, next(other for other in others if PLACE.findall(other) != PLACE.findall(first))
+
+
+def make_document(rng: random.Random, entities: Entities) -> str:
+    """Three to six facts, each told twice."""
+    facts = draw_facts(rng, entities, rng.choice(DOCUMENT_SIZES))
+    told = [render(form, rng, fact.words(s, v)) for fact, s, v in facts for form in two_wordings(rng, fact.kind)]
+    if rng.random() < FILLERS_SHARE:
+        told.append(rng.choice(FILLERS))
+    return " ".join(rng.sample(told, len(told)))
+
+
+def make_corpus(seed: int, entities: Entities) -> bytes:
+    """JSON lines, one a document."""
+    rng = owned_rng(seed, "recurring/corpus")
+    texts = [make_document(rng, entities) for _ in range(DOCUMENTS)]
+    return "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode()
+
+
+def make_article(rng: random.Random, entities: Entities) -> Json:
+    """A paragraph of facts that are told once, and questions for some of them."""
+    facts = draw_facts(rng, entities, rng.choice(PARAGRAPH_SIZES))
+    told = [
+        render(rng.choice(FORMS[fact.kind].told), rng, fact.words(s, f"⟦{n}|{v}⟧"))
+        for n, (fact, s, v) in enumerate(facts)
+    ]
+    context, answers = unmarked(" ".join(told))
+    asked = rng.sample(range(len(facts)), min(QUESTIONS_OF_PARAGRAPH, len(facts)))
+    questions = [(ask(rng, *facts[n][:2]), *answers[n]) for n in asked]
+    return article(facts[0][1], context, questions)
+
+
+def ask(rng: random.Random, fact: Fact, place: str) -> str:
+    return render(rng.choice(FORMS[fact.kind].asked), rng, fact.words(place))
+
+
+def article(title: str, context: str, questions: list[tuple[str, str, int]]) -> Json:
+    """Of one paragraph, without ids. questions: each with its answer, and the character that this starts at."""
+    qas = [{"question": asked, "answers": [{"text": text, "answer_start": at}]} for asked, text, at in questions]
+    return {"title": title, "paragraphs": [{"context": context, "qas": qas}]}
+
+
+def make_part(seed: int, part: str, entities: Entities, count: int) -> Json:
+    """The content of one file with `count` questions."""
+    rng, articles = owned_rng(seed, f"recurring/{part}"), []
+    for title, marked, questions in AWKWARD[part]:
+        context, answers = unmarked(marked)
+        articles.append(article(title, context, [(asked, *answers[n]) for n, asked in enumerate(questions)]))
+    missing = count - sum(len(questions) for *_, questions in AWKWARD[part])
+    while missing > 0:
+        articles.append(make_article(rng, entities))
+        paragraph = articles[-1]["paragraphs"][0]
+        paragraph["qas"] = paragraph["qas"][:missing]
+        missing -= len(paragraph["qas"])
+    rng.shuffle(articles)
+    for a, one in enumerate(articles):
+        for q, qa in enumerate(one["paragraphs"][0]["qas"]):
+            qa["id"] = f"few-shot-{part}-{a}-{q}"
+    return {"version": f"few-shot {part} (synthetic)", "data": articles}
+
+
+def make_few_shot(seed: int, rows: int | None) -> Sample:
+    """korquad-few-shot: KorQuAD 1.0's two files, and a corpus to pretrain on that has a vocabulary of its own."""
+    entities = entities_of_parts(seed)
+    files = {CORPUS: make_corpus(seed, entities["corpus"])}
+    for part, count in (("train", rows or TRAIN_QUESTIONS), ("dev", DEV_QUESTIONS)):
+        files[f"{FOLDER}/KorQuAD_v1.0_{part}.json"] = json_file(make_part(seed, part, entities[part], count))
+    return Sample(files, [])

@@ -1,0 +1,236 @@
+"""python3 -m pytest tests/scripts/test_pretrain_spanbert.py
+
+`pretrain_spanbert.py` as a user runs it, on the sample corpus: what it leaves, how it goes on, what it refuses.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import User, nsmc
+from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+from models.spanbert import BertForSpanPreTraining
+from models.vocabulary import train_sentencepiece
+from pretrain_spanbert import SpanBertConfig
+from processors import TASKS_OF_SCRIPT
+from run_seq_cls import SequenceClassificationConfig
+from training.command_line import resolve
+from training.pretraining import Passes
+from training.row_random import RowDraws
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = "pretrain_spanbert.py"
+BRIEFLY = "--max_steps 6 --logging_steps 1 --eval_steps 2 --save_steps 2 --save_total_limit 9 --save_optimizer".split()
+TINY = "--hidden_size 32 --num_hidden_layers 2 --num_attention_heads 2 --intermediate_size 64 --no_cuda".split()
+METRICS = {"loss", "mlm_loss", "sbo_loss", "mlm_accuracy", "sbo_accuracy"}
+
+
+def words(output_dir: str, *more: object) -> list[object]:
+    return ["--config_file", "sample.json", "--output_dir", output_dir, *TINY, *more]
+
+
+@pytest.fixture(scope="module")
+def corpora(user: User) -> list[str]:
+    """Two small corpora: a compressed file with a document a line, and a folder of JSON lines."""
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:1500]
+    texts = [json.loads(line)["text"].replace("\n", " ") for line in lines[:500]]
+    (user.folder / "reviews.txt.gz").write_bytes(gzip.compress("\n".join(texts).encode()))
+    (user.folder / "news").mkdir()
+    (user.folder / "news" / "a.jsonl").write_text("\n".join(lines[500:]), encoding="utf-8")
+    return ["--corpus", "reviews.txt.gz", "news"]
+
+
+@pytest.fixture(scope="module")
+def brief(types, corpora) -> str:
+    """A finished run with checkpoints 2, 4 and 6."""
+    types(*words("span-brief", *BRIEFLY, *corpora))
+    return "span-brief"
+
+
+def test_what_a_run_leaves(user: User, brief: str):
+    folder = user.run_dir(brief)
+    assert {path.name for path in folder.iterdir()} == {
+        *("checkpoint-2", "checkpoint-4", "checkpoint-6"),
+        *("results.json", "run_config.json", "training.json", "metrics.jsonl"),
+    }
+    results = user.results(brief)
+    assert set(results["metrics"]) == METRICS and results["split"] == "held_out" and results["step"] == 6
+    assert results["metrics"]["loss"] == pytest.approx(results["metrics"]["mlm_loss"] + results["metrics"]["sbo_loss"])
+    assert [line["step"] for line in user.log(brief, "evaluation")] == [2, 4, 6]
+    losses = [line["loss"] for line in user.log(brief, "train")]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+    assert set(results["data"]) == {"reviews.txt.gz", "news/a.jsonl"}
+    assert results["training"]["tokens_per_second"] > 0
+    config = json.loads((folder / "checkpoint-4" / "config.json").read_text())
+    assert config["pretraining"]["objective"] == "spanbert" and config["pretraining"]["steps"] == 4
+    assert config["pretraining"]["tokens"] > 0
+
+
+def test_checkpoints_load_with_transformers_and_can_be_fine_tuned(user: User, brief: str):
+    folder = user.run_dir(brief) / "checkpoint-6"
+    assert AutoTokenizer.from_pretrained(folder).mask_token == "[MASK]"
+    trained, masked_lm = BertForSpanPreTraining.from_pretrained(folder), AutoModelForMaskedLM.from_pretrained(folder)
+    weights = masked_lm.state_dict()
+    assert all((weights[name] == value).all() for name, value in trained.state_dict().items() if name in weights)
+    for pooling in ("cls", "mean", "max"):
+        output_dir = f"span-nsmc-{pooling}"
+        model = ["--model_name_or_path", folder, "--from_scratch", "false", "--pooling", pooling]
+        user.types(*nsmc(output_dir, *model, "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0, "--no_cuda"))
+        assert user.results(output_dir)["pretraining"]["steps"] == 6
+    fresh = ["--model_name_or_path", folder, "--from_scratch", "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0]
+    user.types(*nsmc("span-nsmc-fresh", *fresh, "--no_cuda"))
+    assert user.results("span-nsmc-fresh")["pretraining"] is None
+
+
+def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora, brief: str):
+    """With other masks in every epoch: the corpus is gone through twice."""
+    folder = user.run_dir("span-resumed")
+    shutil.copytree(user.run_dir(brief), folder)
+    for name in ("checkpoint-4", "checkpoint-6"):
+        shutil.rmtree(folder / name)
+    (folder / "results.json").unlink()
+    types(*words("span-resumed", *BRIEFLY, *corpora, "--resume"))
+    for event in ("train", "evaluation"):
+        whole, resumed = (
+            [{key: value for key, value in line.items() if "second" not in key} for line in user.log(name, event)]
+            for name in (brief, "span-resumed")
+        )
+        assert resumed == whole
+
+
+def test_one_goes_on_from_a_published_bert(user: User, types, corpora, brief: str):
+    source = user.run_dir(brief) / "checkpoint-6"
+    flags = ["--config_file", "sample.json", "--corpus", "news", "--model_name_or_path", source, "--no_cuda"]
+    command = [word for word in flags if word != "--config_file" and word != "sample.json"]
+    types(*command, "--output_dir", "span-on", "--max_seq_length", 64, "--max_steps", 2, "--logging_steps", 1)
+    first = user.log("span-on", "train")[0]["loss"]
+    assert first < user.log(brief, "train")[2]["loss"]
+
+
+def test_a_vocabulary_is_made_once(user: User, types, corpora):
+    command = ["--train_vocab", "wordpiece", "--vocab_size", 1500, "--max_steps", 1, "--logging_steps", 1]
+    config = json.loads((ROOT / "config" / "spanbert" / "sample.json").read_text())
+    del config["tokenizer"]
+    (user.folder / "made.json").write_text(json.dumps(config))
+    said = []
+    for run in range(2):
+        finished = types(
+            "--config_file", "made.json", "--output_dir", f"span-made-{run}", *TINY, *corpora, *command, "--lower_case"
+        )
+        said.append("making a wordpiece vocabulary of 1500 tokens" in finished.err)
+    assert said == [True, False]
+    first, second = (user.run_dir(f"span-made-{run}") / "checkpoint-1" / "tokenizer.json" for run in range(2))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, corpora):
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:1000]
+    train_sentencepiece((json.loads(line)["text"] for line in lines), user.folder / "original-vocabulary", 1000)
+    command = [*words("span-file", *corpora, "--max_steps", 1), "--lower_case", "--tokenizer"]
+    types(*command, "original-vocabulary/sentencepiece.model")
+    tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
+    assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
+    assert "tokenizer in original-vocabulary treats capital letters in its own way" in is_refused(
+        *command, "original-vocabulary"
+    )
+
+
+def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(
+    types, is_refused, corpora, brief: str, user: User
+):
+    """And a cased tokenizer is given cased texts, whatever the file says of the vocabulary it would have made."""
+    half = ["--config_file", "half.json", *corpora, *TINY, "--max_steps", 1]
+    types(*half, "--tokenizer", "sample_data/tiny-electra", "--output_dir", "span-half")
+    config = json.loads((user.run_dir("span-half") / "run_config.json").read_text())
+    assert config["train_vocab"] and config["tokenizer"] == "sample_data/tiny-electra"
+    said = is_refused(*half, "--tokenizer", "sample_data/tiny-electra", "--train_vocab", "wordpiece")
+    assert "give one of them" in said
+    words = ["--config_file", "half.json", "--corpus", "a.txt", "--model_name_or_path", "x"]
+    config, _ = resolve(SpanBertConfig, words, {"spanbert": {}}, ROOT / "config", "")
+    assert config.lower_case and not config.lower_cases_texts
+    assert "has no effect" in is_refused("--corpus", "news", "--model_name_or_path", "x", "--lower_case")
+
+
+def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refused, corpora):
+    (user.folder / "damaged.json").write_text('{"train_vocab": "wordpiece", "vocab_size": 1400, "max_steps": 1}')
+    command = [
+        "--config_file",
+        "damaged.json",
+        *TINY,
+        *corpora,
+        "--cache_dir",
+        "damaged",
+        "--output_dir",
+        "span-damaged",
+    ]
+    types(*command)
+    (folder,) = (user.folder / "damaged").glob("vocabulary-*")
+    (folder / "tokenizer.json").write_text("{")
+    assert f"without damaged/{folder.name} it is made again" in is_refused(*command, "--overwrite_output_dir")
+
+
+def test_commands_that_cannot_be(user: User, is_refused, corpora):
+    assert "--vocab_size has no effect without train_vocab" in is_refused(*words("span-wrong", "--vocab_size", 9))
+    assert "corpus_weights has 1 numbers for 2 corpora: one each" in is_refused(
+        *words("span-wrong", *corpora, "--corpus_weights", 2)
+    )
+    assert "unknown flag --corpora; did you mean '--corpus'?" in is_refused(*words("span-wrong", "--corpora", "a"))
+    assert "hidden_size 30 is not a multiple of num_attention_heads 4" in is_refused(
+        *["--config_file", "sample.json", "--hidden_size", 30]
+    )
+    assert "nowhere.txt: no such file" in is_refused(*words("span-wrong", "--corpus", "nowhere.txt"))
+    (user.folder / "empty.txt").write_text("\n\n")
+    assert "no text" in is_refused(*words("span-wrong", "--corpus", "empty.txt"))
+    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "reviews.txt.gz")
+    assert "corpus is missing" in is_refused("--tokenizer", "sample_data/tiny-electra")
+    assert "max_seq_length 2000 is more than" in is_refused(
+        *["--corpus", "news", "--model_name_or_path", user.run_dir("span-brief") / "checkpoint-6"],
+        *["--max_seq_length", 2000],
+    )
+
+
+@pytest.mark.parametrize("name", ["half", "base", "sample"])
+def test_configurations(name: str):
+    """Sizes and learning rate of the original; each file holds only what differs from the defaults."""
+    path = ROOT / "config" / "spanbert" / f"{name}.json"
+    argv = ["--config_file", path.name, "--corpus", "a.txt"]
+    config, _ = resolve(SpanBertConfig, argv, {"spanbert": {}}, ROOT / "config", "")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    defaults = {key: field.get_default() for key, field in SpanBertConfig.model_fields.items()}
+    assert {key for key, value in content.items() if value == defaults[key]} == set()
+    if name != "sample":
+        width, heads = {"half": (384, 6), "base": (768, 12)}[name]
+        sizes = (config.hidden_size, config.num_hidden_layers, config.num_attention_heads, config.intermediate_size)
+        assert sizes == (width, 12, heads, 4 * width)
+        assert (config.train_vocab, config.vocab_size, config.lower_case) == ("sentencepiece", 8000, True)
+        assert (config.learning_rate, config.train_batch_size, config.max_seq_length) == (5e-5, 32, 512)
+
+
+def test_the_configuration_of_nsmc_is_the_originals_but_for_the_model(is_refused):
+    words = ["--task", "nsmc", "--config_file", "spanbert-half.json"]
+    assert is_refused(*words, script="run_seq_cls.py").startswith("no model: set model_type (a known model)")
+    settings = {task.name: task.settings() for task in TASKS_OF_SCRIPT["run_seq_cls.py"]}
+    words += ["--model_name_or_path", "ckpt/spanbert-half/checkpoint-9"]
+    config, _ = resolve(SequenceClassificationConfig, words, settings, ROOT / "config", "")
+    assert (config.train_batch_size, config.num_train_epochs, config.learning_rate) == (128, 10, 5e-5)
+    assert (config.max_grad_norm, config.training_split) == (0, "test")
+
+
+def test_weights_of_corpora():
+    passes = Passes([4, 10], [2.0, 0.5])
+    assert len(passes) == 13
+    rows = np.arange(13)
+    taken = [passes.blocks(rows, RowDraws([step], rows)) for step in range(200)]
+    for blocks in taken:
+        assert sorted(blocks[:8].tolist()) == sorted([0, 1, 2, 3] * 2)
+        assert len(blocks) == 13 and (blocks[8:] >= 4).all() and (blocks[8:] < 14).all()
+    assert set(np.concatenate(taken)[...].tolist()) == set(range(14))
+    whole = Passes([3, 2], [1.0, 1.0])
+    assert whole.blocks(np.array([4, 0, 3, 1]), RowDraws([0], rows[:4])).tolist() == [4, 0, 3, 1]
