@@ -21,7 +21,7 @@ from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
 from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
-from training.pretraining import Passes
+from training.passes import Passes
 from training.row_random import RowDraws
 
 ROOT = Path(__file__).parents[2]

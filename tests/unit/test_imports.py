@@ -16,6 +16,7 @@ ALLOWED = {
     "models": {"storage"},
     "training": {"storage"},
     "learners": {"processors", "models", "training"},
+    "workflows": {"storage", "processors", "models", "training"},
 }
 SCRIPTS = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("benchmarks/*.py"))}
 
