@@ -49,7 +49,7 @@ class SpanBertConfig(EncoderConfig):
     task: Literal["spanbert"] = Field("spanbert", description="the pretraining objective")
     masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens that are masked")
     span_law: Literal["geometric", "inverse"] = Field(
-        "geometric", description="law of a span's length n: (1 - p)^(n - 1), or 1/n as in the Korean original"
+        "geometric", description="law of a span's length n in words: (1 - p)^(n - 1), or 1/n as in the Korean original"
     )
     span_p: float = Field(0.2, gt=0, lt=1, description="p of the geometric law")
     longest_span: int = Field(10, ge=1, description="words in the longest span")
@@ -57,7 +57,7 @@ class SpanBertConfig(EncoderConfig):
         "cut", description="what happens to a span that would exceed masked_share; skip: as in the Korean original"
     )
     mask_decision: Literal["span", "token"] = Field(
-        "span", description="[MASK], a random token or no change (80/10/10) is drawn once a span, or for each token"
+        "span", description="[MASK], a random token or no change (80/10/10) is drawn once per span, or per token"
     )
     sbo: Literal["paper", "original"] | None = Field(
         None, description="form of the span boundary head; default: the form in the model continued from, else paper"

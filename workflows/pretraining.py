@@ -24,7 +24,7 @@ from training.processes import show
 from training.results import PRETRAINING, RESULTS_FILE, TRAINING_FILE, MetricsLog, read_json_object, write_json
 from training.row_random import RowDraws
 from training.script import circumstances, exit_code, in_words, resuming, trains
-from workflows.pretraining_settings import SIZES, EncoderConfig, PretrainingConfig
+from workflows.pretraining_settings import SIZES, EncoderConfig
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -32,7 +32,7 @@ HELD_OUT = "held_out"  # name of the split that is scored
 SILENT = ("characters", "unknown_tokens")  # counts that are not shown on the screen
 
 # make_batch(blocks, row_ids, draws, size): a batch for `training/plan.py` from the blocks numbered `row_ids`, `[B]`.
-# What is masked or asked for is drawn from `draws`. size: rows that the batch gets where shapes are fixed, else None.
+# `draws` decides what is masked or asked for. size: number of rows in the batch where shapes are fixed, else None.
 MakeBatch = Callable[[Blocks, np.ndarray, RowDraws, int | None], dict[str, Any]]
 # loss_of(model, batch): the sum of the losses of `batch["terms"]` terms. sums_of(model, batch): `[K]`.
 OfBatch = Callable[[Any, dict[str, Any]], Any]
@@ -65,7 +65,7 @@ def run_pretraining(
 def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
     """The corpora that the settings name, and the sha256 of each of their files.
 
-    Raises DataError where a corpus is missing or has no files.
+    Raises DataError where a corpus does not exist or has no files.
     """
     how = config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_cases_texts
     corpora = [open_corpus([Path(path)], *how) for path in config.corpus]
@@ -82,7 +82,8 @@ def open_tokenizer(
 ):
     """The tokenizer of the model to continue from, else the one that the settings name, else one trained here.
 
-    start: folder of the model to continue from. hashes: file -> sha256. Raises ModelError.
+    start: folder of the model to continue from. hashes: file -> sha256, for all files of the corpora.
+    Raises ModelError where no tokenizer can be made from what the settings name.
     """
     from models.vocabulary import sentencepiece_tokenizer
 
@@ -99,8 +100,9 @@ def open_tokenizer(
 
 
 def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], hashes: Mapping[str, str]):
-    """A tokenizer trained on the corpora, or the one that an earlier run with the same files and settings left in
-    `cache_dir`.
+    """A tokenizer trained on the corpora, kept in `cache_dir` for later runs with the same files and settings.
+
+    Raises ModelError where the kept tokenizer is damaged.
     """
     from models.vocabulary import train_sentencepiece, train_wordpiece
 
@@ -116,7 +118,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
     try:
         return build_tokenizer(None, target)
     except ModelError as error:
-        raise ModelError(f"{error}; without {target} it is made again") from error
+        raise ModelError(f"{error}; delete {target} to make it again") from error
 
 
 def new_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
@@ -143,7 +145,10 @@ def new_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
 
 
 def tokenize_corpora(config: EncoderConfig, runtime, corpora: Sequence[Corpus], tokenizer) -> list[Blocks]:
-    """The rows of each corpus, from the cache where they were tokenized before. Says how many rows each corpus has."""
+    """The rows of each corpus, from `cache_dir` where an earlier run tokenized them. Says how many rows each has.
+
+    Raises DataError where a corpus has no text or malformed lines.
+    """
     return [
         _tokenize_corpus(config, runtime, path, corpus, tokenizer)
         for path, corpus in zip(config.corpus, corpora, strict=True)
@@ -182,8 +187,8 @@ def _tokenize_corpus(config: EncoderConfig, runtime, path: str, corpus: Corpus, 
 class CorpusRows:
     """The rows of all corpora. `len()` is the number of rows in an epoch.
 
-    training: the rows to train on, those of one corpus after those of another. passes: which of them an epoch takes.
-    held_out: the rows of the documents that are only scored; None if no documents are held out.
+    training: the rows to train on, one corpus after another. passes: which of these rows an epoch consists of.
+    held_out: the rows to score, from documents that are not trained on; None if no documents are held out.
     """
 
     training: Blocks
@@ -194,7 +199,7 @@ class CorpusRows:
         return len(self.passes)
 
     def epoch_lengths(self, seed: int) -> np.ndarray:
-        """Tokens of each row in an epoch, `[len(self)]`. seed: of what the passes draw."""
+        """Tokens in each row of an epoch, `[len(self)]`. seed: seeds the draws of `passes`."""
         rows = np.arange(len(self))
         return self.training.lengths[self.passes.blocks(rows, RowDraws([seed], rows))]
 
@@ -235,8 +240,8 @@ def held_out_scorer(
 
     if held_out is None:
         return None
-    # The CUDA graphs of a predictor live as long as it does: one for the whole run, not one for each evaluation.
-    # [1, K]: `evaluate` expects a row of outputs for each row, and here the whole batch counts as one row.
+    # One predictor for the whole run: its CUDA graphs are captured once and live as long as the predictor.
+    # [1, K]: `evaluate` expects outputs by row, so the whole batch counts as one row.
     predictor = Predictor(model, lambda model, batch: sums_of(model, batch).unsqueeze(0), runtime)
 
     def collate(row_ids: np.ndarray, size: int | None) -> dict[str, Any]:
@@ -310,7 +315,7 @@ def announce(job, unpads: bool) -> None:
     )
 
 
-def write_results(config: PretrainingConfig, runtime) -> None:
+def write_results(config: EncoderConfig, runtime) -> None:
     """Writes `results.json` from what training left in the output folder, and prints its figures."""
     path = config.run_dir / RESULTS_FILE
     training = read_json_object(config.run_dir / TRAINING_FILE)

@@ -20,7 +20,7 @@ class CorpusConfig(Section):
         description="files or folders of files: plain text, wikiextractor output or JSON lines, plain or as .gz"
     )
     corpus_weights: list[float] | None = Field(
-        None, description="passes over each corpus in an epoch, a number for each; default: one pass"
+        None, description="passes over each corpus in an epoch, one number per corpus; default: 1 each"
     )
     documents: Literal["auto", "blank_lines", "lines"] = Field(
         "auto", description="where a document of plain text ends; auto: at blank lines if there are any, else each line"
@@ -99,7 +99,7 @@ class EncoderConfig(PretrainingConfig):
     intermediate_size: int = Field(3072, ge=1, description="width of a new model's feed-forward layers")
     sinusoidal_positions: bool = Field(
         False,
-        description="initialize a new model's position embeddings as sines, not at random; training changes either",
+        description="initialize a new model's position embeddings as sines, not at random; then train them",
     )
     no_unpad: bool = Field(False, description="run the encoder on padded rows")
 

@@ -46,7 +46,7 @@ def splinter_vocabulary(tokenizer, question_id: int) -> SplinterVocabulary:
             tokens, special, question_id, tokenizer.pad_token_id, tokenizer.unk_token_id
         )
     except ValueError as error:
-        raise ModelError(f"{error}: take one of WordPiece or SentencePiece, or make one (train_vocab)") from error
+        raise ModelError(f"{error}: use a WordPiece or SentencePiece vocabulary, or train one (train_vocab)") from error
 
 
 def rows_with_questions(runtime, corpora: Sequence[str], parts: Sequence[Blocks], rules: QuestionRules) -> list[Blocks]:
@@ -65,10 +65,10 @@ def _rows_with_questions(runtime, path: str, blocks: Blocks, rules: QuestionRule
         recurs[rows] = recurs_in(ids, mask, rules.vocabulary, rules.spans, rules.left_out)
     recurs = np.any(runtime.gather(recurs), axis=0)
     if not recurs.any():
-        but = ", but for n-grams of earlier corpora (ngrams_in)" if rules.left_out else ""
+        excepted = ", except n-grams of earlier corpora (ngrams_in)" if rules.left_out else ""
         raise DataError(
-            f"{path}: no span recurs in any of its {len(blocks):,} rows{but}, so there is nothing to ask for: give "
-            "text of longer documents, or rows of more tokens (max_seq_length)"
+            f"{path}: no span recurs in any of its {len(blocks):,} rows{excepted}, so there is nothing to ask for: "
+            "give longer documents, or longer rows (max_seq_length)"
         )
     if count := int(np.count_nonzero(~recurs)):
         runtime.say(f"{path}: rows skipped because no span recurs in them: {count:,}")
@@ -113,9 +113,9 @@ def read_earlier_ngrams(
         ngrams = read_ngrams(Path(path))
         keys = keys_of(ngrams, vocabulary)
         if ngrams and not keys:
-            raise DataError(f"{path}: none of its {len(ngrams):,} n-grams is of this vocabulary's tokens")
-        unknown = f"; of tokens that this vocabulary has not: {len(ngrams) - len(keys):,}" * (len(keys) < len(ngrams))
-        say(f"{path}: n-grams that are not asked for again: {len(keys):,}{unknown}")
+            raise DataError(f"{path}: none of its {len(ngrams):,} n-grams consists of tokens in this vocabulary")
+        lacking = f"; with tokens that this vocabulary lacks: {len(ngrams) - len(keys):,}" * (len(keys) < len(ngrams))
+        say(f"{path}: n-grams that are not asked for again: {len(keys):,}{lacking}")
         hashes[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         left_out |= keys
     return left_out, hashes

@@ -139,7 +139,7 @@ def test_rows_in_which_no_span_recurs_are_skipped_and_counted(user: User, types,
     assert {ngram.replace(" ##", "") for ngram in ngrams} == set(NAMES[:5])
     command = words("splinter-none", "--corpus", "names.txt", "--ngrams_in", "deep/names.tsv")
     said = is_refused(*command)
-    assert "names.txt: no span recurs in any of its 20 rows, but for n-grams of earlier corpora (ngrams_in)" in said
+    assert "names.txt: no span recurs in any of its 20 rows, except n-grams of earlier corpora (ngrams_in)" in said
 
 
 def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpora):
@@ -192,7 +192,7 @@ def test_what_an_earlier_corpus_asked_for_is_not_asked_for_again(user: User, typ
 def test_files_of_ngrams_that_cannot_be(user: User, is_refused, corpora, brief: str):
     (user.folder / "foreign.tsv").write_text("ngram\trows\nxyzzy ##plugh\t3\n", encoding="utf-8")
     said = is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "foreign.tsv"))
-    assert "foreign.tsv: none of its 1 n-grams is of this vocabulary's tokens" in said
+    assert "foreign.tsv: none of its 1 n-grams consists of tokens in this vocabulary" in said
     (user.folder / "broken.tsv").write_text("ngram\trows\n영화\tmany\n", encoding="utf-8")
     assert "broken.tsv:2: " in is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "broken.tsv"))
     assert "nowhere.tsv" in is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "nowhere.tsv"))
@@ -261,7 +261,7 @@ def test_a_vocabulary_of_bytes(user: User, is_refused, corpora):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary._tokenizer, **names)
     tokenizer.save_pretrained(user.folder / "bytes-bpe")
     said = is_refused(*words("splinter-bytes", *corpora, "--tokenizer", "bytes-bpe"))
-    assert "this vocabulary is of bytes: take one of WordPiece or SentencePiece" in said
+    assert "this vocabulary is of bytes: use a WordPiece or SentencePiece vocabulary" in said
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):
