@@ -25,19 +25,7 @@ from processors.pretraining.target_filling import fill_masked_tokens
 from training.config import is_typed
 from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
-from workflows.pretraining import (
-    announce,
-    find_start,
-    held_out_scorer,
-    hold_out_documents,
-    new_model,
-    open_corpora,
-    open_tokenizer,
-    pretraining_job,
-    run_pretraining,
-    tokenize_corpora,
-    write_results,
-)
+from workflows import pretraining
 from workflows.pretraining_settings import EncoderConfig
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
@@ -91,29 +79,29 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
     runtime = open_runtime(config)
     quiet_libraries()
 
-    corpora, hashes = open_corpora(config)
-    start = find_start(config)
-    tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
+    corpora, hashes = pretraining.open_corpora(config)
+    start = pretraining.find_start(config)
+    tokenizer = pretraining.open_tokenizer(config, runtime, start, corpora, hashes)
     torch.manual_seed(config.seed)
     model = open_model(config, start, tokenizer)
     collator = Collator.of(model, config, runtime, "max_seq_length")
     model = runtime.prepare(collator.model)
 
-    parts = tokenize_corpora(config, runtime, corpora, tokenizer)
-    rows = hold_out_documents(config, runtime, parts)
+    parts = pretraining.tokenize_corpora(config, runtime, corpora, tokenizer)
+    rows = pretraining.hold_out_documents(config, runtime, parts)
     vocabulary = masking_vocabulary(tokenizer)
     make_batch = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking)
-    score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
+    score = pretraining.held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
-    announce(job, collator.unpads)
+    job = pretraining.training_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
+    pretraining.announce(job, collator.unpads)
     if config.dry_run:
         dry_run(job, rows.epoch_lengths(config.seed))
         return
     if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     fit(job)
-    write_results(config, runtime)
+    pretraining.write_results(config, runtime)
 
 
 def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
@@ -129,7 +117,7 @@ def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return pretraining.new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
 
 
 def masking_vocabulary(tokenizer) -> Vocabulary:
@@ -197,4 +185,4 @@ def metrics_of(sums: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SpanBertConfig, main))
+    sys.exit(pretraining.run_script(__file__, __doc__, sys.argv[1:], SpanBertConfig, main))

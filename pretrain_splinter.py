@@ -25,19 +25,7 @@ from processors.pretraining.recurring_spans import RecurringSpans, select_spans
 from processors.pretraining.target_filling import fill_questions
 from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
-from workflows.pretraining import (
-    announce,
-    find_start,
-    held_out_scorer,
-    hold_out_documents,
-    new_model,
-    open_corpora,
-    open_tokenizer,
-    pretraining_job,
-    run_pretraining,
-    tokenize_corpora,
-    write_results,
-)
+from workflows import pretraining
 from workflows.pretraining_settings import EncoderConfig
 from workflows.recurring_questions import (
     QuestionRules,
@@ -99,9 +87,9 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     quiet_libraries()
     check_ngrams_out(config.ngrams_out)
 
-    corpora, hashes = open_corpora(config)
-    start = find_start(config)
-    tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
+    corpora, hashes = pretraining.open_corpora(config)
+    start = pretraining.find_start(config)
+    tokenizer = pretraining.open_tokenizer(config, runtime, start, corpora, hashes)
     torch.manual_seed(config.seed)
     model = open_model(config, start, tokenizer)
     vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
@@ -109,24 +97,25 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     model = runtime.prepare(collator.model)
 
     left_out, ngram_hashes = read_earlier_ngrams(config.ngrams_in or (), vocabulary, runtime.say)
+    hashes |= ngram_hashes
     rules = QuestionRules(vocabulary, config.recurring_spans, left_out)
-    parts = tokenize_corpora(config, runtime, corpora, tokenizer)
+    parts = pretraining.tokenize_corpora(config, runtime, corpora, tokenizer)
     parts = rows_with_questions(runtime, config.corpus, parts, rules)
-    rows = hold_out_documents(config, runtime, parts)
+    rows = pretraining.hold_out_documents(config, runtime, parts)
     if config.ngrams_out and runtime.is_main and not config.dry_run:
         write_ngrams_of(config.ngrams_out, runtime, rows.training, rules)
     make_batch = functools.partial(question_batch, collator, model.config.hidden_token_id, rules)
-    score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
+    score = pretraining.held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes | ngram_hashes, make_batch, loss_of, score)
-    announce(job, collator.unpads)
+    job = pretraining.training_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
+    pretraining.announce(job, collator.unpads)
     if config.dry_run:
         dry_run(job, rows.epoch_lengths(config.seed))
         return
     if overwrite and runtime.is_main:
         delete_earlier_run(config.run_dir)
     fit(job)
-    write_results(config, runtime)
+    pretraining.write_results(config, runtime)
 
 
 def open_model(config: SplinterConfig, start: Path | None, tokenizer):
@@ -138,7 +127,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = new_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
+    model = pretraining.new_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # Pretraining asks with [QUESTION], even if the model was fine-tuned the way KoSplinter's code does it.
@@ -197,4 +186,4 @@ def metrics_of(sums: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SplinterConfig, main))
+    sys.exit(pretraining.run_script(__file__, __doc__, sys.argv[1:], SplinterConfig, main))

@@ -38,7 +38,7 @@ MakeBatch = Callable[[Blocks, np.ndarray, RowDraws, int | None], dict[str, Any]]
 OfBatch = Callable[[Any, dict[str, Any]], Any]
 
 
-def run_pretraining(
+def run_script(
     script: str, about: str, argv: list[str], config_class: type[Config], main: Callable[[Config, bool], None]
 ) -> int:
     """Runs the command `script argv`: resolves the settings and calls `main`; returns the exit code.
@@ -254,7 +254,7 @@ def held_out_scorer(
     return score
 
 
-def pretraining_job(
+def training_job(
     config: EncoderConfig,
     runtime,
     model,
