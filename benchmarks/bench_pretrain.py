@@ -1,29 +1,30 @@
-"""Pretraining a SpanBERT or a Splinter: making the rows, and a training step, against how the originals did them.
+"""Speed of pretraining a SpanBERT or a Splinter: making rows and training steps, compared with the originals' way.
 
     python3 benchmarks/bench_pretrain.py                                              # sample data
     python3 benchmarks/bench_pretrain.py --corpus data/corpus --parts mix --repeats 5 --json out.json
 
-masking, batches of blocks that fill a row, one core, rows/s:
+masking: rows/s on one core, in batches of blocks that fill a row:
 - python: row by row, as the original did (benchmarks/span_masking_reference.py)
-- ours: the whole batch at once; ours_original: with the original's settings
+- ours: the whole batch at once; ours_original: the same with the original's settings
 
-mix, full: a training step, forward, backward and AdamW, 12 layers of 384 (config/spanbert/half.json), real tokens/s, on
+mix, full: real tokens/s of training steps (forward, backward, AdamW), 12 layers of 384 (config/spanbert/half.json), on
 the natural mix of all files, and on blocks that fill a row:
-- original: padded to the longest row, fp32, the original's SBO head, logits of all masked tokens at once
-- longest_bf16, ours_fp32: the same model as ours, padded to the longest row, or in fp32, where that is another
-- ours: the encoder unpadded, the paper's SBO head, the default precision
+- original: padded to the longest row, fp32, the original's SBO head, logits for all masked tokens at once
+- longest_bf16: our model in bf16, on rows padded to the longest one
+- ours_fp32: our model in fp32, unpadded
+- ours: our model at the default precision: the encoder unpadded, the paper's SBO head
 
-clusters, batches of blocks that fill a row, one core, rows/s:
-- python: every pair of positions of a row, as Splinter did (benchmarks/recurring_spans_reference.py)
-- ours: the whole batch at once; ours_rows: the whole row made, with the drawing of what is asked
+clusters: rows/s on one core, in batches of blocks that fill a row:
+- python: every pair of positions in a row, as Splinter did (benchmarks/recurring_spans_reference.py)
+- ours: the whole batch at once; ours_rows: the same, and drawing the questions
 
 splinter: a training step as above, on the blocks in which a span recurs:
-- original: padded to 512 tokens, fp32; the others as above
+- original: padded to 512 tokens, fp32; the other arms as above
 
 Steps are not captured here; benchmarks/bench_gpu.py measures those.
 
-The vocabulary is SentencePiece BPE of `--vocab_size` pieces, made of the corpus. `peak_mib` is memory above weights and
-optimizer. Ratios are medians over interleaved repeats.
+The vocabulary is SentencePiece BPE with `--vocab_size` pieces, trained on the corpus. `peak_mib` is memory beyond
+weights and optimizer. Ratios are medians over interleaved repeats.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ ARMS = {  # padding, precision; None: the default
 
 
 class OriginalSpanBert(BertForSpanPreTraining):
-    """Logits of all masked tokens at once, kept for going backward."""
+    """Computes the logits for all masked tokens at once, and keeps them for the backward pass."""
 
     def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.cls.predictions.decoder(hidden_states)
@@ -174,7 +175,7 @@ class SplinterSteps:
 
 
 def full_batches(setting: Setting, batch_size: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[list]]:
-    """Ids and mask of up to twenty batches of blocks that fill a row, and the same row by row, without padding."""
+    """Up to twenty batches of blocks that fill a row: as ids and mask, and as lists of ids by row, without padding."""
     arrays = [setting.padded(rows) for rows in in_batches(setting.full_rows, batch_size)[:20]]
     return arrays, [[row[seen == 1].tolist() for row, seen in zip(*batch, strict=True)] for batch in arrays]
 
@@ -182,7 +183,7 @@ def full_batches(setting: Setting, batch_size: int) -> tuple[list[tuple[np.ndarr
 def measure_rows(
     name: str, arms: dict[str, Callable[[], None]], rows: int, repeats: int
 ) -> tuple[list[dict], dict[str, list[float]]]:
-    """Rows a second of each arm, and its seconds."""
+    """The rows per second of each arm, as a table, and its seconds."""
     seconds = interleaved({arm: timed(work) for arm, work in arms.items()}, repeats)
     table = [
         {"arm": f"{name}: {arm}", "rows_per_second": rows / statistics.median(taken)} for arm, taken in seconds.items()
@@ -245,7 +246,7 @@ def measure_steps(
     arguments: argparse.Namespace,
     folder: Path,
 ) -> tuple[list[dict], dict[str, float]]:
-    """Of the blocks `rows`, in an order of their own; the same batches and draws for all arms."""
+    """Training steps on the blocks `rows`, in random order; all arms get the same batches and draws."""
     rows = np.random.default_rng(0).permutation(rows)
     plan = Plan(len(rows), arguments.batch_size, arguments.batch_size, 1, seed=42, max_steps=arguments.steps)
     runs = {}

@@ -15,7 +15,7 @@ def packed(batch: dict[str, Tensor]) -> dict:
 
 
 def losses_and_gradients(model: nn.Module, batch: dict, *, losses: tuple[str, str]) -> LossesAndGradients:
-    """Both losses, by their names in the output, and the gradients of their sum."""
+    """Both losses, and the gradients of their sum. losses: their names in the model's output."""
     model.zero_grad()
     outputs = model(**batch)
     first, second = (outputs[name] for name in losses)
@@ -25,7 +25,7 @@ def losses_and_gradients(model: nn.Module, batch: dict, *, losses: tuple[str, st
 
 
 def expect_same(found: LossesAndGradients, expected: LossesAndGradients, *, more_than: int) -> None:
-    """more_than: how many parameters there are at least, so that none is forgotten."""
+    """more_than: the model has more parameters with gradients than this, so that none is forgotten."""
     for loss, other in zip(found[0], expected[0], strict=True):
         assert_close_in_size(loss, other, 2e-6)
     assert len(found[1]) > more_than
@@ -33,9 +33,9 @@ def expect_same(found: LossesAndGradients, expected: LossesAndGradients, *, more
 
 
 def expect_same_in_half_precision(found: LossesAndGradients, expected: LossesAndGradients, losses: float, norms: float):
-    """As bf16 has it: each loss but for that share of itself, and gradients but for that of their norms.
+    """Compares at bf16's accuracy. losses, norms: the largest errors, relative to a loss, or to a gradient's norm.
 
-    Those that are zero but for rounding are of the size of the other gradients of their module.
+    A gradient that is zero up to rounding is compared with the size of the other gradients in its module.
     """
     for loss, other in zip(found[0], expected[0], strict=True):
         assert_close_in_size(loss, other, losses)

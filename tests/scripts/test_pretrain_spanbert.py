@@ -87,7 +87,7 @@ def test_checkpoints_load_with_transformers_and_can_be_fine_tuned(user: User, br
 
 
 def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora, brief: str):
-    """With other masks in every epoch: the corpus is gone through twice."""
+    """Including masks, which differ from epoch to epoch: these steps pass over the corpus twice."""
     folder = user.run_dir("span-resumed")
     shutil.copytree(user.run_dir(brief), folder)
     for name in ("checkpoint-4", "checkpoint-6"):
@@ -102,7 +102,7 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora
         assert resumed == whole
 
 
-def test_one_goes_on_from_a_published_bert(user: User, types, corpora, brief: str):
+def test_continues_from_a_published_bert(user: User, types, corpora, brief: str):
     source = user.run_dir(brief) / "checkpoint-6"
     flags = ["--config_file", "sample.json", "--corpus", "news", "--model_name_or_path", source, "--no_cuda"]
     command = [word for word in flags if word != "--config_file" and word != "sample.json"]
@@ -142,7 +142,7 @@ def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, cor
 def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(
     types, is_refused, corpora, brief: str, user: User
 ):
-    """And a cased tokenizer is given cased texts, whatever the file says of the vocabulary it would have made."""
+    """A cased tokenizer then gets cased texts, even if the file would lower-case the vocabulary that it trains."""
     half = ["--config_file", "half.json", *corpora, *TINY, "--max_steps", 1]
     types(*half, "--tokenizer", "sample_data/tiny-electra", "--output_dir", "span-half")
     config = json.loads((user.run_dir("span-half") / "run_config.json").read_text())

@@ -49,8 +49,10 @@ def words(output_dir: str, *more: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def corpora(user: User) -> list[str]:
-    """Two small corpora of short texts put together, in some of which a span recurs: a compressed file with a document
-    a line, and a folder of JSON lines. The last document of the second has three words, each once.
+    """Two small corpora: a compressed file with one document per line, and a folder of JSON lines.
+
+    Each document joins several short texts; in some documents a span recurs. The last document of the second corpus
+    has three words, each once.
     """
     lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:2000]
     texts = [json.loads(line)["text"].replace("\n", " ") for line in lines]
@@ -83,7 +85,7 @@ def test_what_a_run_leaves(user: User, brief: str):
     assert [line["step"] for line in user.log(brief, "evaluation")] == [2, 4, 6]
     losses = [line["loss"] for line in user.log(brief, "train")]
     assert len(losses) == 6 and losses[-1] < losses[0]
-    # As likely as each other token of the row, so that the losses are those of one start or end, and not of both.
+    # A uniform guess over a row's tokens, for one start or one end: the logged loss is not the sum of both.
     assert losses[0] < 1.5 * np.log(128)
     assert set(results["data"]) == {"talk.txt.gz", "articles/a.jsonl"}
     assert results["training"]["tokens_per_second"] > 0
@@ -126,7 +128,7 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora
 
 
 def test_rows_in_which_no_span_recurs_are_skipped_and_counted(user: User, types, is_refused):
-    """Five documents that say each name once, and fifteen that say theirs twice."""
+    """Five documents in which no name recurs, and fifteen in which one does."""
     once = [" ".join(NAMES[i : i + 5]) for i in range(5)]
     twice = [f"{name} 그리고 {other} 아니면 {name} {i}" for i, name in enumerate(NAMES[:5]) for other in NAMES[7:]]
     (user.folder / "names.txt").write_text("\n".join(once + twice), encoding="utf-8")
@@ -173,7 +175,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
 
 
 def test_what_an_earlier_corpus_asked_for_is_not_asked_for_again(user: User, types, is_refused, corpora):
-    """Written for one corpus, left out in another; a run that leaves out something else is another run."""
+    """N-grams of one corpus are left out in another; a run cannot be resumed with other n-grams left out."""
     first, second = "talk.txt.gz", ["--corpus", "articles"]
     types(*words("splinter-first", "--corpus", first, *ONE_STEP, "--ngrams_out", "first.tsv"))
     again = ["--ngrams_in", "first.tsv", "--ngrams_out", "second.tsv"]
@@ -182,7 +184,7 @@ def test_what_an_earlier_corpus_asked_for_is_not_asked_for_again(user: User, typ
     assert earlier and later and not earlier.keys() & later.keys()
     assert f"first.tsv: n-grams that are not asked for again: {len(earlier):,}\n" in finished.err
     assert "first.tsv" in user.results("splinter-second")["data"]
-    # Where the file is, and what is written, may be another when a run goes on; what is in it may not.
+    # On resume, the path of the file and ngrams_out may change; the content of the file may not.
     shutil.copy(user.folder / "first.tsv", user.folder / "moved.tsv")
     command = words("splinter-second", *second, *ONE_STEP, "--resume", "--ngrams_in")
     types(*command, "moved.tsv")
@@ -207,7 +209,7 @@ def test_files_of_ngrams_that_cannot_be(user: User, is_refused, corpora, brief: 
 def test_a_vocabulary_without_the_question_token(user: User, types, is_refused, corpora):
     said = is_refused(*words("splinter-without", *corpora, "--add_question_token", "false"))
     assert "the vocabulary has no [QUESTION]" in said and "--add_question_token adds it" in said
-    # KoSplinter's comes as one file, with [QUESTION] in front; it needs no adding, and [PAD] has the id 1.
+    # KoSplinter's vocabulary is one file that begins with [QUESTION], so [PAD] has the id 1 and nothing is added.
     (user.folder / "kosplinter").mkdir()
     vocab = (user.folder / "sample_data" / "tiny-electra" / "vocab.txt").read_text(encoding="utf-8")
     (user.folder / "kosplinter" / "vocab.txt").write_text(f"[QUESTION]\n{vocab}", encoding="utf-8")
@@ -217,8 +219,8 @@ def test_a_vocabulary_without_the_question_token(user: User, types, is_refused, 
     assert (config.question_token_id, config.pad_token_id) == (0, 1)
 
 
-def test_one_goes_on_from_a_published_bert_and_from_a_splinter(user: User, types, is_refused, corpora, brief: str):
-    """A BERT's vocabulary and embeddings grow by [QUESTION]; a Splinter's head is gone on with."""
+def test_continues_from_a_published_bert_and_from_a_splinter(user: User, types, is_refused, corpora, brief: str):
+    """A BERT's vocabulary and embeddings grow by [QUESTION]; a Splinter keeps its head."""
     source = user.run_dir(brief) / "checkpoint-6"
     (user.folder / "plain-bert").mkdir()
     model = AutoModel.from_pretrained(source)
@@ -280,7 +282,7 @@ def test_commands_that_cannot_be(user: User, is_refused, corpora):
 
 @pytest.mark.parametrize("name", ["base", "sample"])
 def test_configurations(name: str):
-    """Of the published pretraining; each file holds only what differs from the defaults."""
+    """Settings are those of the published pretraining; each file holds only what differs from the defaults."""
     path = ROOT / "config" / "splinter" / f"{name}.json"
     argv = ["--config_file", path.name, "--corpus", "a.txt"]
     config, _ = resolve(SplinterConfig, argv, {"splinter": {}}, ROOT / "config", "")
