@@ -20,7 +20,7 @@ from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfi
 from processors.qa.korquad_2 import first_of_each_context
 from processors.qa.questions import Questions
 from training.config import is_typed
-from training.fine_tuning import Split, run_recipe
+from workflows.fine_tuning import Split, run_recipe
 
 
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):

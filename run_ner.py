@@ -32,8 +32,8 @@ from processors.ner import (
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import FineTuningConfig, TestSplitConfig
-from training.fine_tuning import Recipe, Split, run_recipe
-from training.script import Scored
+from workflows.fine_tuning import Recipe, Split, run_recipe
+from workflows.script import Scored
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

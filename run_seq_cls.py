@@ -24,8 +24,8 @@ from processors.seq_cls import prediction_table, read_unlabelled
 from processors.splits import read_splits
 from processors.task import DataError, Rows, Task
 from training.config import FineTuningConfig, TestSplitConfig
-from training.fine_tuning import Recipe, Split, run_recipe
-from training.script import Scored
+from workflows.fine_tuning import Recipe, Split, run_recipe
+from workflows.script import Scored
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

@@ -39,9 +39,9 @@ from processors.qa.windows import GoldSpans, QuestionFeatures
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import is_typed
-from training.few_shot import SAMPLE_FILE, FewShotConfig, run_study
-from training.fine_tuning import Split, fine_tune, read, run_recipe
 from training.results import QUESTION_SCORES_FILE
+from workflows.few_shot import SAMPLE_FILE, FewShotConfig, run_study
+from workflows.fine_tuning import Split, fine_tune, read, run_recipe
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

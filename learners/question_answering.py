@@ -21,8 +21,8 @@ from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_qu
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from training.config import Every, FineTuningConfig, is_typed
-from training.fine_tuning import Recipe, Split
-from training.script import Scored
+from workflows.fine_tuning import Recipe, Split
+from workflows.script import Scored
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from training.config import FineTuningConfig, UsageError
 from training.processes import process_count
-from training.script import (
+from workflows.script import (
     Scored,
     check_checkpoints,
     run_script,
