@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
+from models import ModelError, build_model, build_tokenizer, find_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL, SpecialTokens, warn_of_unknown
 from processors.qa.answer_scores import score, score_with_unanswerable
@@ -20,9 +20,10 @@ from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.splits import read_splits
 from processors.task import DataError, Task
-from training.config import Every, FineTuningConfig, is_typed
+from training.config import Every, is_typed
 from workflows.fine_tuning import Recipe, Split
 from workflows.script import Scored
+from workflows.settings import FineTuningConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -33,7 +34,6 @@ CHANCE = 0.01
 class QuestionAnsweringConfig(FineTuningConfig):
     """Question answering"""
 
-    problem_of_model_type: ClassVar = staticmethod(unknown_model)
     OF_EVALUATION: ClassVar = frozenset(
         "predict_file evaluate_during_training null_score_diff_threshold max_answer_length n_best_size".split()
     )

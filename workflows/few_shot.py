@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from training.config import FineTuningConfig, UsageError, is_typed
+from training.config import UsageError, is_typed
 from training.processes import is_main_process, process_count, show
 from training.results import (
     CONFIG_FILE,
@@ -30,6 +30,7 @@ from training.results import (
     write_json,
     write_whole,
 )
+from workflows.settings import FineTuningConfig
 
 FULL = "full"
 SAMPLE_FILE = "sample.txt"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.config import FineTuningConfig, UsageError
+from training.config import UsageError
 from training.processes import process_count
 from workflows.script import (
     Scored,
@@ -21,6 +21,7 @@ from workflows.script import (
     write_results,
     write_to_standard_output,
 )
+from workflows.settings import FineTuningConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
