@@ -256,7 +256,7 @@ def read(recipe: Recipe, config: FineTuningConfig) -> dict[str, Any]:
     task = recipe.tasks[config.task]
     files = config.files(task.folder)
     return recipe.read_splits(
-        task, names, files, config.encoding, config.skips_bad_rows, config.seed, recipe.test_file_key
+        task, names, files, config.encoding, config.skip_bad_rows, config.seed, recipe.test_file_key
     )
 
 
