@@ -45,16 +45,19 @@ class SpanBertConfig(EncoderConfig):
     masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens to mask")
     span_law: Literal["geometric", "inverse"] = Field(
         "geometric",
-        description="probability of a span of n words, up to a factor: geometric: (1 - p)^(n - 1); inverse: 1/n, as "
-        "in the Korean original",
+        description="the probability of a span of n words is proportional to (1-p)^(n-1) (geometric), or to 1/n "
+        "(inverse, as in the Korean original)",
     )
     span_p: float = Field(0.2, gt=0, lt=1, description="p of span_law geometric")
     longest_span: int = Field(10, ge=1, description="most words in a span")
     span_overrun: Literal["cut", "skip"] = Field(
-        "cut", description="what to do with a span that exceeds masked_share; skip: as in the Korean original"
+        "cut",
+        description="what happens to a span that exceeds masked_share: it is shortened, or skipped, as in the Korean "
+        "original",
     )
     mask_decision: Literal["span", "token"] = Field(
-        "span", description="draw [MASK], a random token or no change (80/10/10 %) once for a span, or for each token"
+        "span",
+        description="whether [MASK], a random token or no change (80/10/10 %) is drawn once per span, or per token",
     )
     sbo: Literal["paper", "original"] | None = Field(
         None,

@@ -6,9 +6,7 @@ Everything that is wrong with a command is reported at once, each problem with i
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import inspect
 import json
 import re
 import types
@@ -17,15 +15,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import ValidationError
 
 from training.config import Given, LoopConfig, Place, Section, UsageError
+from training.flags import describe, own_task_of, parser_of, value_of_words
 
 Config = typing.TypeVar("Config", bound=LoopConfig)
-# What argparse takes for a value and not for a flag; its own pattern does not know -1e-05.
-NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 
 
 @dataclass
@@ -70,7 +67,7 @@ def resolve(
     problems: list[str] = []
     typed = _read_flags(config_class, argv, about, tasks, problems)
     config_file, _ = typed.take("config_file")
-    task = typed.values.get("task", _own_task(config_class))
+    task = typed.values.get("task", own_task_of(config_class))
     in_file = Settings()
     if config_file is not None:
         in_file = _read_config_file(config_class, config_file, task, tasks, config_root, problems)
@@ -86,12 +83,6 @@ def resolve(
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
     return config, settings.places
-
-
-def _own_task(config_class: type[Section]) -> str | None:
-    """The task of a script that has only one, so that nobody needs to type it."""
-    task = config_class.model_fields["task"]
-    return None if task.is_required() else task.default
 
 
 def _fill_in_settings_of_task(
@@ -186,19 +177,6 @@ def _in_plain_words(config_class: type[Section], detail: Any, settings: Settings
     return f"{prefix}{name} must be {limit}{hint}, not {shown}"
 
 
-def describe(annotation: Any) -> str:
-    """A type in the words of `--help` and of error messages: `int | Literal["epoch"]` is `a whole number or epoch`."""
-    if typing.get_origin(annotation) is Literal:
-        return " or ".join(json.dumps(value) if value is False else str(value) for value in typing.get_args(annotation))
-    if len(_kinds(annotation)) > 1:
-        return " or ".join(describe(part) for part in _kinds(annotation) if part is not type(None))
-    if typing.get_origin(annotation) is list:
-        kinds = {int: "whole numbers", float: "numbers", str: "texts"}
-        of = _kinds(*typing.get_args(annotation))
-        return "a list of " + " or ".join(kinds[kind] if kind in kinds else describe(kind) for kind in of)
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[annotation]
-
-
 def _shorten(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
@@ -278,16 +256,6 @@ def _read_json(path: Path, problems: list[str]) -> Settings:
     return Settings(values, places, doubled)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """One value a flag, in columns wide enough for the names: `--seeds N ...`, `--learning_rate X`."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=40, width=116)
-
-    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        return action.metavar or default_metavar
-
-
 def _read_flags(
     config_class: type[Section],
     argv: list[str],
@@ -299,7 +267,7 @@ def _read_flags(
 
     A value of the wrong type stays text: the check of types reports it together with all others.
     """
-    known, unknown = _parser(config_class, about, tasks).parse_known_args(argv)
+    known, unknown = parser_of(config_class, about, tasks).parse_known_args(argv)
     names = [f"--{name}" for name in (*_names(config_class), "config_file")]
     strange = [word.split("=")[0] for word in unknown if word.startswith("-") and not re.fullmatch(r"-\d.*|-", word)]
     problems += [f"unknown flag {word}{nearest(word, names)}" for word in strange]
@@ -310,7 +278,7 @@ def _read_flags(
         key = config_class.ALIASES.get(name, name)
         annotation = str if key == "config_file" else config_class.model_fields[key].annotation
         try:
-            settings.set(name, _value_of_words(name, groups, annotation), Place("flag", name))
+            settings.set(name, value_of_words(name, groups, annotation), Place("flag", name))
         except UsageError as error:
             problems.append(str(error))
             settings.broken |= {name, "task"} if name == "config_file" else {name}
@@ -318,107 +286,6 @@ def _read_flags(
     return settings
 
 
-def _parser(config_class: type[Section], about: str, tasks: Mapping[str, Mapping[str, Any]]) -> argparse.ArgumentParser:
-    """A parser that collects the words after each flag, and prints `--help`."""
-    own_task = _own_task(config_class)
-    parser = argparse.ArgumentParser(
-        description=about,
-        allow_abbrev=False,
-        formatter_class=_HelpFormatter,
-        usage=f"%(prog)s {'' if own_task else '--task TASK '}--config_file FILE [--KEY VALUE ...]",
-    )
-    parser._optionals.title = "This command"
-    parser._negative_number_matcher = NEGATIVE_NUMBER
-    words = {"nargs": "*", "action": "append", "default": argparse.SUPPRESS}
-    about_file = "JSON file with settings: its name in config/<task>/, or its path"
-    parser.add_argument("--config_file", metavar="FILE", help=about_file, **words)
-    listed: set[str] = set()
-    for section in _sections(config_class):
-        group = parser.add_argument_group(section.__doc__.split("\n")[0])
-        for key in [key for key in _fields_of(section) if key not in listed]:
-            listed.add(key)
-            info = config_class.model_fields[key]  # a script may say more about a setting than the section that has it
-            default = tasks.get(own_task, {}).get(key, info.get_default())
-            text = _help_of(info, default, list(tasks) if key == "task" else [])
-            group.add_argument(f"--{key}", metavar=_metavar(info.annotation), help=text, **words)
-        for alias, key in vars(section).get("ALIASES", {}).items():
-            metavar = _metavar(config_class.model_fields[key].annotation)
-            group.add_argument(f"--{alias}", metavar=metavar, help=f"another name for {key}", **words)
-    return parser
-
-
 def _names(config_class: type[Section]) -> list[str]:
     """Every name that a JSON file may use for a setting."""
     return [*config_class.model_fields, *config_class.ALIASES]
-
-
-def _value_of_words(name: str, groups: list[list[str]], annotation: Any) -> Any:
-    """The value of a flag. groups: the words after it, each time that it is given.
-
-    Raises UsageError where the flag is given twice, or has too few or too many words.
-    """
-    if len(groups) > 1:
-        raise UsageError(f"--{name} is given {len(groups)} times")
-    words = groups[0]
-    kinds = _kinds(annotation)
-    lists = [kind for kind in kinds if typing.get_origin(kind) is list]
-    if bool in kinds or annotation == Literal[False]:
-        words = words or ["true"]
-    if not words:
-        raise UsageError(f"--{name} needs a value: {describe(annotation)}")
-    if lists and (len(words) > 1 or str not in kinds):
-        return [_convert(word, _kinds(*typing.get_args(lists[0]))) for word in words]
-    if len(words) > 1:
-        raise UsageError(f"--{name} takes one value, not {len(words)}: {' '.join(words)}")
-    return _convert(words[0], kinds)
-
-
-def _convert(word: str, kinds: tuple) -> Any:
-    """The word as the first of the types that it can be read as; else the word itself."""
-    if bool in kinds or Literal[False] in kinds:
-        return {"true": True, "false": False}.get(word.lower(), word)
-    for kind in (int, float):
-        if kind in kinds:
-            try:
-                return kind(word)
-            except ValueError:
-                pass
-    return word
-
-
-def _sections(config_class: type[Section]) -> list[type[Section]]:
-    """The classes that declare fields, in the order they were listed, the script's own last."""
-    sections = [c for c in config_class.__mro__ if issubclass(c, Section) and _fields_of(c)]
-    shared = [c for c in sections if c.__bases__ == (Section,)]
-    return shared + [c for c in reversed(sections) if c not in shared]
-
-
-def _fields_of(section: type[Section]) -> list[str]:
-    """The settings that this very class declares."""
-    return [key for key in inspect.get_annotations(section) if key in section.model_fields]
-
-
-def _metavar(annotation: Any) -> str:
-    kinds = [kind for kind in _kinds(annotation) if kind is not type(None)]
-    lists = [kind for kind in kinds if typing.get_origin(kind) is list]
-    if lists:
-        return "|".join(_metavar(kind) for kind in _kinds(*typing.get_args(lists[0]))) + " ..."
-    if typing.get_origin(kinds[0]) is Literal:
-        return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(kinds[0]))
-    return {int: "N", float: "X", bool: "true|false"}.get(kinds[0], "TEXT")
-
-
-def _kinds(annotation: Any) -> tuple:
-    """The types that a setting may have: those of a union, else the one."""
-    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    return typing.get_args(annotation) if is_union else (annotation,)
-
-
-def _help_of(field: Any, default: Any, choices: list[str]) -> str:
-    text = field.description
-    if choices:
-        text += ": " + ", ".join(choices)
-    if default is not None and not field.is_required():
-        shown = str(default).lower() if isinstance(default, bool) else default
-        text += f" (default {shown})" if shown != "" else ""
-    return text.replace("%", "%%")

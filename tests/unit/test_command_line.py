@@ -9,8 +9,9 @@ import pytest
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
 from run_long_qa import LongQuestionAnsweringConfig
 from run_seq_cls import SequenceClassificationConfig
-from training.command_line import describe, nearest, resolve
+from training.command_line import nearest, resolve
 from training.config import LARGEST_SEED, Given, Place, UsageError
+from training.flags import describe
 
 TASKS = {task.name: task.settings() for task in SEQUENCE_CLASSIFICATION_TASKS}
 FIELDS = SequenceClassificationConfig.model_fields
