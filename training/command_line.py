@@ -26,7 +26,7 @@ Config = typing.TypeVar("Config", bound=LoopConfig)
 
 
 @dataclass
-class Settings:
+class RawSettings:
     """Settings as they were read, before their types are checked.
 
     values, places: by key. broken: keys whose value cannot be known, such as those of a flag that was given twice.
@@ -43,10 +43,10 @@ class Settings:
         """Removes a key; returns its value and its place."""
         return self.values.pop(key, None), self.places.pop(key, None)
 
-    def overridden_by(self, other: Settings) -> Settings:
+    def overridden_by(self, other: RawSettings) -> RawSettings:
         """Both together; where both set a key, the other's value counts."""
         broken = (self.broken - other.values.keys()) | other.broken
-        return Settings(self.values | other.values, self.places | other.places, broken)
+        return RawSettings(self.values | other.values, self.places | other.places, broken)
 
 
 def resolve(
@@ -68,7 +68,7 @@ def resolve(
     typed = _read_flags(config_class, argv, about, tasks, problems)
     config_file, _ = typed.take("config_file")
     task = typed.values.get("task", own_task_of(config_class))
-    in_file = Settings()
+    in_file = RawSettings()
     if config_file is not None:
         in_file = _read_config_file(config_class, config_file, task, tasks, config_root, problems)
         if task is not None and in_file.values.get("task", task) != task:
@@ -86,7 +86,7 @@ def resolve(
 
 
 def _fill_in_settings_of_task(
-    settings: Settings,
+    settings: RawSettings,
     task: str,
     tasks: Mapping[str, Mapping[str, Any]],
     script_of_task: Mapping[str, str],
@@ -108,7 +108,7 @@ def _fill_in_settings_of_task(
     settings.broken |= {"task"} | set_by_tasks - settings.values.keys()
 
 
-def _leave_out_other_stages(settings: Settings, stages: Sequence[str]) -> None:
+def _leave_out_other_stages(settings: RawSettings, stages: Sequence[str]) -> None:
     """`--do_predict` on a trained run should predict, not train again because its JSON file says `do_train: true`."""
     typed = [stage for stage in stages if stage in settings.places and settings.places[stage].kind == "flag"]
     chosen = [stage for stage in typed if settings.values[stage] is True]
@@ -118,7 +118,7 @@ def _leave_out_other_stages(settings: Settings, stages: Sequence[str]) -> None:
                 settings.set(stage, False, Place("other stage", chosen[0]))
 
 
-def _resolve_aliases(settings: Settings, config_class: type[Section]) -> None:
+def _resolve_aliases(settings: RawSettings, config_class: type[Section]) -> None:
     """Renames every alias to the key that it stands for.
 
     Where both are set, the one that is not at its default counts: a stored configuration of an earlier run holds both.
@@ -133,7 +133,7 @@ def _resolve_aliases(settings: Settings, config_class: type[Section]) -> None:
                 settings.set(key, value, place)
 
 
-def _validate(config_class: type[Config], settings: Settings, problems: list[str]) -> Config:
+def _validate(config_class: type[Config], settings: RawSettings, problems: list[str]) -> Config:
     """The checked settings; a problem with one key does not hide the problems with others."""
     values, broken = settings.values, settings.broken
     try:
@@ -154,7 +154,7 @@ def _validate(config_class: type[Config], settings: Settings, problems: list[str
     return config
 
 
-def _in_plain_words(config_class: type[Section], detail: Any, settings: Settings) -> str:
+def _in_plain_words(config_class: type[Section], detail: Any, settings: RawSettings) -> str:
     """The message for one error of pydantic: place, key, what would be right, and what is there instead."""
     key = str(detail["loc"][0])
     if detail["type"] == "missing":
@@ -194,17 +194,17 @@ def _read_config_file(
     tasks: Mapping[str, Any],
     config_root: Path,
     problems: list[str],
-) -> Settings:
+) -> RawSettings:
     """The settings of the JSON file that `--config_file` names. Reports a file that is missing or cannot be read."""
     try:
         settings = _read_json(_find_config_file(config_file, task, config_root), problems)
     except FileNotFoundError as error:
         if task is None or task in tasks:  # a mistyped task has no folder
             problems.append(str(error))
-        return Settings(broken={"config_file", "task"})
+        return RawSettings(broken={"config_file", "task"})
     except UsageError as error:
         problems.append(str(error))
-        return Settings(broken={"config_file", "task"})
+        return RawSettings(broken={"config_file", "task"})
     _resolve_aliases(settings, config_class)
     return settings
 
@@ -221,7 +221,7 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
-def _read_json(path: Path, problems: list[str]) -> Settings:
+def _read_json(path: Path, problems: list[str]) -> RawSettings:
     """The settings of a flat JSON file, each with its line. Reports keys that the file sets twice.
 
     Raises UsageError where the file cannot be read or holds anything else.
@@ -253,7 +253,7 @@ def _read_json(path: Path, problems: list[str]) -> Settings:
         raise UsageError(f"{path}: a JSON object of settings is expected, not {type(values).__name__}")
     problems += [f"{path}:{lines.get(key, [1])[-1]}: {key} stands there twice" for key in sorted(doubled)]
     places = {key: Place("file", key, path, lines.get(key, [1])[0]) for key in values}
-    return Settings(values, places, doubled)
+    return RawSettings(values, places, doubled)
 
 
 def _read_flags(
@@ -262,7 +262,7 @@ def _read_flags(
     about: str,
     tasks: Mapping[str, Mapping[str, Any]],
     problems: list[str],
-) -> Settings:
+) -> RawSettings:
     """The settings on the command line. Reports unknown flags, and flags without a value that can be read.
 
     A value of the wrong type stays text: the check of types reports it together with all others.
@@ -273,7 +273,7 @@ def _read_flags(
     problems += [f"unknown flag {word}{nearest(word, names)}" for word in strange]
     if unknown and not strange:
         problems += [f"unexpected word {word!r}: settings are given as --key value" for word in unknown]
-    settings = Settings()
+    settings = RawSettings()
     for name, groups in vars(known).items():
         key = config_class.ALIASES.get(name, name)
         annotation = str if key == "config_file" else config_class.model_fields[key].annotation
