@@ -75,9 +75,7 @@ def resolve(
             wanted = f"the command says --task {task}" if "task" in typed.values else f"this script's is {task}"
             problems.append(f"{in_file.places['task']}: the file is for task {in_file.values['task']!r}, {wanted}")
     settings = in_file.overridden_by(typed)
-    task = task or in_file.values.get("task")
-    if isinstance(task, str):
-        _fill_in_settings_of_task(settings, task, tasks, script_of_task, problems)
+    _fill_in_settings_of_task(settings, task or in_file.values.get("task"), tasks, script_of_task, problems)
     _leave_out_other_stages(settings, config_class.STAGES)
     config = _validate(config_class, settings, problems)
     if problems:
@@ -87,16 +85,25 @@ def resolve(
 
 def _fill_in_settings_of_task(
     settings: RawSettings,
-    task: str,
+    task: Any,
     tasks: Mapping[str, Mapping[str, Any]],
     script_of_task: Mapping[str, str],
     problems: list[str],
 ) -> None:
-    """Adds what the task sets and neither the file nor the command line does. Reports an unknown task."""
-    if task in tasks:
-        for key in tasks[task].keys() - settings.values.keys():
-            settings.set(key, tasks[task][key], Place("task", task))
+    """Adds what the task sets and neither the file nor the command line does. Reports an unknown task.
+
+    task: None where it is missing; a JSON file may hold any other value, which the check of types reports.
+    """
+    is_text = isinstance(task, str)
+    if is_text and task in tasks:
+        for key, value in tasks[task].items():
+            if key not in settings.values:
+                settings.set(key, value, Place("task", task))
         return
+    settings.broken |= {key for of_task in tasks.values() for key in of_task} - settings.values.keys()
+    if not is_text:
+        return
+    settings.broken.add("task")
     place = settings.places["task"]
     prefix = f"{place}: " if place.kind == "file" else ""
     known = ", ".join(tasks)
@@ -104,8 +111,6 @@ def _fill_in_settings_of_task(
         problems.append(f"{prefix}{task} is a task of {script_of_task[task]}; those of this script: {known}")
     else:
         problems.append(f"{prefix}unknown task {task!r}{nearest(task, tasks)}; known: {known}")
-    set_by_tasks = {key for of_task in tasks.values() for key in of_task}
-    settings.broken |= {"task"} | set_by_tasks - settings.values.keys()
 
 
 def _leave_out_other_stages(settings: RawSettings, stages: Sequence[str]) -> None:
@@ -142,6 +147,7 @@ def _validate(config_class: type[Config], settings: RawSettings, problems: list[
         details = [d for d in error.errors() if not (d["type"] == "missing" and d["loc"][0] in broken)]
         problems += [_in_plain_words(config_class, detail, settings) for detail in details]
         broken = broken | {str(detail["loc"][0]) for detail in error.errors()}
+        # Stand-ins replace what is missing, so that contradictions between the other settings are found as well.
         required = {key: info.annotation for key, info in config_class.model_fields.items() if info.is_required()}
         stand_ins = {key: "" if annotation is str else [] for key, annotation in required.items()}
         config = config_class(**(stand_ins | {key: value for key, value in values.items() if key not in broken}))
