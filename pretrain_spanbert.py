@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.pretraining.target_filling import fill_masked_tokens
-from training.config import is_typed
+from training.config import Contradiction, Given, without_effect
 from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
 from workflows import pretraining
@@ -34,26 +34,33 @@ from workflows.pretraining_settings import EncoderConfig
 class SpanBertConfig(EncoderConfig):
     """SpanBERT"""
 
-    task: Literal["spanbert"] = Field("spanbert", description="the pretraining objective")
-    masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens that are masked")
+    task: Literal["spanbert"] = Field("spanbert", description="pretraining objective")
+    masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens to mask")
     span_law: Literal["geometric", "inverse"] = Field(
-        "geometric", description="law of a span's length n in words: (1 - p)^(n - 1), or 1/n as in the Korean original"
+        "geometric",
+        description="the probability of a span of n words is proportional to (1-p)^(n-1) (geometric), or to 1/n "
+        "(inverse, as in the Korean original)",
     )
-    span_p: float = Field(0.2, gt=0, lt=1, description="p of the geometric law")
-    longest_span: int = Field(10, ge=1, description="words in the longest span")
+    span_p: float = Field(0.2, gt=0, lt=1, description="p of span_law geometric")
+    longest_span: int = Field(10, ge=1, description="most words in a span")
     span_overrun: Literal["cut", "skip"] = Field(
-        "cut", description="what happens to a span that would exceed masked_share; skip: as in the Korean original"
+        "cut",
+        description="what happens to a span that exceeds masked_share: it is shortened, or skipped, as in the Korean "
+        "original",
     )
     mask_decision: Literal["span", "token"] = Field(
-        "span", description="[MASK], a random token or no change (80/10/10) is drawn once per span, or per token"
+        "span",
+        description="whether [MASK], a random token or no change (80/10/10 %) is drawn once per span, or per token",
     )
     sbo: Literal["paper", "original"] | None = Field(
-        None, description="form of the span boundary head; default: the form in the model continued from, else paper"
+        None,
+        description="form of the span boundary head: the paper's or the Korean original's; default: that of "
+        "model_name_or_path, else paper",
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("span_p", given) and self.span_law != "geometric":
-            yield f"--span_p has no effect on span_law {self.span_law}"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.span_law != "geometric":
+            yield from without_effect(["span_p"], given, ("span_law",), f"on span_law {self.span_law}")
 
     @property
     def masking(self) -> SpanMasking:
@@ -105,7 +112,7 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
 
 
 def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a new one of the sizes in the settings.
+    """The model in the folder `start`, or a fresh one of the sizes in the settings.
 
     Raises ModelError where the tokenizer has no [MASK], or more tokens than the model.
     """
@@ -117,7 +124,7 @@ def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return pretraining.new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return pretraining.fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
 
 
 def masking_vocabulary(tokenizer) -> Vocabulary:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,7 @@ from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.recurring_spans import RecurringSpans, select_spans
 from processors.pretraining.target_filling import fill_questions
+from training.config import Contradiction, Given
 from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
 from workflows import pretraining
@@ -45,24 +46,30 @@ class SplinterConfig(EncoderConfig):
     # On resume, the content of the files is compared and not their paths.
     MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = EncoderConfig.MAY_CHANGE_ON_RESUME | {"ngrams_in", "ngrams_out"}
 
-    task: Literal["splinter"] = Field("splinter", description="the pretraining objective")
-    longest_span: int = Field(10, ge=1, description="tokens in the longest span that is asked for")
-    question_budget: float = Field(0.15, gt=0, lt=1, description="questions in a row, as a share of its tokens")
-    most_questions: int = Field(30, ge=1, description="most questions in a row, however long the row is")
+    task: Literal["splinter"] = Field("splinter", description="pretraining objective")
+    longest_span: int = Field(10, ge=1, description="most tokens in a span")
+    question_budget: float = Field(0.15, gt=0, lt=1, description="questions per row, as a share of its tokens")
+    most_questions: int = Field(30, ge=1, description="most questions per row, whatever its length")
     first_member_only: bool = Field(
-        False, description="of identical spans, only the first has to end at a word's end, as in the original"
+        False,
+        description="check only the first of several identical spans for ending with a word, as in the original; "
+        "false: check each",
     )
     add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     ngrams_in: list[str] | None = Field(
-        None, description="files of n-grams that earlier corpora asked for; they are not asked for again"
+        None,
+        description="n-gram files that ngrams_out wrote for earlier corpora; these n-grams are not asked for again",
     )
     ngrams_out: str | None = Field(
-        None, description="file to write the n-grams to that can be asked for, each with the number of its rows"
+        None,
+        description="file to write: n-grams of this corpus that can be asked for, each with the number of rows that "
+        "hold it",
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.ngrams_out and Path(self.ngrams_out).resolve() in [Path(p).resolve() for p in self.ngrams_in or ()]:
-            yield f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
+            message = f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
+            yield Contradiction(("ngrams_out", "ngrams_in"), message)
 
     @property
     def recurring_spans(self) -> RecurringSpans:
@@ -119,7 +126,7 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
 
 
 def open_model(config: SplinterConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a new one of the sizes in the settings; it and its tokenizer know [QUESTION].
+    """The model in the folder `start`, or a fresh one of the sizes in the settings; both know [QUESTION] then.
 
     Raises ModelError where the vocabulary has no [QUESTION] and none is to be added.
     """
@@ -127,7 +134,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = pretraining.new_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
+    model = pretraining.fresh_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # Pretraining asks with [QUESTION], even if the model was fine-tuned the way KoSplinter's code does it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import ClassVar
 
 from pydantic import Field
@@ -19,27 +19,23 @@ from pydantic import Field
 from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
 from processors.qa.korquad_2 import first_of_each_context
 from processors.qa.questions import Questions
-from training.config import is_typed
-from training.fine_tuning import Split, run_recipe
+from training.config import Contradiction, Given, is_typed
+from workflows.fine_tuning import Split, run_recipe
 
 
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
     """Long documents"""
 
-    OF_EVALUATION: ClassVar = QuestionAnsweringConfig.OF_EVALUATION | {"skip_bad_documents"}
+    ALIASES: ClassVar = {"skip_bad_documents": "skip_bad_rows"}
 
-    all_korquad_2_sample: bool = Field(False, description="korquad-2: train on all questions of a document, not one")
-    skip_bad_documents: bool = Field(
-        False, description="the same as skip_bad_rows: go on without what cannot be used, and count it"
+    all_korquad_2_sample: bool = Field(
+        False, description="korquad-2: train on all questions about a document, not only on the first"
     )
 
-    @property
-    def skips_bad_rows(self) -> bool:
-        return self.skip_bad_documents or self.skip_bad_rows
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if is_typed("all_korquad_2_sample", given) and self.task != "korquad-2":
-            yield f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
+            message = f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
+            yield Contradiction(("all_korquad_2_sample", "task"), message)
 
 
 class LongQuestionAnswerer(QuestionAnswerer):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
+from models import ModelError, build_model, build_tokenizer, find_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL, warn_of_unknown
 from processors.ner import (
@@ -31,9 +31,9 @@ from processors.ner import (
 )
 from processors.splits import read_splits
 from processors.task import DataError, Task
-from training.config import FineTuningConfig, TestSplitConfig
-from training.fine_tuning import Recipe, Split, run_recipe
-from training.script import Scored
+from workflows.fine_tuning import Recipe, Split, run_recipe
+from workflows.script import Scored
+from workflows.settings import FineTuningConfig, TestSplitConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -41,12 +41,14 @@ from training.script import Scored
 class NerConfig(FineTuningConfig, TestSplitConfig):
     """Named entity recognition"""
 
-    problem_of_model_type: ClassVar = staticmethod(unknown_model)
     OF_EVALUATION: ClassVar = frozenset({*TestSplitConfig.model_fields, "ner_stride"})
 
-    max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer sentences are cut")
+    max_seq_len: int = Field(128, ge=1, description="tokens per row, special tokens included; longer sentences are cut")
     ner_stride: int = Field(
-        0, ge=0, description="cut no sentence: windows that start so many tokens apart, a label for every word; 0: cut"
+        0,
+        ge=0,
+        description="split long sentences into windows that start this many tokens apart, so that every word gets a "
+        "label; 0: cut them",
     )
 
 

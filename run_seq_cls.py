@@ -17,15 +17,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models import ModelError, build_model, build_tokenizer, find_model, unknown_model
+from models import ModelError, build_model, build_tokenizer, find_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL, Features, build_features, warn_of_unknown
 from processors.seq_cls import prediction_table, read_unlabelled
 from processors.splits import read_splits
 from processors.task import DataError, Rows, Task
-from training.config import FineTuningConfig, TestSplitConfig
-from training.fine_tuning import Recipe, Split, run_recipe
-from training.script import Scored
+from workflows.fine_tuning import Recipe, Split, run_recipe
+from workflows.script import Scored
+from workflows.settings import FineTuningConfig, TestSplitConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -33,13 +33,14 @@ from training.script import Scored
 class SequenceClassificationConfig(FineTuningConfig, TestSplitConfig):
     """Sequence classification"""
 
-    problem_of_model_type: ClassVar = staticmethod(unknown_model)
     OF_EVALUATION: ClassVar = frozenset(TestSplitConfig.model_fields)
 
-    max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer rows are cut")
-    pooling: Literal["cls", "mean", "max"] = Field("cls", description="cls: the architecture's own head")
+    max_seq_len: int = Field(128, ge=1, description="tokens per row, special tokens included; longer rows are cut")
+    pooling: Literal["cls", "mean", "max"] = Field(
+        "cls", description="how the tokens of a row become one vector; cls: by the architecture's own head"
+    )
     linear_classifier: bool = Field(
-        False, description="classify the pooled tokens by one matrix, without more layers, dropout or bias"
+        False, description="classify the pooled vector with one matrix: no further layers, no dropout, no bias"
     )
 
 

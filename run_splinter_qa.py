@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,10 +38,10 @@ from processors.qa.questions import Questions
 from processors.qa.windows import GoldSpans, QuestionFeatures
 from processors.splits import read_splits
 from processors.task import DataError, Task
-from training.config import is_typed
-from training.few_shot import SAMPLE_FILE, FewShotConfig, run_study
-from training.fine_tuning import Split, fine_tune, read, run_recipe
+from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
+from workflows.few_shot import SAMPLE_FILE, FewShotConfig, run_study
+from workflows.fine_tuning import Split, fine_tune, read, run_recipe
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -51,13 +51,15 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
 
     task: Literal["korquad-few-shot"] = Field("korquad-few-shot", description="name of the task")
     head: Literal["qass", "linear"] = Field(
-        "qass", description="question-aware span selection, or the ordinary head, which any encoder can have"
+        "qass",
+        description="qass: Splinter's question-aware span selection; linear: the ordinary head, which works with "
+        "any encoder",
     )
-    initialize_new_qass: bool = Field(True, description="begin with a fresh qass head, not with the pretrained one")
-    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that has none")
+    initialize_new_qass: bool = Field(True, description="start with a fresh qass head instead of the pretrained one")
+    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     kosplinter_compat: bool = Field(
         False,
-        description="as KoSplinter's numbers have it: [MASK] in place of [QUESTION], [SEP] looked for at id 102",
+        description="reproduce KoSplinter's published numbers: [MASK] in place of [QUESTION], [SEP] expected at id 102",
     )
 
     @classmethod
@@ -65,13 +67,13 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
         """Without what a checkpoint's vocabulary shows by itself."""
         return super().of_training() - {"add_question_token"}
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.head == "linear":
-            for key in ("initialize_new_qass", "add_question_token", "kosplinter_compat"):
-                if is_typed(key, given):
-                    yield f"--{key} has no effect on head linear"
+            keys = ("initialize_new_qass", "add_question_token", "kosplinter_compat")
+            yield from without_effect(keys, given, ("head",), "on head linear")
         if self.head == "qass" and self.attention:
-            yield "attention is a setting of BigBird, which has head linear"
+            message = "attention is a setting of BigBird models, which take only head linear"
+            yield Contradiction(("attention", "head"), message)
 
 
 class FewShotAnswerer(QuestionAnswerer):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
-from training.fine_tuning import run_recipe
+from workflows.fine_tuning import run_recipe
 
 RECIPE = recipe_of("run_squad.py", QuestionAnsweringConfig, QuestionAnswerer)
 

@@ -1,13 +1,16 @@
-"""Settings, each declared once: its type, its default, its unit. `training/command_line.py` fills them in."""
+"""Settings of every training run, each declared once: its type, its default, its unit.
+
+`training/command_line.py` fills them in; `workflows/` has the settings of fine-tuning and of pretraining.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -15,10 +18,11 @@ from training.processes import process_count
 
 Every = int | Literal["epoch"]
 LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
+EVALUATION_STEPS = ("eval_steps", "logging_steps")  # the settings that decide how often a run is evaluated
 
 
 class UsageError(Exception):
-    """What the person at the keyboard can mend: the script prints it without a traceback and exits with 2."""
+    """An error that the user can correct: the script prints the message without a traceback and exits with 2."""
 
 
 def rehearses_capture() -> bool:
@@ -26,9 +30,51 @@ def rehearses_capture() -> bool:
     return os.environ.get("REHEARSE_CAPTURE") == "1"
 
 
-def is_typed(key: str, given: Mapping[str, str]) -> bool:
+@dataclass(frozen=True)
+class Place:
+    """The place that set a key.
+
+    kind: the command line, a JSON file, the task's own settings, or another stage: `--do_predict` turns off `do_train`.
+    name: the key as the command line or the file writes it; for a task its name; for another stage the stage's key.
+    """
+
+    kind: Literal["flag", "file", "task", "other stage"]
+    name: str
+    file: Path | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "file":
+            return f"{self.file}:{self.line}"
+        return {"flag": "--{}", "task": "task {}", "other stage": "{} on the command line"}[self.kind].format(self.name)
+
+
+Given = Mapping[str, Place]  # each key that was set -> the place that set it
+
+
+def is_typed(key: str, given: Given) -> bool:
     """Whether the command line, and no file, set the key."""
-    return given.get(key, "").startswith("--")
+    return key in given and given[key].kind == "flag"
+
+
+class Contradiction(NamedTuple):
+    """Settings that do not go together.
+
+    keys: the settings that the message is about. It is not shown where the value of one of them is wrong itself.
+    """
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def without_effect(keys: Iterable[str], given: Given, causes: tuple[str, ...], why: str) -> Iterator[Contradiction]:
+    """A contradiction for each of the keys that was typed although it has no effect.
+
+    causes: the settings that take the effect away. why: the end of the sentence.
+    """
+    for key in keys:
+        if is_typed(key, given):
+            yield Contradiction((key, *causes), f"{given[key]} has no effect {why}")
 
 
 class Section(BaseModel):
@@ -36,85 +82,49 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        """Settings that do not go together. `given` maps each key that was set to the place that set it."""
+    # Other names that flags and JSON files may use: name -> key.
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+    # The stages of a script, by their keys: a stage that the command line names turns off those that it does not name.
+    STAGES: ClassVar[tuple[str, ...]] = ()
+
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        """Settings that do not go together."""
         yield from ()
-
-
-class DataConfig(Section):
-    """Data"""
-
-    task: str = Field(description="name of the task")
-    data_dir: str = Field("data", description="folder that holds a folder for each task")
-    train_file: str | list[str] = Field("", description="training file or files; default: the task's")
-    dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
-    encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
-    skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
-    threads: int = Field(1, ge=1, description="processes of a Python tokenizer (HanBERT); others use all cores")
-    cache_dir: str = Field("cache", description="folder for tokenized data, kept by content")
-    do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
-    verbose_logging: bool = Field(False, description="accepted for old files, without effect")
-
-    @property
-    def skips_bad_rows(self) -> bool:
-        """`skip_bad_rows`, by whatever name a script has it."""
-        return self.skip_bad_rows
-
-
-class ModelConfig(Section):
-    """Model"""
-
-    # Set by the script: returns the error text for an unknown model_type, else None.
-    problem_of_model_type: ClassVar[Callable[[str], str | None]] = staticmethod(lambda model_type: None)
-
-    model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
-    model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
-    from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
-    no_unpad: bool = Field(False, description="run the encoder on padded rows")
-    attention: Literal["sparse", "full"] | None = Field(
-        None, description="of BigBird; default: what it was trained with"
-    )
-
-    @field_validator("model_name_or_path")
-    @classmethod
-    def _one_name_for_a_folder(cls, value: str | None) -> str | None:
-        """A shell completes `kosplinter/`, which is the model that was `kosplinter` in another run."""
-        return value and (value.rstrip("/") or value)
-
-    @property
-    def model_name(self) -> str:
-        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name.
-
-        A checkpoint's folder says little by itself, and is called after the run too.
-        """
-        if self.model_type:
-            return self.model_type
-        path = Path(self.model_name_or_path).absolute()
-        return f"{path.parent.name}-{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if not self.model_type and not self.model_name_or_path:
-            yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
-        if self.model_type and (problem := self.problem_of_model_type(self.model_type)):
-            yield problem
 
 
 class TrainingConfig(Section):
     """Training"""
 
     num_train_epochs: float = Field(10, gt=0, description="passes over the training rows")
-    max_steps: int = Field(-1, description="optimizer steps, instead of num_train_epochs; -1: by epochs")
-    min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the rows")
-    train_batch_size: int = Field(32, ge=1, description="rows a device and micro-batch")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches an optimizer step")
+    max_steps: int = Field(
+        -1, description="number of optimizer steps, instead of num_train_epochs; -1: train by epochs"
+    )
+    min_steps: int = Field(
+        0, ge=0, description="take at least this many optimizer steps, even if the epochs have fewer"
+    )
+    train_batch_size: int = Field(32, ge=1, description="rows per device in one micro-batch")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step")
     learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
-    lr_scheduler: Literal["linear", "constant"] = Field("linear", description="after the warm-up: to zero, or constant")
-    warmup_proportion: float = Field(0.0, ge=0, le=1, description="share of all steps in which the rate rises")
-    weight_decay: float = Field(0.0, ge=0, description="not applied to biases and LayerNorm weights")
+    lr_scheduler: Literal["linear", "constant"] = Field(
+        "linear", description="learning rate after the warm-up: falls linearly to zero, or stays constant"
+    )
+    warmup_proportion: float = Field(
+        0.0, ge=0, le=1, description="share of all steps during which the learning rate rises to its peak"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="weight decay of AdamW; not applied to biases and LayerNorm weights"
+    )
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
-    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0: not clipped")
-    early_stopping_patience: int = Field(0, ge=0, description="stop after so many evaluations without gain; 0: never")
-    seed: int = Field(42, ge=0, le=LARGEST_SEED, description="of weights, order, dropout and splits")
+    max_grad_norm: float = Field(1.0, ge=0, description="clip gradients to this norm; 0: do not clip")
+    early_stopping_patience: int = Field(
+        0, ge=0, description="stop after this many evaluations in a row without improvement; 0: never"
+    )
+    seed: int = Field(
+        42,
+        ge=0,
+        le=LARGEST_SEED,
+        description="random seed for fresh weights, the order of the rows, dropout and data splits",
+    )
 
     @field_validator("max_steps")
     @classmethod
@@ -123,71 +133,44 @@ class TrainingConfig(Section):
             raise ValueError("must be a number of steps above 0, or -1 to count by epochs")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("min_steps", given) and self.max_steps > 0:
-            yield "--min_steps has no effect beside max_steps: leave one of them out"
-        if is_typed("num_train_epochs", given) and self.max_steps > 0:
-            if is_typed("max_steps", given):
-                yield "--num_train_epochs and --max_steps both say when to stop: give one"
-            else:
-                place = given["max_steps"]
-                yield f"--num_train_epochs has no effect beside max_steps ({place}): --max_steps -1 counts by epochs"
-
-
-class EvaluationConfig(Section):
-    """Evaluation and prediction"""
-
-    do_eval: bool = Field(True, description="score checkpoints after training, or those of an earlier run")
-    eval_batch_size: int = Field(64, ge=1, description="rows a device and batch")
-    eval_all_checkpoints: bool = Field(
-        True, description="score every checkpoint at the end, not the selected one alone"
-    )
-    select_by: Literal["auto", "dev", "last", "test"] = Field(
-        "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
-    )
-    do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
-    input_file: str | None = Field(
-        None, description="texts, one a line (questions: as in the task's own files); -: standard input"
-    )
-    output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.do_predict and self.input_file is None:
-            yield "do_predict needs input_file: what is to be labelled, or - for standard input"
-        # A stage that the command line left out may stay prepared in the file.
-        left_out = given.get("do_predict", "").endswith("on the command line")
-        for key in ("input_file", "output_file"):
-            if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not left_out):
-                yield f"{key} has no effect without do_predict"
-
-
-class TestSplitConfig(Section):
-    """Test split"""
-
-    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
-    evaluate_test_during_training: bool = Field(
-        False, description="evaluate on the test split while training, even where there is a dev split"
-    )
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
-            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.max_steps <= 0:
+            return
+        yield from without_effect(["min_steps"], given, ("max_steps",), "beside max_steps: leave one of them out")
+        if is_typed("num_train_epochs", given) and is_typed("max_steps", given):
+            message = "--num_train_epochs and --max_steps both say when to stop: give one"
+            yield Contradiction(("num_train_epochs", "max_steps"), message)
+        elif "max_steps" in given:
+            why = f"beside max_steps ({given['max_steps']}): --max_steps -1 counts by epochs"
+            yield from without_effect(["num_train_epochs"], given, ("max_steps",), why)
 
 
 class OutputConfig(Section):
     """Output"""
 
-    ckpt_dir: str = Field("ckpt", description="folder that holds the output folders")
-    output_dir: str | None = Field(None, description="folder of this run in ckpt_dir; default: <model>-<task>-ckpt")
-    overwrite_output_dir: bool = Field(False, description="delete an earlier run's results; only from the command line")
-    resume: bool = Field(False, description="go on from the newest checkpoint of the output folder")
-    logging_steps: Every = Field(100, description='steps between two log lines, or "epoch"; 0: none')
-    eval_steps: Every | None = Field(
-        None, description='steps between two evaluations, or "epoch"; default: logging_steps'
+    ckpt_dir: str = Field("ckpt", description="folder that holds the output folders of all runs")
+    output_dir: str | None = Field(
+        None,
+        description="output folder of this run, inside ckpt_dir; default: <model>-<task>-ckpt, in pretraining "
+        "<task>-ckpt",
     )
-    save_steps: Every = Field(100, description='steps between two checkpoints, or "epoch"; 0: only at the end')
-    save_total_limit: int | None = Field(None, ge=1, description="checkpoints kept, the best among them; default: all")
-    save_optimizer: bool = Field(False, description="keep the training state in every checkpoint, not the newest alone")
+    overwrite_output_dir: bool = Field(
+        False, description="delete the results of an earlier run from the output folder; ignored in a JSON file"
+    )
+    resume: bool = Field(False, description="continue from the newest checkpoint in the output folder")
+    logging_steps: Every = Field(100, description='steps between two log lines, or "epoch"; 0: no log lines')
+    eval_steps: Every | None = Field(
+        None, description='steps between two evaluations, or "epoch"; 0: no evaluations; default: logging_steps'
+    )
+    save_steps: Every = Field(
+        100, description='steps between two checkpoints, or "epoch"; 0: one checkpoint, at the end'
+    )
+    save_total_limit: int | None = Field(
+        None, ge=1, description="number of checkpoints to keep, always including the best; default: all"
+    )
+    save_optimizer: bool = Field(
+        False, description="keep the training state in every checkpoint, not only in the newest"
+    )
 
     @field_validator("logging_steps", "eval_steps", "save_steps")
     @classmethod
@@ -196,9 +179,10 @@ class OutputConfig(Section):
             raise ValueError('must be a number of steps, 0 for never, or "epoch"')
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.resume and is_typed("overwrite_output_dir", given) and self.overwrite_output_dir:
-            yield "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
+            message = "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
+            yield Contradiction(("resume", "overwrite_output_dir"), message)
 
     @property
     def evaluates_every(self) -> Every:
@@ -209,24 +193,31 @@ class OutputConfig(Section):
 class RuntimeConfig(Section):
     """Machine"""
 
-    no_cuda: bool = Field(False, description="use the CPU even where there is a GPU")
+    no_cuda: bool = Field(False, description="use the CPU even if there is a GPU")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
+        "auto", description="precision of matrix products; auto: bf16 if the hardware multiplies it natively, else fp32"
     )
-    use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
+    use_tpu: bool = Field(
+        False, description="train on all TPU chips of this machine through torch_xla (see requirements-tpu.txt)"
+    )
     capture: bool | None = Field(
         None,
-        description="replay each step as a CUDA graph instead of launching its kernels one by one; default: true on a "
-        "GPU, else false",
+        description="replay each step as one CUDA graph instead of launching its kernels one by one; default: true "
+        "on a GPU, else false",
     )
-    compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
+    compile: bool = Field(
+        False, description="compile the layers with torch.compile, which takes about a minute at the start"
+    )
     length_buckets: list[int] | None = Field(
         None,
-        description="lengths that batches are padded up to, beside that of the longest row; default: none on a CPU, "
-        "with captured steps its quarters (sixteenths where rows stay padded), on a TPU its half and quarter",
+        description="lengths in tokens that batches are padded to, besides the length of the longest possible row; "
+        "default: with captured steps, its quarters (sixteenths if the encoder runs on padded rows); on a TPU, its "
+        "half and its quarter; on a CPU, none",
     )
     dry_run: bool = Field(
-        False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"
+        False,
+        description="prepare everything and train for a few steps, then report the time, memory and disk space that "
+        "the run needs; writes no results",
     )
 
     @field_validator("length_buckets")
@@ -236,24 +227,26 @@ class RuntimeConfig(Section):
             raise ValueError("must be one or more numbers of tokens above 0")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.use_tpu and self.precision == "fp16":
-            yield "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
-        if self.use_tpu and is_typed("no_cuda", given):
-            yield "--no_cuda has no effect beside use_tpu"
-        if self.use_tpu and is_typed("compile", given):
-            yield "--compile has no effect beside use_tpu: XLA compiles everything"
-        if self.use_tpu and is_typed("capture", given):
-            yield "--capture has no effect beside use_tpu: XLA makes its own graphs"
-        elif self.capture and self.no_cuda and not rehearses_capture():
-            yield "capture needs a GPU, and no_cuda leaves it out"
-        if self.use_tpu and process_count() > 1:
-            yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.use_tpu:
+            if self.precision == "fp16":
+                message = "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
+                yield Contradiction(("use_tpu", "precision"), message)
+            causes = ("use_tpu",)
+            yield from without_effect(["no_cuda"], given, causes, "beside use_tpu")
+            yield from without_effect(["compile"], given, causes, "beside use_tpu: XLA compiles everything")
+            yield from without_effect(["capture"], given, causes, "beside use_tpu: XLA makes its own graphs")
+            if process_count() > 1:
+                message = "use_tpu takes all chips of the machine in one process: start the script without torchrun"
+                yield Contradiction(causes, message)
+        needs_gpu = self.capture and not (self.use_tpu and is_typed("capture", given))
+        if needs_gpu and self.no_cuda and not rehearses_capture():
+            yield Contradiction(("capture", "no_cuda", "use_tpu"), "capture needs a GPU, and no_cuda leaves it out")
 
     def row_lengths(self, longest: int) -> tuple[int, ...]:
-        """The lengths that batches are padded to, ascending; none: each to its longest row.
+        """The lengths that batches are padded to, ascending; empty if each batch is padded to its own longest row.
 
-        longest: tokens of the longest row there can be, which is one of them.
+        longest: tokens of the longest possible row, which is always one of the lengths.
         """
         if self.length_buckets:
             return tuple(sorted({*self.length_buckets, longest}))
@@ -261,111 +254,12 @@ class RuntimeConfig(Section):
 
 
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
-    """What `training/loop.py` goes by."""
+    """The settings that `training/loop.py` reads."""
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.dry_run:
-            idle = [key for key in ("resume", "overwrite_output_dir") if is_typed(key, given)]
-            yield from (f"--{key} has no effect on a dry run, which begins anew and writes nothing" for key in idle)
+            why = "on a dry run, which begins anew and writes nothing"
+            yield from without_effect(["resume", "overwrite_output_dir"], given, ("dry_run",), why)
         if self.early_stopping_patience and self.evaluates_every == 0:
-            yield "early_stopping_patience needs evaluations during training: set eval_steps"
-
-
-class StagesConfig(Section):
-    """Runs"""
-
-    do_train: bool = Field(True, description="train")
-    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_are_seeds(cls, value: list[int] | None) -> list[int] | None:
-        if value is not None and not (value and all(0 <= seed <= LARGEST_SEED for seed in value)):
-            raise ValueError(f"must be one or more whole numbers from 0 to {LARGEST_SEED}")
-        if value is not None and len(set(value)) < len(value):
-            raise ValueError("must not name a seed twice")
-        return value
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("seed", given) and self.seeds is not None:
-            yield "--seed and seeds both say which seed: give one"
-        if not self.do_train:
-            idle = [key for key in TrainingConfig.model_fields if key != "seed"]
-            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
-            yield from (
-                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
-            )
-
-
-class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, EvaluationConfig):
-    """What every fine-tuning script takes. A script adds its own settings, and says which file is the test split's:
-    `test_file` and `evaluate_test_during_training`, as fields (`TestSplitConfig`) or as properties.
-    """
-
-    # The script's settings that decide how a model is scored or used, and not what it is trained to.
-    OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if not (self.do_train or self.do_eval or self.do_predict):
-            yield "nothing to do: do_train, do_eval and do_predict are all false"
-        if not (self.do_train or self.do_eval) and self.do_predict:
-            flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
-            yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
-        if self.dry_run and not self.do_train:
-            yield "--dry_run needs training, but do_train is false"
-        if self.dry_run and self.seeds is not None:
-            yield "--dry_run takes one run: leave seeds out"
-        if self.do_predict and self.seeds is not None:
-            yield "do_predict takes one run: name its folder with output_dir instead of seeds"
-        if self.select_by == "dev" and self.training_split != "dev":
-            yield "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
-        if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
-            yield "select_by dev needs evaluations during training: set eval_steps"
-        misled = self.select_by in ("dev", "test") and self.select_by != self.training_split
-        if self.do_train and self.save_total_limit and misled:
-            yield (
-                f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which select_by "
-                f"{self.select_by} may not be: leave one of them out"
-            )
-
-    @property
-    def run_dir(self) -> Path:
-        """The folder that everything of this run goes into."""
-        return Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt")
-
-    def identity(self, precision: str) -> dict[str, Any]:
-        """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
-        keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields) - {"early_stopping_patience"}
-        return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
-
-    @classmethod
-    def of_training(cls) -> set[str]:
-        """The script's own settings without which a checkpoint would be another one."""
-        return set(cls.model_fields) - set(FineTuningConfig.model_fields) - cls.OF_EVALUATION
-
-    def files(self, folder: str) -> dict[str, list[Path]]:
-        """The files of each split, in `data_dir/folder`, or wherever an absolute path says."""
-        training = self.train_file if isinstance(self.train_file, list) else [self.train_file]
-        names = {"train": training, "dev": [self.dev_file], "test": [self.test_file]}
-        root = Path(self.data_dir) / folder
-        return {split: [as_stored(root / file) for file in files if file] for split, files in names.items()}
-
-    @property
-    def training_split(self) -> str:
-        """The split that is evaluated during training: dev where there is one, as the originals did."""
-        return "dev" if self.dev_file and not self.evaluate_test_during_training else "test"
-
-    @property
-    def selection(self) -> str:
-        """How the reported checkpoint is chosen: the best on dev, the best on test, or the last."""
-        if self.select_by != "auto":
-            return self.select_by
-        if self.evaluates_every != 0:
-            return self.training_split
-        return "test" if self.eval_all_checkpoints else "last"
-
-
-def as_stored(path: Path) -> Path:
-    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
-    compressed = path.with_name(f"{path.name}.gz")
-    return compressed if not path.exists() and compressed.is_file() else path
+            message = "early_stopping_patience needs evaluations during training: set eval_steps"
+            yield Contradiction(("early_stopping_patience", *EVALUATION_STEPS), message)

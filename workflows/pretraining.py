@@ -23,8 +23,8 @@ from training.passes import Passes
 from training.processes import show
 from training.results import PRETRAINING, RESULTS_FILE, TRAINING_FILE, MetricsLog, read_json_object, write_json
 from training.row_random import RowDraws
-from training.script import circumstances, exit_code, in_words, resuming, trains
 from workflows.pretraining_settings import SIZES, EncoderConfig
+from workflows.script import circumstances, exit_code, in_words, resuming, trains
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -73,7 +73,7 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
 
 
 def find_start(config: EncoderConfig) -> Path | None:
-    """The folder of the model to continue from, or None for a new model. Raises ModelError where it is not found."""
+    """The folder of the model to continue from, or None for a fresh model. Raises ModelError where it is not found."""
     return find_model(None, config.model_name_or_path) if config.model_name_or_path else None
 
 
@@ -121,7 +121,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
         raise ModelError(f"{error}; delete {target} to make it again") from error
 
 
-def new_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
+def fresh_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
     """A model of the sizes in the settings, for this tokenizer. build: makes the model from a BertConfig."""
     from transformers import BertConfig
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
+from training.config import (
+    Contradiction,
+    Given,
+    LoopConfig,
+    OutputConfig,
+    RuntimeConfig,
+    Section,
+    is_typed,
+    without_effect,
+)
 
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
@@ -17,52 +26,65 @@ class CorpusConfig(Section):
     """Corpus"""
 
     corpus: list[str] = Field(
-        description="files or folders of files: plain text, wikiextractor output or JSON lines, plain or as .gz"
+        description="files or folders of files: plain text, wikiextractor output or JSON lines; each may be "
+        "compressed (.gz)"
     )
     corpus_weights: list[float] | None = Field(
         None, description="passes over each corpus in an epoch, one number per corpus; default: 1 each"
     )
     documents: Literal["auto", "blank_lines", "lines"] = Field(
-        "auto", description="where a document of plain text ends; auto: at blank lines if there are any, else each line"
+        "auto",
+        description="what ends a document in plain text; auto: blank lines, or every line if there are no blank lines",
     )
-    text_field: str = Field("text", description="field of JSON lines that holds the text")
+    text_field: str = Field("text", description="field of a JSON line that holds the text")
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
-    lower_case: bool = Field(False, description="lower-case the texts, and make a tokenizer that lower-cases too")
-    skip_bad_rows: bool = Field(False, description="skip and count malformed lines instead of stopping")
-    held_out_share: float = Field(0.01, ge=0, lt=1, description="share of the documents held out for scoring; 0: none")
-    max_seq_length: int = Field(512, ge=8, description="tokens in a row, special tokens included")
+    lower_case: bool = Field(False, description="lower-case the texts, and have a new tokenizer do so")
+    skip_bad_rows: bool = Field(False, description="skip malformed lines and count them, instead of stopping")
+    held_out_share: float = Field(
+        0.01, ge=0, lt=1, description="share of the documents that is not trained on but scored; 0: none"
+    )
+    max_seq_length: int = Field(512, ge=8, description="tokens per row, special tokens included")
     processes: int = Field(1, ge=1, description="number of processes that tokenize")
-    cache_dir: str = Field("cache", description="folder for tokenized data and vocabularies, named by their content")
+    cache_dir: str = Field(
+        "cache",
+        description="folder where tokenized data and vocabularies are kept; they are reused only for the same content",
+    )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         weights = self.corpus_weights
         if weights is not None and len(weights) != len(self.corpus):
-            yield f"corpus_weights has {len(weights)} numbers for {len(self.corpus)} corpora: one each"
+            message = f"corpus_weights has {len(weights)} numbers for {len(self.corpus)} corpora: give one for each"
+            yield Contradiction(("corpus_weights", "corpus"), message)
         elif weights is not None and min(weights) <= 0:
-            yield "corpus_weights must be above 0"
-        if self.held_out_share == 0 and is_typed("eval_steps", given):
-            yield "--eval_steps has no effect: held_out_share is 0, so there is nothing to score"
+            yield Contradiction(("corpus_weights",), "corpus_weights must be above 0")
+        if self.held_out_share == 0:
+            why = "without held-out documents to score (held_out_share is 0)"
+            yield from without_effect(["eval_steps"], given, ("held_out_share",), why)
 
 
 class VocabularyConfig(Section):
     """Vocabulary"""
 
     tokenizer: str | None = Field(
-        None, description="name of a known model, folder, or SentencePiece BPE .model file; default: the model's"
+        None,
+        description="known model, folder, or SentencePiece BPE model (.model); default: the tokenizer of "
+        "model_name_or_path",
     )
     train_vocab: Literal["sentencepiece", "wordpiece"] | None = Field(
-        None, description="train a vocabulary of this kind on the corpus"
+        None, description="make a new vocabulary from the corpus"
     )
-    vocab_size: int = Field(8000, ge=1, description="tokens in the trained vocabulary, without the special ones")
+    vocab_size: int = Field(8000, ge=1, description="tokens of a new vocabulary, special tokens not counted")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         # A typed tokenizer is taken instead of the vocabulary that a file would have made.
         if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
-            yield "train_vocab makes a vocabulary and tokenizer names one: give one of them"
-        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
-            yield f"--lower_case has no effect: the tokenizer in {self.tokenizer} treats capital letters in its own way"
-        if is_typed("vocab_size", given) and not self.train_vocab:
-            yield "--vocab_size has no effect without train_vocab"
+            message = "train_vocab makes a new vocabulary and tokenizer names an existing one: give one of them"
+            yield Contradiction(("train_vocab", "tokenizer"), message)
+        if self.tokenizer and self.lower_case and Path(self.tokenizer).is_dir():
+            why = f"on capital letters: the tokenizer in {self.tokenizer} treats them in its own way"
+            yield from without_effect(["lower_case"], given, ("tokenizer",), why)
+        if not self.train_vocab:
+            yield from without_effect(["vocab_size"], given, ("train_vocab",), "without train_vocab")
 
 
 class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
@@ -73,7 +95,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
         "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
     )
 
-    eval_batch_size: int = Field(64, ge=1, description="rows in a batch when held-out documents are scored")
+    eval_batch_size: int = Field(64, ge=1, description="rows per batch when held-out documents are scored")
 
     @property
     def run_dir(self) -> Path:
@@ -92,27 +114,38 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
 class EncoderConfig(PretrainingConfig):
     """Encoder"""
 
-    model_name_or_path: str | None = Field(None, description="hub id or local folder of a BERT to continue from")
-    hidden_size: int = Field(768, ge=1, description="width of a new model")
-    num_hidden_layers: int = Field(12, ge=1, description="layers of a new model")
-    num_attention_heads: int = Field(12, ge=1, description="heads of a new model")
-    intermediate_size: int = Field(3072, ge=1, description="width of a new model's feed-forward layers")
+    model_name_or_path: str | None = Field(
+        None, description="BERT to start from: hub id or local folder; default: a fresh model"
+    )
+    hidden_size: int = Field(768, ge=1, description="width of a fresh model")
+    num_hidden_layers: int = Field(12, ge=1, description="number of layers of a fresh model")
+    num_attention_heads: int = Field(12, ge=1, description="attention heads per layer of a fresh model")
+    intermediate_size: int = Field(3072, ge=1, description="width of a fresh model's feed-forward layers")
     sinusoidal_positions: bool = Field(
         False,
-        description="initialize a new model's position embeddings as sines, not at random; then train them",
+        description="start the position embeddings of a fresh model as sinusoids instead of at random; either way "
+        "they are trained",
     )
-    no_unpad: bool = Field(False, description="run the encoder on padded rows")
+    no_unpad: bool = Field(False, description="run the encoder on padded rows instead of leaving the padding out")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        model = "model_name_or_path"
         if not (self.model_name_or_path or self.tokenizer or self.train_vocab):
-            yield "no vocabulary: set train_vocab (one is made), tokenizer (one that there is) or model_name_or_path"
+            message = (
+                "no vocabulary: set train_vocab (makes a new one), tokenizer (names an existing one) or "
+                "model_name_or_path"
+            )
+            yield Contradiction(("train_vocab", "tokenizer", model), message)
         if self.model_name_or_path:
-            idle = [key for key in (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab") if is_typed(key, given)]
-            yield from (f"--{key} has no effect on the model that model_name_or_path names" for key in idle)
-            if is_typed("lower_case", given) and self.lower_case:
-                yield "--lower_case has no effect: the tokenizer of the model treats capital letters in its own way"
+            idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
+            yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")
+            if self.lower_case:
+                why = "on capital letters: the tokenizer of the model treats them in its own way"
+                yield from without_effect(["lower_case"], given, (model,), why)
         elif self.hidden_size % self.num_attention_heads:
-            yield f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            heads = f"num_attention_heads {self.num_attention_heads}"
+            message = f"hidden_size {self.hidden_size} is not a multiple of {heads}"
+            yield Contradiction(("hidden_size", "num_attention_heads", model), message)
 
     @property
     def lower_cases_texts(self) -> bool:

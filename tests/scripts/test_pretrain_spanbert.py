@@ -134,7 +134,7 @@ def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, cor
     types(*command, "original-vocabulary/sentencepiece.model")
     tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
     assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
-    assert "tokenizer in original-vocabulary treats capital letters in its own way" in is_refused(
+    assert "the tokenizer in original-vocabulary treats them in its own way" in is_refused(
         *command, "original-vocabulary"
     )
 
@@ -175,7 +175,7 @@ def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refuse
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):
     assert "--vocab_size has no effect without train_vocab" in is_refused(*words("span-wrong", "--vocab_size", 9))
-    assert "corpus_weights has 1 numbers for 2 corpora: one each" in is_refused(
+    assert "corpus_weights has 1 numbers for 2 corpora: give one for each" in is_refused(
         *words("span-wrong", *corpora, "--corpus_weights", 2)
     )
     assert "unknown flag --corpora; did you mean '--corpus'?" in is_refused(*words("span-wrong", "--corpora", "a"))

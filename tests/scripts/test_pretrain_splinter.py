@@ -273,7 +273,7 @@ def test_commands_that_cannot_be(user: User, is_refused, corpora):
     )
     said = is_refused(*words("splinter-wrong", "--question_budget", 1.0, "--longest_span", 0, "--most_questions", 0))
     assert all(key in said for key in ("question_budget", "longest_span", "most_questions"))
-    assert "corpus_weights has 1 numbers for 2 corpora: one each" in is_refused(
+    assert "corpus_weights has 1 numbers for 2 corpora: give one for each" in is_refused(
         *words("splinter-wrong", *corpora, "--corpus_weights", 2)
     )
     assert "no vocabulary: set train_vocab" in is_refused("--corpus", "talk.txt.gz")

@@ -14,15 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from training.command_line import Config, resolve
-from training.config import (
-    DataConfig,
-    EvaluationConfig,
-    FineTuningConfig,
-    LoopConfig,
-    RuntimeConfig,
-    UsageError,
-    is_typed,
-)
+from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.processes import is_main_process, leave, process_count, show
 from training.results import (
     CHECKPOINT_PREFIX,
@@ -44,6 +36,7 @@ from training.results import (
     write_json,
     written_by_runs,
 )
+from workflows.settings import DataConfig, EvaluationConfig, FineTuningConfig
 
 # torch takes seconds to import: only what needs it does, so that --help and mistyped flags answer at once.
 

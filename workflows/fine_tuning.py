@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from training.config import FineTuningConfig, UsageError
+from training.config import UsageError
 from training.processes import process_count
-from training.script import (
+from workflows.script import (
     Scored,
     check_checkpoints,
     run_script,
@@ -21,6 +21,7 @@ from training.script import (
     write_results,
     write_to_standard_output,
 )
+from workflows.settings import FineTuningConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -255,7 +256,7 @@ def read(recipe: Recipe, config: FineTuningConfig) -> dict[str, Any]:
     task = recipe.tasks[config.task]
     files = config.files(task.folder)
     return recipe.read_splits(
-        task, names, files, config.encoding, config.skips_bad_rows, config.seed, recipe.test_file_key
+        task, names, files, config.encoding, config.skip_bad_rows, config.seed, recipe.test_file_key
     )
 
 
