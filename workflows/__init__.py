@@ -1,0 +1,1 @@
+"""Steps that scripts share, each a function by its name."""

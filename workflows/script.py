@@ -1,0 +1,128 @@
+"""What every script does around its `main`: settings, seeds, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from models import ModelError
+from processors import SCRIPT_OF_TASK
+from processors.task import DataError, Task
+from training.command_line import resolve
+from training.config import LoopConfig, UsageError, is_typed
+from training.processes import is_main_process, leave, process_count, show
+from training.results import SEEDS_FILE, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
+from workflows.settings import FineTuningConfig
+
+Config = TypeVar("Config", bound=FineTuningConfig)
+SECONDS_FOR_THE_FIRST = 2.0  # which is many times what torchrun takes to end the others
+
+
+def run_script(
+    script: str,
+    about: str,
+    argv: list[str],
+    config_class: type[Config],
+    tasks: Sequence[Task],
+    main: Callable[[Config, bool], dict[str, Any] | None],
+) -> int:
+    """Resolves the settings of the command `script argv`, and calls `main` with them; returns the exit code.
+
+    script: path of the script; its folder holds `config/`. about: head of `--help`. tasks: those that the script runs.
+    main: settings, and whether to overwrite an earlier run -> results. With several seeds it is called for each.
+    """
+    config: Config | None = None
+
+    def work() -> None:
+        nonlocal config
+        settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
+        config_root = Path(script).resolve().parent / "config"
+        config, given = resolve(config_class, argv, settings, config_root, about, SCRIPT_OF_TASK)
+        overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
+        runs = one_for_each_seed(config)
+        if config.do_train and not config.dry_run:
+            for one in runs:  # the last seed's folder should not be refused after hours of the others
+                prepare_output_dir(one.run_dir, config.resume or overwrite)
+        results = [main(one, overwrite) for one in runs]
+        if config.seeds is not None and config.do_eval:
+            report_seeds(config, results)
+
+    return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
+
+
+def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list[str]]) -> int:
+    """Does the work of a script: 0, or 2 after what the person can mend, said without a traceback, or 130 after Ctrl-C.
+
+    going_on: the flags of the command that goes on after Ctrl-C.
+    """
+    name = Path(script).name
+    try:
+        with first_process_speaks_first():
+            work()
+    except (UsageError, DataError, ModelError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return leave(2)
+    except KeyboardInterrupt as interruption:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
+        if is_main_process():
+            python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
+            print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
+            print(f"  {python} {shlex.join([script, *going_on()])}", file=sys.stderr)
+        return leave(130)
+    return leave(0)
+
+
+@contextlib.contextmanager
+def first_process_speaks_first() -> Iterator[None]:
+    """What goes wrong in all processes alike, the first of them says, and `torchrun` ends the others before they can.
+
+    What goes wrong in another one alone is said by that one, a little later.
+    """
+    try:
+        yield
+    except Exception:
+        if not is_main_process():
+            time.sleep(SECONDS_FOR_THE_FIRST)
+        raise
+
+
+def trains(config: LoopConfig | None) -> bool:
+    """Whether there may be something to go on with."""
+    return config is not None and not config.dry_run and getattr(config, "do_train", True)
+
+
+def resuming(argv: list[str]) -> list[str]:
+    """The flags that go on with the run that `argv` started."""
+    words: list[str] = []
+    dropping = False
+    for word in argv:
+        if word.partition("=")[0] in ("--resume", "--overwrite_output_dir"):
+            dropping = True
+        elif not (dropping and word.lower() in ("true", "false")):
+            words.append(word)
+            dropping = False
+    return [*words, "--resume"]
+
+
+def one_for_each_seed(config: Config) -> list[Config]:
+    """The settings of each run: of one seed into its own folder, `<output folder>/seed-<seed>`, or as they are."""
+    if config.seeds is None:
+        return [config]
+    folder = config.output_dir or config.run_dir.name
+    settings = ({"seed": seed, "seeds": None, "output_dir": f"{folder}/seed-{seed}"} for seed in config.seeds)
+    return [config.model_copy(update=one) for one in settings]
+
+
+def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> None:
+    """Writes mean and standard deviation over the seeds, and says them on standard output."""
+    summary = summary_of_seeds(dict(zip(config.seeds, results, strict=True)))
+    write_json(config.run_dir / SEEDS_FILE, summary)
+    show(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")
+    for name, values in summary["metrics"].items():
+        show(f"  {name:22}{mean_and_std(values)}")
