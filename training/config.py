@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -39,64 +37,6 @@ class Section(BaseModel):
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         """Settings that do not go together. `given` maps each key that was set to the place that set it."""
         yield from ()
-
-
-class DataConfig(Section):
-    """Data"""
-
-    task: str = Field(description="name of the task")
-    data_dir: str = Field("data", description="folder that holds a folder for each task")
-    train_file: str | list[str] = Field("", description="training file or files; default: the task's")
-    dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
-    encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
-    skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
-    threads: int = Field(1, ge=1, description="processes of a Python tokenizer (HanBERT); others use all cores")
-    cache_dir: str = Field("cache", description="folder for tokenized data, kept by content")
-    do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
-    verbose_logging: bool = Field(False, description="accepted for old files, without effect")
-
-    @property
-    def skips_bad_rows(self) -> bool:
-        """`skip_bad_rows`, by whatever name a script has it."""
-        return self.skip_bad_rows
-
-
-class ModelConfig(Section):
-    """Model"""
-
-    # Set by the script: returns the error text for an unknown model_type, else None.
-    problem_of_model_type: ClassVar[Callable[[str], str | None]] = staticmethod(lambda model_type: None)
-
-    model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
-    model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
-    from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
-    no_unpad: bool = Field(False, description="run the encoder on padded rows")
-    attention: Literal["sparse", "full"] | None = Field(
-        None, description="of BigBird; default: what it was trained with"
-    )
-
-    @field_validator("model_name_or_path")
-    @classmethod
-    def _one_name_for_a_folder(cls, value: str | None) -> str | None:
-        """A shell completes `kosplinter/`, which is the model that was `kosplinter` in another run."""
-        return value and (value.rstrip("/") or value)
-
-    @property
-    def model_name(self) -> str:
-        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name.
-
-        A checkpoint's folder says little by itself, and is called after the run too.
-        """
-        if self.model_type:
-            return self.model_type
-        path = Path(self.model_name_or_path).absolute()
-        return f"{path.parent.name}-{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if not self.model_type and not self.model_name_or_path:
-            yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
-        if self.model_type and (problem := self.problem_of_model_type(self.model_type)):
-            yield problem
 
 
 class TrainingConfig(Section):
@@ -132,46 +72,6 @@ class TrainingConfig(Section):
             else:
                 place = given["max_steps"]
                 yield f"--num_train_epochs has no effect beside max_steps ({place}): --max_steps -1 counts by epochs"
-
-
-class EvaluationConfig(Section):
-    """Evaluation and prediction"""
-
-    do_eval: bool = Field(True, description="score checkpoints after training, or those of an earlier run")
-    eval_batch_size: int = Field(64, ge=1, description="rows a device and batch")
-    eval_all_checkpoints: bool = Field(
-        True, description="score every checkpoint at the end, not the selected one alone"
-    )
-    select_by: Literal["auto", "dev", "last", "test"] = Field(
-        "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
-    )
-    do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
-    input_file: str | None = Field(
-        None, description="texts, one a line (questions: as in the task's own files); -: standard input"
-    )
-    output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.do_predict and self.input_file is None:
-            yield "do_predict needs input_file: what is to be labelled, or - for standard input"
-        # A stage that the command line left out may stay prepared in the file.
-        left_out = given.get("do_predict", "").endswith("on the command line")
-        for key in ("input_file", "output_file"):
-            if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not left_out):
-                yield f"{key} has no effect without do_predict"
-
-
-class TestSplitConfig(Section):
-    """Test split"""
-
-    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
-    evaluate_test_during_training: bool = Field(
-        False, description="evaluate on the test split while training, even where there is a dev split"
-    )
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
-            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
 
 
 class OutputConfig(Section):
@@ -269,103 +169,3 @@ class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
             yield from (f"--{key} has no effect on a dry run, which begins anew and writes nothing" for key in idle)
         if self.early_stopping_patience and self.evaluates_every == 0:
             yield "early_stopping_patience needs evaluations during training: set eval_steps"
-
-
-class StagesConfig(Section):
-    """Runs"""
-
-    do_train: bool = Field(True, description="train")
-    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_are_seeds(cls, value: list[int] | None) -> list[int] | None:
-        if value is not None and not (value and all(0 <= seed <= LARGEST_SEED for seed in value)):
-            raise ValueError(f"must be one or more whole numbers from 0 to {LARGEST_SEED}")
-        if value is not None and len(set(value)) < len(value):
-            raise ValueError("must not name a seed twice")
-        return value
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("seed", given) and self.seeds is not None:
-            yield "--seed and seeds both say which seed: give one"
-        if not self.do_train:
-            idle = [key for key in TrainingConfig.model_fields if key != "seed"]
-            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
-            yield from (
-                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
-            )
-
-
-class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, EvaluationConfig):
-    """What every fine-tuning script takes. A script adds its own settings, and says which file is the test split's:
-    `test_file` and `evaluate_test_during_training`, as fields (`TestSplitConfig`) or as properties.
-    """
-
-    # The script's settings that decide how a model is scored or used, and not what it is trained to.
-    OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
-
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if not (self.do_train or self.do_eval or self.do_predict):
-            yield "nothing to do: do_train, do_eval and do_predict are all false"
-        if not (self.do_train or self.do_eval) and self.do_predict:
-            flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
-            yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
-        if self.dry_run and not self.do_train:
-            yield "--dry_run needs training, but do_train is false"
-        if self.dry_run and self.seeds is not None:
-            yield "--dry_run takes one run: leave seeds out"
-        if self.do_predict and self.seeds is not None:
-            yield "do_predict takes one run: name its folder with output_dir instead of seeds"
-        if self.select_by == "dev" and self.training_split != "dev":
-            yield "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
-        if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
-            yield "select_by dev needs evaluations during training: set eval_steps"
-        misled = self.select_by in ("dev", "test") and self.select_by != self.training_split
-        if self.do_train and self.save_total_limit and misled:
-            yield (
-                f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which select_by "
-                f"{self.select_by} may not be: leave one of them out"
-            )
-
-    @property
-    def run_dir(self) -> Path:
-        """The folder that everything of this run goes into."""
-        return Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt")
-
-    def identity(self, precision: str) -> dict[str, Any]:
-        """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
-        keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields) - {"early_stopping_patience"}
-        return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
-
-    @classmethod
-    def of_training(cls) -> set[str]:
-        """The script's own settings without which a checkpoint would be another one."""
-        return set(cls.model_fields) - set(FineTuningConfig.model_fields) - cls.OF_EVALUATION
-
-    def files(self, folder: str) -> dict[str, list[Path]]:
-        """The files of each split, in `data_dir/folder`, or wherever an absolute path says."""
-        training = self.train_file if isinstance(self.train_file, list) else [self.train_file]
-        names = {"train": training, "dev": [self.dev_file], "test": [self.test_file]}
-        root = Path(self.data_dir) / folder
-        return {split: [as_stored(root / file) for file in files if file] for split, files in names.items()}
-
-    @property
-    def training_split(self) -> str:
-        """The split that is evaluated during training: dev where there is one, as the originals did."""
-        return "dev" if self.dev_file and not self.evaluate_test_during_training else "test"
-
-    @property
-    def selection(self) -> str:
-        """How the reported checkpoint is chosen: the best on dev, the best on test, or the last."""
-        if self.select_by != "auto":
-            return self.select_by
-        if self.evaluates_every != 0:
-            return self.training_split
-        return "test" if self.eval_all_checkpoints else "last"
-
-
-def as_stored(path: Path) -> Path:
-    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
-    compressed = path.with_name(f"{path.name}.gz")
-    return compressed if not path.exists() and compressed.is_file() else path

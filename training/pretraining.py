@@ -25,7 +25,7 @@ from training.results import (
     write_json,
 )
 from training.row_random import RowDraws
-from training.script import circumstances, exit_code, in_words, resuming, trains
+from workflows.script import circumstances, exit_code, in_words, resuming, trains
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 

@@ -41,12 +41,12 @@ from training import captured_step
 from training.captured_step import ReplayedFunction, leaves_of, shape_of
 from training.config import UsageError
 from training.evaluate import Predictor
-from training.fine_tuning import read
 from training.interrupt import Interrupted
 from training.loop import TrainingRun, fit
 from training.plan import without_counts
 from training.row_random import RowDraws
 from training.runtime import Runtime
+from workflows.fine_tuning import read
 
 SCRIPT = "run_seq_cls.py"
 CPU = torch.device("cpu")

@@ -34,7 +34,7 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     os.dup2(2, 1)
     import run_seq_cls
     from training import plan
-    from training.fine_tuning import run_recipe
+    from workflows.fine_tuning import run_recipe
 
     counts = {"micro-batch": 0, "file": 0}
 

@@ -21,7 +21,7 @@ from test_metrics import entities_of, figures
 from processors import TASKS
 from processors.ner import Sentences
 from run_ner import Tagger
-from training.fine_tuning import Split
+from workflows.fine_tuning import Split
 
 SCRIPT = "run_ner.py"
 ner = functools.partial(sample, "naver-ner")

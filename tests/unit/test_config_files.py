@@ -14,7 +14,8 @@ import run_squad
 from models import MODELS
 from processors import TASKS
 from training.command_line import resolve
-from training.config import FineTuningConfig, is_typed
+from training.config import is_typed
+from workflows.settings import FineTuningConfig
 
 ROOT = Path(__file__).parents[2]
 # The last of a task's scripts is taken for it.

@@ -15,7 +15,8 @@ ALLOWED = {
     "processors": {"storage"},
     "models": {"storage"},
     "training": {"storage"},
-    "learners": {"processors", "models", "training"},
+    "workflows": {"storage", "processors", "models", "training"},
+    "learners": {"processors", "models", "training", "workflows"},
 }
 SCRIPTS = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("benchmarks/*.py"))}
 

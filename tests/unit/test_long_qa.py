@@ -14,7 +14,7 @@ from processors.qa.long_qa import LONG_QA_TASKS
 from processors.qa.questions import UNANSWERABLE
 from processors.splits import read_splits
 from processors.task import BadRows, DataError, read_text
-from training.config import as_stored
+from workflows.settings import as_stored
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -16,7 +16,7 @@ from torch import nn
 
 from training import loop
 from training.checkpoint import CheckpointFolder
-from training.config import FineTuningConfig, LoopConfig, UsageError
+from training.config import LoopConfig, UsageError
 from training.evaluate import Predictor, evaluate, in_order_of_rows
 from training.interrupt import Interrupted
 from training.loop import Job, fit
@@ -25,6 +25,7 @@ from training.plan import Plan, batches_from, made_ahead
 from training.results import MetricsLog
 from training.row_random import RowDraws
 from training.runtime import Runtime
+from workflows.settings import FineTuningConfig
 
 ROWS, WIDTH = 27, 6
 INPUTS = torch.randn(ROWS, WIDTH, generator=torch.Generator().manual_seed(1))
