@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
+from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import open_corpus
 from training.command_line import resolve
 from training.runtime import Runtime
+from training.step import LossOf
+from workflows.fine_tuning import ReadyModel, Split
 
 CONFIG = REPOSITORY / "config"
 
@@ -36,6 +40,13 @@ COMMANDS = {
     "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
 }
 
+CONFIG_CLASSES = {
+    "run_seq_cls.py": "SequenceClassificationConfig",
+    "run_ner.py": "NerConfig",
+    "run_squad.py": "QuestionAnsweringConfig",
+    "run_long_qa.py": "LongQuestionAnsweringConfig",
+    "run_splinter_qa.py": "SplinterQuestionAnsweringConfig",
+}
 # The names of settings, objective, and what builds its model, in the pretraining scripts.
 OBJECTIVES = {
     "pretrain_spanbert.py": ("SpanBertConfig", "SpanBertObjective", "build_spanbert_for"),
@@ -85,9 +96,25 @@ def config_of(script: str, words: Sequence[object]) -> Any:
     if script in OBJECTIVES:
         config_class = getattr(module, OBJECTIVES[script][0])
         return resolve(config_class, words, {config_class.model_fields["task"].default: {}}, CONFIG, "")[0]
-    recipe = module.RECIPE
-    settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
-    return resolve(recipe.config_class, words, settings, CONFIG, "", recipe.script_of_task)[0]
+    config_class = getattr(module, CONFIG_CLASSES[script])
+    settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in TASKS_OF_SCRIPT[script]}
+    return resolve(config_class, words, settings, CONFIG, "", SCRIPT_OF_TASK)[0]
+
+
+def handed_to_train(
+    script: str, config: Any, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ReadyModel, Mapping[str, Split], LossOf]:
+    """Model, splits and loss that a fine-tuning script is about to train with; nothing is trained."""
+    module = importlib.import_module(script.removesuffix(".py"))
+    handed: list[Any] = []
+
+    def train(config, runtime, task, model, splits, loss_of, *more) -> None:
+        handed.extend((model, splits, loss_of))
+
+    monkeypatch.setattr(module, "open_device", lambda config: runtime)
+    monkeypatch.setattr(module, "train", train)
+    module.main(config.model_copy(update={"do_eval": False}), False)
+    return tuple(handed)
 
 
 def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Any, Blocks]:

@@ -25,7 +25,8 @@ from training.results import (
     write_json,
 )
 from training.row_random import RowDraws
-from workflows.script import circumstances, exit_code, in_words, resuming, trains
+from workflows.scoring import circumstances, in_words
+from workflows.script import exit_code, resuming, trains
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
 
@@ -188,7 +189,7 @@ def run_pretraining(
         quiet_libraries()
         pretrain(config, runtime, overwrite)
 
-    return exit_code(script, errors, work, lambda: resuming(argv) if trains(config) else argv)
+    return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
 
 
 def train(

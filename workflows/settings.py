@@ -141,6 +141,8 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
     # The script's settings that decide how a model is scored or used, and not what it is trained to.
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
+    # What the script calls the file of the test split.
+    TEST_FILE_KEY: ClassVar[str] = "test_file"
 
     def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
         if not (self.do_train or self.do_eval or self.do_predict):

@@ -12,16 +12,24 @@ import run_seq_cls
 import run_splinter_qa
 import run_squad
 from models import MODELS
-from processors import TASKS
+from processors import TASKS, TASKS_OF_SCRIPT
 from training.command_line import resolve
 from training.config import is_typed
 from workflows.settings import FineTuningConfig
 
 ROOT = Path(__file__).parents[2]
 # The last of a task's scripts is taken for it.
-SCRIPTS = (run_seq_cls, run_ner, run_splinter_qa, run_long_qa, run_squad)
-RECIPES = {task: script.RECIPE for script in SCRIPTS for task in script.RECIPE.tasks}
-TASK_SETTINGS = {name: recipe.tasks[name].settings(recipe.test_file_key) for name, recipe in RECIPES.items()}
+SCRIPTS = {
+    "run_seq_cls.py": run_seq_cls.SequenceClassificationConfig,
+    "run_ner.py": run_ner.NerConfig,
+    "run_splinter_qa.py": run_splinter_qa.SplinterQuestionAnsweringConfig,
+    "run_long_qa.py": run_long_qa.LongQuestionAnsweringConfig,
+    "run_squad.py": run_squad.QuestionAnsweringConfig,
+}
+CONFIG_CLASSES = {task.name: SCRIPTS[script] for script in SCRIPTS for task in TASKS_OF_SCRIPT[script]}
+TASK_SETTINGS = {
+    name: TASKS[name].settings(config_class.TEST_FILE_KEY) for name, config_class in CONFIG_CLASSES.items()
+}
 # Of fine-tuning published models; what is about pretraining is looked at with its scripts, also where it is fine-tuned.
 FILES = sorted(
     path
@@ -74,12 +82,12 @@ PUBLISHED_IDS = [f"{row['task']}/{row['config_file']}" for row in PUBLISHED]
 
 def load(task: str, config_file: str, root: Path = ROOT / "config") -> FineTuningConfig:
     argv = ["--task", task, "--config_file", config_file]
-    return resolve(RECIPES[task].config_class, argv, TASK_SETTINGS, root, "")[0]
+    return resolve(CONFIG_CLASSES[task], argv, TASK_SETTINGS, root, "")[0]
 
 
 def test_how_many_there_are():
     assert len(PUBLISHED) == 80
-    assert set(RECIPES) == set(TASKS)
+    assert set(CONFIG_CLASSES) == set(TASKS)
     expected = {f"{row['task']}/{row['config_file']}" for row in PUBLISHED}
     expected |= {f"{task}/{model}.json" for task in LONG_TASKS + LONG_QA_TASKS for model in LONG_MODELS}
     expected |= {f"{task}/sample.json" for task in SAMPLE_TASKS}
@@ -129,7 +137,7 @@ def test_an_original_file_drops_in_unchanged(row: dict, tmp_path: Path):
     folder.mkdir()
     (folder / row["config_file"]).write_text(json.dumps(original, indent=4), encoding="utf-8")
     config, given = resolve(
-        RECIPES[row["task"]].config_class,
+        CONFIG_CLASSES[row["task"]],
         ["--config_file", str(folder / row["config_file"])],
         TASK_SETTINGS,
         tmp_path,
