@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.task import DataError
-from training.config import is_typed
+from training.config import Contradiction, Given, without_effect
 from training.pretraining import run_pretraining
 from training.row_random import RowDraws
 
@@ -41,26 +41,33 @@ from training.row_random import RowDraws
 class SpanBertConfig(EncoderConfig):
     """SpanBERT"""
 
-    task: Literal["spanbert"] = Field("spanbert", description="the objective")
-    masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens that are masked")
+    task: Literal["spanbert"] = Field("spanbert", description="pretraining objective")
+    masked_share: float = Field(0.15, gt=0, lt=0.5, description="share of the tokens to mask")
     span_law: Literal["geometric", "inverse"] = Field(
-        "geometric", description="of a span's length n: (1 - p)^(n - 1), or 1/n as the Korean original"
+        "geometric",
+        description="the probability of a span of n words is proportional to (1-p)^(n-1) (geometric), or to 1/n "
+        "(inverse, as in the Korean original)",
     )
-    span_p: float = Field(0.2, gt=0, lt=1, description="p of the geometric law")
-    longest_span: int = Field(10, ge=1, description="words of the longest span")
+    span_p: float = Field(0.2, gt=0, lt=1, description="p of span_law geometric")
+    longest_span: int = Field(10, ge=1, description="most words in a span")
     span_overrun: Literal["cut", "skip"] = Field(
-        "cut", description="what becomes of a span beyond masked_share; skip: as the Korean original"
+        "cut",
+        description="what happens to a span that exceeds masked_share: it is shortened, or skipped, as in the Korean "
+        "original",
     )
     mask_decision: Literal["span", "token"] = Field(
-        "span", description="[MASK], another token or the same (80/10/10) is drawn for a span, or for each token"
+        "span",
+        description="whether [MASK], a random token or no change (80/10/10 %) is drawn once per span, or per token",
     )
     sbo: Literal["paper", "original"] | None = Field(
-        None, description="form of the span boundary head; default: that of the model gone on from, else the paper's"
+        None,
+        description="form of the span boundary head: the paper's or the Korean original's; default: that of "
+        "model_name_or_path, else paper",
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("span_p", given) and self.span_law != "geometric":
-            yield f"--span_p has no effect on span_law {self.span_law}"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.span_law != "geometric":
+            yield from without_effect(["span_p"], given, ("span_law",), f"on span_law {self.span_law}")
 
     @property
     def masking(self) -> SpanMasking:

@@ -14,7 +14,7 @@ import hashlib
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -42,6 +42,7 @@ from processors.pretraining.recurring_spans import (
     select_spans,
 )
 from processors.task import DataError
+from training.config import Contradiction, Given
 from training.pretraining import PretrainingConfig, run_pretraining
 from training.row_random import RowDraws
 
@@ -59,26 +60,30 @@ class SplinterConfig(EncoderConfig):
         "ngrams_out",
     }
 
-    task: Literal["splinter"] = Field("splinter", description="the objective")
-    longest_span: int = Field(10, ge=1, description="tokens of the longest span that is asked for")
-    question_budget: float = Field(0.15, gt=0, lt=1, description="questions in a row, as a share of its tokens")
-    most_questions: int = Field(30, ge=1, description="questions in a row, however long")
+    task: Literal["splinter"] = Field("splinter", description="pretraining objective")
+    longest_span: int = Field(10, ge=1, description="most tokens in a span")
+    question_budget: float = Field(0.15, gt=0, lt=1, description="questions per row, as a share of its tokens")
+    most_questions: int = Field(30, ge=1, description="most questions per row, whatever its length")
     first_member_only: bool = Field(
         False,
-        description="whether spans end where a word does is asked of the first of those that are the same, as in the "
-        "original; else of each",
+        description="check only the first of several identical spans for ending with a word, as in the original; "
+        "false: check each",
     )
-    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that has none")
+    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     ngrams_in: list[str] | None = Field(
-        None, description="files of n-grams that earlier corpora asked for: they are not asked for again"
+        None,
+        description="n-gram files that ngrams_out wrote for earlier corpora; these n-grams are not asked for again",
     )
     ngrams_out: str | None = Field(
-        None, description="file for the n-grams that can be asked for here, each with the number of its rows"
+        None,
+        description="file to write: n-grams of this corpus that can be asked for, each with the number of rows that "
+        "hold it",
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.ngrams_out and Path(self.ngrams_out).resolve() in [Path(p).resolve() for p in self.ngrams_in or ()]:
-            yield f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
+            message = f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
+            yield Contradiction(("ngrams_out", "ngrams_in"), message)
 
     @property
     def recurring_spans(self) -> RecurringSpans:

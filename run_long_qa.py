@@ -10,7 +10,7 @@ python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from pydantic import Field
 from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.korquad_2 import first_of_each_context
-from training.config import is_typed
+from training.config import Contradiction, Given, is_typed
 from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, open_device, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
@@ -42,16 +42,16 @@ PUBLISHED_BATCH = "published: 64, on 8 devices"
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
     """Long documents"""
 
-    OF_EVALUATION: ClassVar = QuestionAnsweringConfig.OF_EVALUATION | {"skip_bad_documents"}
+    ALIASES: ClassVar = {"skip_bad_documents": "skip_bad_rows"}
 
-    all_korquad_2_sample: bool = Field(False, description="korquad-2: train on all questions of a document, not one")
-    skip_bad_documents: bool = Field(
-        False, description="the same as skip_bad_rows: go on without what cannot be used, and count it"
+    all_korquad_2_sample: bool = Field(
+        False, description="korquad-2: train on all questions about a document, not only on the first"
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if is_typed("all_korquad_2_sample", given) and self.task != "korquad-2":
-            yield f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
+            message = f"--all_korquad_2_sample is a setting of korquad-2, and has no effect on {self.task}"
+            yield Contradiction(("all_korquad_2_sample", "task"), message)
 
 
 def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:

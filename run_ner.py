@@ -42,9 +42,12 @@ class NerConfig(FineTuningConfig, TestSplitConfig):
 
     OF_EVALUATION: ClassVar = frozenset({*TestSplitConfig.model_fields, "ner_stride"})
 
-    max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer sentences are cut")
+    max_seq_len: int = Field(128, ge=1, description="tokens per row, special tokens included; longer sentences are cut")
     ner_stride: int = Field(
-        0, ge=0, description="cut no sentence: windows that start so many tokens apart, a label for every word; 0: cut"
+        0,
+        ge=0,
+        description="split long sentences into windows that start this many tokens apart, so that every word gets a "
+        "label; 0: cut them",
     )
 
 

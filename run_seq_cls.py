@@ -44,10 +44,12 @@ class SequenceClassificationConfig(FineTuningConfig, TestSplitConfig):
 
     OF_EVALUATION: ClassVar = frozenset(TestSplitConfig.model_fields)
 
-    max_seq_len: int = Field(128, ge=1, description="tokens a row, special ones included; longer rows are cut")
-    pooling: Literal["cls", "mean", "max"] = Field("cls", description="cls: the architecture's own head")
+    max_seq_len: int = Field(128, ge=1, description="tokens per row, special tokens included; longer rows are cut")
+    pooling: Literal["cls", "mean", "max"] = Field(
+        "cls", description="how the tokens of a row become one vector; cls: by the architecture's own head"
+    )
     linear_classifier: bool = Field(
-        False, description="classify the pooled tokens by one matrix, without more layers, dropout or bias"
+        False, description="classify the pooled vector with one matrix: no further layers, no dropout, no bias"
     )
 
 

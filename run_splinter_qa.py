@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from models import build_model, build_tokenizer, find_model, weight_files
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.decoding import Predictions
 from processors.qa.questions import Questions
-from training.config import is_typed
+from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
 from workflows.few_shot import FewShotConfig, begin_cell, begin_study, end_cell, end_study
 from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, open_device, read_rows, train
@@ -55,13 +55,15 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
 
     task: Literal["korquad-few-shot"] = Field("korquad-few-shot", description="name of the task")
     head: Literal["qass", "linear"] = Field(
-        "qass", description="question-aware span selection, or the ordinary head, which any encoder can have"
+        "qass",
+        description="qass: Splinter's question-aware span selection; linear: the ordinary head, which works with "
+        "any encoder",
     )
-    initialize_new_qass: bool = Field(True, description="begin with a fresh qass head, not with the pretrained one")
-    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that has none")
+    initialize_new_qass: bool = Field(True, description="start with a fresh qass head instead of the pretrained one")
+    add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     kosplinter_compat: bool = Field(
         False,
-        description="as KoSplinter's numbers have it: [MASK] in place of [QUESTION], [SEP] looked for at id 102",
+        description="reproduce KoSplinter's published numbers: [MASK] in place of [QUESTION], [SEP] expected at id 102",
     )
 
     @classmethod
@@ -69,13 +71,13 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
         """Without what a checkpoint's vocabulary shows by itself."""
         return super().of_training() - {"add_question_token"}
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.head == "linear":
-            for key in ("initialize_new_qass", "add_question_token", "kosplinter_compat"):
-                if is_typed(key, given):
-                    yield f"--{key} has no effect on head linear"
+            keys = ("initialize_new_qass", "add_question_token", "kosplinter_compat")
+            yield from without_effect(keys, given, ("head",), "on head linear")
         if self.head == "qass" and self.attention:
-            yield "attention is a setting of BigBird, which has head linear"
+            message = "attention is a setting of BigBird models, which take only head linear"
+            yield Contradiction(("attention", "head"), message)
 
 
 def main(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
-from training.config import is_typed
+from training.config import Contradiction, Given, without_effect
 from training.pretraining import Objective, Passes, PretrainingConfig, train
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -27,27 +27,38 @@ SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediat
 class EncoderConfig(PretrainingConfig):
     """Encoder"""
 
-    model_name_or_path: str | None = Field(None, description="hub id or local folder of a BERT to go on from")
+    model_name_or_path: str | None = Field(
+        None, description="BERT to start from: hub id or local folder; default: a fresh model"
+    )
     hidden_size: int = Field(768, ge=1, description="width of a fresh model")
-    num_hidden_layers: int = Field(12, ge=1, description="layers of a fresh model")
-    num_attention_heads: int = Field(12, ge=1, description="heads of a fresh model")
+    num_hidden_layers: int = Field(12, ge=1, description="number of layers of a fresh model")
+    num_attention_heads: int = Field(12, ge=1, description="attention heads per layer of a fresh model")
     intermediate_size: int = Field(3072, ge=1, description="width of a fresh model's feed-forward layers")
     sinusoidal_positions: bool = Field(
         False,
-        description="begin a fresh model's position embeddings as sines, not at random; both are trained",
+        description="start the position embeddings of a fresh model as sinusoids instead of at random; either way "
+        "they are trained",
     )
-    no_unpad: bool = Field(False, description="run the encoder on padded rows")
+    no_unpad: bool = Field(False, description="run the encoder on padded rows instead of leaving the padding out")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        model = "model_name_or_path"
         if not (self.model_name_or_path or self.tokenizer or self.train_vocab):
-            yield "no vocabulary: set train_vocab (one is made), tokenizer (one that there is) or model_name_or_path"
+            message = (
+                "no vocabulary: set train_vocab (makes a new one), tokenizer (names an existing one) or "
+                "model_name_or_path"
+            )
+            yield Contradiction(("train_vocab", "tokenizer", model), message)
         if self.model_name_or_path:
-            idle = [key for key in (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab") if is_typed(key, given)]
-            yield from (f"--{key} has no effect on the model that model_name_or_path names" for key in idle)
-            if is_typed("lower_case", given) and self.lower_case:
-                yield "--lower_case has no effect: the tokenizer of the model treats capital letters in its own way"
+            idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
+            yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")
+            if self.lower_case:
+                why = "on capital letters: the tokenizer of the model treats them in its own way"
+                yield from without_effect(["lower_case"], given, (model,), why)
         elif self.hidden_size % self.num_attention_heads:
-            yield f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            heads = f"num_attention_heads {self.num_attention_heads}"
+            message = f"hidden_size {self.hidden_size} is not a multiple of {heads}"
+            yield Contradiction(("hidden_size", "num_attention_heads", model), message)
 
     @property
     def lower_cases_texts(self) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -13,6 +15,7 @@ from training.processes import process_count
 
 Every = int | Literal["epoch"]
 LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
+EVALUATION_STEPS = ("eval_steps", "logging_steps")  # the settings that decide how often a run is evaluated
 
 
 class UsageError(Exception):
@@ -24,9 +27,51 @@ def rehearses_capture() -> bool:
     return os.environ.get("REHEARSE_CAPTURE") == "1"
 
 
-def is_typed(key: str, given: Mapping[str, str]) -> bool:
+@dataclass(frozen=True)
+class Place:
+    """The place that set a key.
+
+    kind: the command line, a JSON file, the task's own settings, or another stage: `--do_predict` turns off `do_train`.
+    name: the key as it is written on the command line or in the file, the name of the task, or the other stage's key.
+    """
+
+    kind: Literal["flag", "file", "task", "other stage"]
+    name: str
+    file: Path | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "file":
+            return f"{self.file}:{self.line}"
+        return {"flag": "--{}", "task": "task {}", "other stage": "{} on the command line"}[self.kind].format(self.name)
+
+
+Given = Mapping[str, Place]  # each key that was set -> the place that set it
+
+
+def is_typed(key: str, given: Given) -> bool:
     """Whether the command line, and no file, set the key."""
-    return given.get(key, "").startswith("--")
+    return key in given and given[key].kind == "flag"
+
+
+class Contradiction(NamedTuple):
+    """Settings that do not go together.
+
+    keys: the settings that the message is about. It is not shown where the value of one of them is wrong itself.
+    """
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def without_effect(keys: Iterable[str], given: Given, causes: tuple[str, ...], why: str) -> Iterator[Contradiction]:
+    """A contradiction for each of the keys that was typed although it has no effect.
+
+    causes: the settings that take the effect away. why: the end of the sentence.
+    """
+    for key in keys:
+        if is_typed(key, given):
+            yield Contradiction((key, *causes), f"{given[key]} has no effect {why}")
 
 
 class Section(BaseModel):
@@ -34,8 +79,13 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        """Settings that do not go together. `given` maps each key that was set to the place that set it."""
+    # Other names that flags and JSON files may use: name -> key.
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+    # The keys of the script's stages: naming one on the command line turns off those that are not named there.
+    STAGES: ClassVar[tuple[str, ...]] = ()
+
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        """Settings that do not go together."""
         yield from ()
 
 
@@ -43,18 +93,35 @@ class TrainingConfig(Section):
     """Training"""
 
     num_train_epochs: float = Field(10, gt=0, description="passes over the training rows")
-    max_steps: int = Field(-1, description="optimizer steps, instead of num_train_epochs; -1: by epochs")
-    min_steps: int = Field(0, ge=0, description="at least so many optimizer steps, however few the rows")
-    train_batch_size: int = Field(32, ge=1, description="rows a device and micro-batch")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches an optimizer step")
+    max_steps: int = Field(
+        -1, description="number of optimizer steps, instead of num_train_epochs; -1: train by epochs"
+    )
+    min_steps: int = Field(
+        0, ge=0, description="take at least this many optimizer steps, even if the epochs have fewer"
+    )
+    train_batch_size: int = Field(32, ge=1, description="rows per device in one micro-batch")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step")
     learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
-    lr_scheduler: Literal["linear", "constant"] = Field("linear", description="after the warm-up: to zero, or constant")
-    warmup_proportion: float = Field(0.0, ge=0, le=1, description="share of all steps in which the rate rises")
-    weight_decay: float = Field(0.0, ge=0, description="not applied to biases and LayerNorm weights")
+    lr_scheduler: Literal["linear", "constant"] = Field(
+        "linear", description="learning rate after the warm-up: falls linearly to zero, or stays constant"
+    )
+    warmup_proportion: float = Field(
+        0.0, ge=0, le=1, description="share of all steps during which the learning rate rises to its peak"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, description="weight decay of AdamW; not applied to biases and LayerNorm weights"
+    )
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
-    max_grad_norm: float = Field(1.0, ge=0, description="gradients are clipped to this norm; 0: not clipped")
-    early_stopping_patience: int = Field(0, ge=0, description="stop after so many evaluations without gain; 0: never")
-    seed: int = Field(42, ge=0, le=LARGEST_SEED, description="of weights, order, dropout and splits")
+    max_grad_norm: float = Field(1.0, ge=0, description="clip gradients to this norm; 0: do not clip")
+    early_stopping_patience: int = Field(
+        0, ge=0, description="stop after this many evaluations in a row without improvement; 0: never"
+    )
+    seed: int = Field(
+        42,
+        ge=0,
+        le=LARGEST_SEED,
+        description="random seed for fresh weights, the order of the rows, dropout and data splits",
+    )
 
     @field_validator("max_steps")
     @classmethod
@@ -63,31 +130,44 @@ class TrainingConfig(Section):
             raise ValueError("must be a number of steps above 0, or -1 to count by epochs")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("min_steps", given) and self.max_steps > 0:
-            yield "--min_steps has no effect beside max_steps: leave one of them out"
-        if is_typed("num_train_epochs", given) and self.max_steps > 0:
-            if is_typed("max_steps", given):
-                yield "--num_train_epochs and --max_steps both say when to stop: give one"
-            else:
-                place = given["max_steps"]
-                yield f"--num_train_epochs has no effect beside max_steps ({place}): --max_steps -1 counts by epochs"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.max_steps <= 0:
+            return
+        yield from without_effect(["min_steps"], given, ("max_steps",), "beside max_steps: leave one of them out")
+        if is_typed("num_train_epochs", given) and is_typed("max_steps", given):
+            message = "--num_train_epochs and --max_steps both say when to stop: give one"
+            yield Contradiction(("num_train_epochs", "max_steps"), message)
+        elif "max_steps" in given:
+            why = f"beside max_steps ({given['max_steps']}): --max_steps -1 counts by epochs"
+            yield from without_effect(["num_train_epochs"], given, ("max_steps",), why)
 
 
 class OutputConfig(Section):
     """Output"""
 
-    ckpt_dir: str = Field("ckpt", description="folder that holds the output folders")
-    output_dir: str | None = Field(None, description="folder of this run in ckpt_dir; default: <model>-<task>-ckpt")
-    overwrite_output_dir: bool = Field(False, description="delete an earlier run's results; only from the command line")
-    resume: bool = Field(False, description="go on from the newest checkpoint of the output folder")
-    logging_steps: Every = Field(100, description='steps between two log lines, or "epoch"; 0: none')
-    eval_steps: Every | None = Field(
-        None, description='steps between two evaluations, or "epoch"; default: logging_steps'
+    ckpt_dir: str = Field("ckpt", description="folder that holds the output folders of all runs")
+    output_dir: str | None = Field(
+        None,
+        description="output folder of this run, inside ckpt_dir; default: <model>-<task>-ckpt, in pretraining "
+        "<task>-ckpt",
     )
-    save_steps: Every = Field(100, description='steps between two checkpoints, or "epoch"; 0: only at the end')
-    save_total_limit: int | None = Field(None, ge=1, description="checkpoints kept, the best among them; default: all")
-    save_optimizer: bool = Field(False, description="keep the training state in every checkpoint, not the newest alone")
+    overwrite_output_dir: bool = Field(
+        False, description="delete the results of an earlier run from the output folder; ignored in a JSON file"
+    )
+    resume: bool = Field(False, description="continue from the newest checkpoint in the output folder")
+    logging_steps: Every = Field(100, description='steps between two log lines, or "epoch"; 0: no log lines')
+    eval_steps: Every | None = Field(
+        None, description='steps between two evaluations, or "epoch"; 0: no evaluations; default: logging_steps'
+    )
+    save_steps: Every = Field(
+        100, description='steps between two checkpoints, or "epoch"; 0: one checkpoint, at the end'
+    )
+    save_total_limit: int | None = Field(
+        None, ge=1, description="number of checkpoints to keep, always including the best; default: all"
+    )
+    save_optimizer: bool = Field(
+        False, description="keep the training state in every checkpoint, not only in the newest"
+    )
 
     @field_validator("logging_steps", "eval_steps", "save_steps")
     @classmethod
@@ -96,9 +176,10 @@ class OutputConfig(Section):
             raise ValueError('must be a number of steps, 0 for never, or "epoch"')
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.resume and is_typed("overwrite_output_dir", given) and self.overwrite_output_dir:
-            yield "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
+            message = "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
+            yield Contradiction(("resume", "overwrite_output_dir"), message)
 
     @property
     def evaluates_every(self) -> Every:
@@ -109,24 +190,31 @@ class OutputConfig(Section):
 class RuntimeConfig(Section):
     """Machine"""
 
-    no_cuda: bool = Field(False, description="use the CPU even where there is a GPU")
+    no_cuda: bool = Field(False, description="use the CPU even if there is a GPU")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="of matrix products; auto: bf16 where the hardware multiplies it natively, else fp32"
+        "auto", description="precision of matrix products; auto: bf16 if the hardware multiplies it natively, else fp32"
     )
-    use_tpu: bool = Field(False, description="all TPU chips of this machine, by torch_xla (requirements-tpu.txt)")
+    use_tpu: bool = Field(
+        False, description="train on all TPU chips of this machine through torch_xla (see requirements-tpu.txt)"
+    )
     capture: bool | None = Field(
         None,
-        description="replay each step as a CUDA graph instead of launching its kernels one by one; default: true on a "
-        "GPU, else false",
+        description="replay each step as one CUDA graph instead of launching its kernels one by one; default: true "
+        "on a GPU, else false",
     )
-    compile: bool = Field(False, description="compile the layers with torch.compile; takes a minute to begin with")
+    compile: bool = Field(
+        False, description="compile the layers with torch.compile, which takes about a minute at the start"
+    )
     length_buckets: list[int] | None = Field(
         None,
-        description="lengths that batches are padded up to, beside that of the longest row; default: none on a CPU, "
-        "with captured steps its quarters (sixteenths where rows stay padded), on a TPU its half and quarter",
+        description="pad each batch to the next of these numbers of tokens, or of the longest possible row; "
+        "default: with captured steps, quarters of the longest row (sixteenths if the encoder runs "
+        "on padded rows); on a TPU, its half and quarter; on a CPU, none",
     )
     dry_run: bool = Field(
-        False, description="everything up to the training, and a few steps: time, memory and disk; writes no results"
+        False,
+        description="prepare everything and train for a few steps, then report the time, memory and disk space that "
+        "the run needs; writes no results",
     )
 
     @field_validator("length_buckets")
@@ -136,19 +224,21 @@ class RuntimeConfig(Section):
             raise ValueError("must be one or more numbers of tokens above 0")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if self.use_tpu and self.precision == "fp16":
-            yield "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
-        if self.use_tpu and is_typed("no_cuda", given):
-            yield "--no_cuda has no effect beside use_tpu"
-        if self.use_tpu and is_typed("compile", given):
-            yield "--compile has no effect beside use_tpu: XLA compiles everything"
-        if self.use_tpu and is_typed("capture", given):
-            yield "--capture has no effect beside use_tpu: XLA makes its own graphs"
-        elif self.capture and self.no_cuda and not rehearses_capture():
-            yield "capture needs a GPU, and no_cuda leaves it out"
-        if self.use_tpu and process_count() > 1:
-            yield "use_tpu takes all chips of the machine in one process: start the script without torchrun"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.use_tpu:
+            if self.precision == "fp16":
+                message = "use_tpu and precision fp16: a TPU multiplies bf16 (auto) or fp32"
+                yield Contradiction(("use_tpu", "precision"), message)
+            causes = ("use_tpu",)
+            yield from without_effect(["no_cuda"], given, causes, "beside use_tpu")
+            yield from without_effect(["compile"], given, causes, "beside use_tpu: XLA compiles everything")
+            yield from without_effect(["capture"], given, causes, "beside use_tpu: XLA makes its own graphs")
+            if process_count() > 1:
+                message = "use_tpu takes all chips of the machine in one process: start the script without torchrun"
+                yield Contradiction(causes, message)
+        needs_gpu = self.capture and not (self.use_tpu and is_typed("capture", given))
+        if needs_gpu and self.no_cuda and not rehearses_capture():
+            yield Contradiction(("capture", "no_cuda", "use_tpu"), "capture needs a GPU, and no_cuda leaves it out")
 
     def row_lengths(self, longest: int) -> tuple[int, ...]:
         """The lengths that batches are padded to, ascending; none: each to its longest row.
@@ -163,9 +253,10 @@ class RuntimeConfig(Section):
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
     """What `training/loop.py` goes by."""
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.dry_run:
-            idle = [key for key in ("resume", "overwrite_output_dir") if is_typed(key, given)]
-            yield from (f"--{key} has no effect on a dry run, which begins anew and writes nothing" for key in idle)
+            why = "on a dry run, which begins anew and writes nothing"
+            yield from without_effect(["resume", "overwrite_output_dir"], given, ("dry_run",), why)
         if self.early_stopping_patience and self.evaluates_every == 0:
-            yield "early_stopping_patience needs evaluations during training: set eval_steps"
+            message = "early_stopping_patience needs evaluations during training: set eval_steps"
+            yield Contradiction(("early_stopping_patience", *EVALUATION_STEPS), message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -12,7 +12,16 @@ import numpy as np
 from pydantic import Field
 
 from training.command_line import Config, resolve
-from training.config import LoopConfig, OutputConfig, RuntimeConfig, Section, is_typed
+from training.config import (
+    Contradiction,
+    Given,
+    LoopConfig,
+    OutputConfig,
+    RuntimeConfig,
+    Section,
+    is_typed,
+    without_effect,
+)
 from training.processes import show
 from training.results import (
     PRETRAINING,
@@ -37,49 +46,66 @@ BLOCKS = 2**16  # the kind of draws that says which block a row is; an objective
 class CorpusConfig(Section):
     """Corpus"""
 
-    corpus: list[str] = Field(description="files, and folders of them: plain text, wikiextractor, JSON lines; .gz too")
+    corpus: list[str] = Field(
+        description="files or folders of files: plain text, wikiextractor output or JSON lines; each may be "
+        "compressed (.gz)"
+    )
     corpus_weights: list[float] | None = Field(
-        None, description="how often each of them is gone through in an epoch; default: once"
+        None, description="passes over each corpus in an epoch, one number per corpus; default: 1 each"
     )
     documents: Literal["auto", "blank_lines", "lines"] = Field(
-        "auto", description="where documents of plain text end; auto: at each line, where there are no blank lines"
+        "auto",
+        description="what ends a document in plain text; auto: blank lines, or every line if there are no blank lines",
     )
-    text_field: str = Field("text", description="field of JSON lines that holds the text")
+    text_field: str = Field("text", description="field of a JSON line that holds the text")
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
-    lower_case: bool = Field(False, description="lower-case the texts, and have the tokenizer that is made do so")
-    skip_bad_rows: bool = Field(False, description="leave malformed lines out, and count them, instead of stopping")
-    held_out_share: float = Field(0.01, ge=0, lt=1, description="share of the documents kept for scoring; 0: none")
-    max_seq_length: int = Field(512, ge=8, description="tokens a row, special ones included")
-    processes: int = Field(1, ge=1, description="processes that tokenize")
-    cache_dir: str = Field("cache", description="folder for tokenized data and vocabularies, kept by content")
+    lower_case: bool = Field(False, description="lower-case the texts, and have a new tokenizer do so")
+    skip_bad_rows: bool = Field(False, description="skip malformed lines and count them, instead of stopping")
+    held_out_share: float = Field(
+        0.01, ge=0, lt=1, description="share of the documents that is not trained on but scored; 0: none"
+    )
+    max_seq_length: int = Field(512, ge=8, description="tokens per row, special tokens included")
+    processes: int = Field(1, ge=1, description="number of processes that tokenize")
+    cache_dir: str = Field(
+        "cache",
+        description="folder where tokenized data and vocabularies are kept; they are reused only for the same content",
+    )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         weights = self.corpus_weights
         if weights is not None and len(weights) != len(self.corpus):
-            yield f"corpus_weights has {len(weights)} numbers for {len(self.corpus)} corpora: one each"
+            message = f"corpus_weights has {len(weights)} numbers for {len(self.corpus)} corpora: give one for each"
+            yield Contradiction(("corpus_weights", "corpus"), message)
         elif weights is not None and min(weights) <= 0:
-            yield "corpus_weights must be above 0"
-        if self.held_out_share == 0 and is_typed("eval_steps", given):
-            yield "--eval_steps has no effect: held_out_share is 0, so there is nothing to score"
+            yield Contradiction(("corpus_weights",), "corpus_weights must be above 0")
+        if self.held_out_share == 0:
+            why = "without held-out documents to score (held_out_share is 0)"
+            yield from without_effect(["eval_steps"], given, ("held_out_share",), why)
 
 
 class VocabularyConfig(Section):
     """Vocabulary"""
 
     tokenizer: str | None = Field(
-        None, description="known model, folder, or SentencePiece BPE .model; default: the model's"
+        None,
+        description="known model, folder, or SentencePiece BPE model (.model); default: the tokenizer of "
+        "model_name_or_path",
     )
-    train_vocab: Literal["sentencepiece", "wordpiece"] | None = Field(None, description="make one from the corpus")
-    vocab_size: int = Field(8000, ge=1, description="tokens of the one that is made, beside the special ones")
+    train_vocab: Literal["sentencepiece", "wordpiece"] | None = Field(
+        None, description="make a new vocabulary from the corpus"
+    )
+    vocab_size: int = Field(8000, ge=1, description="tokens of a new vocabulary, special tokens not counted")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         # A typed tokenizer is taken instead of the vocabulary that a file would have made.
         if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
-            yield "train_vocab makes a vocabulary and tokenizer names one: give one of them"
-        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
-            yield f"--lower_case has no effect: the tokenizer in {self.tokenizer} treats capital letters in its own way"
-        if is_typed("vocab_size", given) and not self.train_vocab:
-            yield "--vocab_size has no effect without train_vocab"
+            message = "train_vocab makes a new vocabulary and tokenizer names an existing one: give one of them"
+            yield Contradiction(("train_vocab", "tokenizer"), message)
+        if self.tokenizer and self.lower_case and Path(self.tokenizer).is_dir():
+            why = f"on capital letters: the tokenizer in {self.tokenizer} treats them in its own way"
+            yield from without_effect(["lower_case"], given, ("tokenizer",), why)
+        if not self.train_vocab:
+            yield from without_effect(["vocab_size"], given, ("train_vocab",), "without train_vocab")
 
 
 class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
@@ -90,7 +116,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
         "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
     )
 
-    eval_batch_size: int = Field(64, ge=1, description="rows a batch when held-out documents are scored")
+    eval_batch_size: int = Field(64, ge=1, description="rows per batch when held-out documents are scored")
 
     @property
     def run_dir(self) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from processors.qa.few_shot_samples import draw_sample, read_sample
-from training.config import UsageError, is_typed
+from training.config import Contradiction, Given, UsageError, is_typed, without_effect
 from training.processes import is_main_process, process_count, show
 from training.results import (
     CONFIG_FILE,
@@ -47,14 +47,16 @@ class FewShotConfig(FineTuningConfig):
     """Few-shot samples"""
 
     few_shot: list[Size] | None = Field(
-        None, description="sizes of the samples that are trained on, full for all questions; default: one run on all"
+        None,
+        description="numbers of questions to train on, each a random sample; full: all questions; default: one run "
+        "on all questions",
     )
-    samples: int = Field(3, ge=1, description="samples of each size: of seed, seed + 1, ...")
+    samples: int = Field(3, ge=1, description="samples to draw of each size, with the seeds seed, seed + 1, ...")
     sample_dir: str | None = Field(
-        None, description="folder of <size>/seed-<seed>/sample.txt to train on, as an earlier study left them"
+        None, description="folder with the samples of an earlier study to train on: <size>/seed-<seed>/sample.txt"
     )
-    full_train_epochs: float = Field(2, gt=0, description="num_train_epochs where all questions are trained on")
-    keep_models: bool = Field(False, description="keep the model of each sample after it is scored")
+    full_train_epochs: float = Field(2, gt=0, description="num_train_epochs of a run on all questions")
+    keep_models: bool = Field(False, description="keep the model of each sample after it has been scored")
 
     @field_validator("few_shot")
     @classmethod
@@ -65,27 +67,32 @@ class FewShotConfig(FineTuningConfig):
             raise ValueError("must not name a size twice")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.few_shot is None:
-            for key in ("samples", "sample_dir", "keep_models"):
-                if is_typed(key, given):
-                    yield f"--{key} has no effect without few_shot"
+            keys = ("samples", "sample_dir", "keep_models")
+            yield from without_effect(keys, given, ("few_shot",), "without few_shot")
             if is_typed("num_train_epochs", given):
-                yield "--num_train_epochs is for samples (few_shot): with all questions it is --full_train_epochs"
+                message = "--num_train_epochs is for samples (few_shot): with all questions it is --full_train_epochs"
+                yield Contradiction(("num_train_epochs", "few_shot"), message)
             return
         if not (self.do_train and self.do_eval) or self.do_predict:
-            yield (
-                "few_shot trains and scores each sample: for another stage name the folder of one with output_dir, "
-                "and leave few_shot out"
+            message = (
+                "few_shot trains and scores each sample: to predict or score only, name the folder of one sample with "
+                "output_dir, and leave few_shot out"
             )
+            yield Contradiction(("few_shot", *self.STAGES), message)
         if self.dry_run:
-            yield "--dry_run takes one run: leave few_shot out, for one on all questions"
+            message = "--dry_run takes one run: leave few_shot out, for one on all questions"
+            yield Contradiction(("dry_run", "few_shot"), message)
         if self.seeds is not None:
-            yield "few_shot draws a sample by each seed from seed on: give seed and samples instead of seeds"
-        if is_typed("full_train_epochs", given) and FULL not in self.few_shot:
-            yield "--full_train_epochs has no effect without full among the sizes of few_shot"
-        if is_typed("num_train_epochs", given) and self.few_shot == [FULL]:
-            yield "--num_train_epochs has no effect on full: that is --full_train_epochs"
+            message = "few_shot draws one sample per seed, from seed on: give seed and samples instead of seeds"
+            yield Contradiction(("few_shot", "seeds"), message)
+        if FULL not in self.few_shot:
+            why = "without full among the sizes of few_shot"
+            yield from without_effect(["full_train_epochs"], given, ("few_shot",), why)
+        if self.few_shot == [FULL]:
+            why = "on full: --full_train_epochs is its number"
+            yield from without_effect(["num_train_epochs"], given, ("few_shot",), why)
 
     @classmethod
     def of_training(cls) -> set[str]:

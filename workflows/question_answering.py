@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +15,7 @@ from processors.qa.decoding import Decoder, Predictions
 from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.task import DataError, Task
-from training.config import Every, is_typed
+from training.config import Contradiction, Every, Given, without_effect
 from workflows.encoding import describe, hash_of
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
 from workflows.scoring import Scored
@@ -38,18 +38,20 @@ class QuestionAnsweringConfig(FineTuningConfig):
         "predict_file evaluate_during_training null_score_diff_threshold max_answer_length n_best_size".split()
     )
 
-    predict_file: str = Field("", description="file that is scored; default: the task's")
-    evaluate_during_training: bool = Field(True, description="score predict_file (dev_file, if given) while training")
-    max_seq_length: int = Field(
-        512, ge=1, description="tokens a row: question, a window of the context, special tokens"
+    predict_file: str = Field("", description="file to score on; default: that of the task")
+    evaluate_during_training: bool = Field(
+        True, description="score on predict_file during training (on dev_file, if there is one)"
     )
-    doc_stride: int = Field(128, ge=1, description="tokens from the start of one window to that of the next")
-    max_query_length: int = Field(64, ge=1, description="tokens of a question; longer ones are cut")
-    max_answer_length: int = Field(30, ge=1, description="tokens of a predicted answer")
-    n_best_size: int = Field(20, ge=1, description="answers kept for each question")
-    version_2_with_negative: bool = Field(False, description="questions may be unanswerable")
+    max_seq_length: int = Field(
+        512, ge=1, description="tokens per row: the question, a window of the context, and special tokens"
+    )
+    doc_stride: int = Field(128, ge=1, description="tokens from the start of one window to the start of the next")
+    max_query_length: int = Field(64, ge=1, description="tokens per question; longer questions are cut")
+    max_answer_length: int = Field(30, ge=1, description="most tokens of a predicted answer")
+    n_best_size: int = Field(20, ge=1, description="candidate answers to keep for each question")
+    version_2_with_negative: bool = Field(False, description="questions may have no answer, as in SQuAD 2.0")
     null_score_diff_threshold: float = Field(
-        0.0, description='answer "" where its score exceeds the best answer\'s by more than this'
+        0.0, description='answer "" if its score exceeds the score of the best answer by more than this'
     )
 
     @property
@@ -64,9 +66,14 @@ class QuestionAnsweringConfig(FineTuningConfig):
     def evaluates_every(self) -> Every:
         return super().evaluates_every if self.evaluate_during_training else 0
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("null_score_diff_threshold", given) and not self.version_2_with_negative:
-            yield "--null_score_diff_threshold has no effect without version_2_with_negative"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if not self.version_2_with_negative:
+            yield from without_effect(
+                ["null_score_diff_threshold"],
+                given,
+                ("version_2_with_negative",),
+                "without version_2_with_negative",
+            )
 
 
 def read_questions(task: Task, path: Path | None, encoding: str) -> Questions:

@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from models import unknown_model
-from training.config import LARGEST_SEED, LoopConfig, Section, TrainingConfig, is_typed
+from training.config import (
+    EVALUATION_STEPS,
+    LARGEST_SEED,
+    Contradiction,
+    Given,
+    LoopConfig,
+    Section,
+    TrainingConfig,
+    is_typed,
+    without_effect,
+)
 
 
 class DataConfig(Section):
     """Data"""
 
     task: str = Field(description="name of the task")
-    data_dir: str = Field("data", description="folder that holds a folder for each task")
-    train_file: str | list[str] = Field("", description="training file or files; default: the task's")
-    dev_file: str = Field("", description='development file, "" for none; default: the task\'s')
+    data_dir: str = Field("data", description="folder that holds one folder per task")
+    train_file: str | list[str] = Field("", description="training file or files; default: those of the task")
+    dev_file: str = Field("", description='development file; "": none; default: that of the task')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
-    skip_bad_rows: bool = Field(False, description="leave malformed rows out, and count them, instead of stopping")
-    threads: int = Field(1, ge=1, description="processes of a Python tokenizer (HanBERT); others use all cores")
-    cache_dir: str = Field("cache", description="folder for tokenized data, kept by content")
-    do_lower_case: Literal[False] = Field(False, description="accepted for old files; casing belongs to the model")
-    verbose_logging: bool = Field(False, description="accepted for old files, without effect")
-
-    @property
-    def skips_bad_rows(self) -> bool:
-        """`skip_bad_rows`, by whatever name a script has it."""
-        return self.skip_bad_rows
+    skip_bad_rows: bool = Field(False, description="skip malformed rows and count them, instead of stopping")
+    threads: int = Field(
+        1,
+        ge=1,
+        description="processes of a tokenizer that is written in Python (HanBERT); other tokenizers use all cores",
+    )
+    cache_dir: str = Field(
+        "cache", description="folder where tokenized data is kept; it is reused only for the same content"
+    )
+    do_lower_case: Literal[False] = Field(
+        False, description="accepted so that older files can be read; the model decides about lower-casing"
+    )
+    verbose_logging: bool = Field(False, description="accepted so that older files can be read; has no effect")
 
 
 class ModelConfig(Section):
     """Model"""
 
     model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
-    model_name_or_path: str | None = Field(None, description="hub id or local folder; default: the known model's")
-    from_scratch: bool = Field(False, description="take only architecture and tokenizer, with fresh weights")
-    no_unpad: bool = Field(False, description="run the encoder on padded rows")
+    model_name_or_path: str | None = Field(
+        None, description="model to load: hub id or local folder; default: the hub id of model_type"
+    )
+    from_scratch: bool = Field(
+        False, description="start with fresh weights; only architecture and tokenizer come from the model"
+    )
+    no_unpad: bool = Field(False, description="run the encoder on padded rows instead of leaving the padding out")
     attention: Literal["sparse", "full"] | None = Field(
-        None, description="of BigBird; default: what it was trained with"
+        None, description="attention of a BigBird model; default: the one that it was trained with"
     )
 
     @field_validator("model_name_or_path")
@@ -61,18 +78,22 @@ class ModelConfig(Section):
         path = Path(self.model_name_or_path).absolute()
         return f"{path.parent.name}-{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if not self.model_type and not self.model_name_or_path:
-            yield "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
+            message = "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
+            yield Contradiction(("model_type", "model_name_or_path"), message)
         if self.model_type and (problem := unknown_model(self.model_type)):
-            yield problem
+            yield Contradiction(("model_type",), problem)
 
 
 class StagesConfig(Section):
     """Runs"""
 
-    do_train: bool = Field(True, description="train")
-    seeds: list[int] | None = Field(None, description="several runs, each in its own folder; then mean, std")
+    do_train: bool = Field(True, description="train the model")
+    seeds: list[int] | None = Field(
+        None,
+        description="train once per seed, each time into a folder of its own, and report mean and standard deviation",
+    )
 
     @field_validator("seeds")
     @classmethod
@@ -83,55 +104,57 @@ class StagesConfig(Section):
             raise ValueError("must not name a seed twice")
         return value
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if is_typed("seed", given) and self.seeds is not None:
-            yield "--seed and seeds both say which seed: give one"
+            yield Contradiction(("seed", "seeds"), "--seed and seeds both say which seed: give one")
         if not self.do_train:
             idle = [key for key in TrainingConfig.model_fields if key != "seed"]
             idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
-            yield from (
-                f"--{key} has no effect without training (do_train is false)" for key in idle if is_typed(key, given)
-            )
+            yield from without_effect(idle, given, ("do_train",), "without training (do_train is false)")
 
 
 class EvaluationConfig(Section):
     """Evaluation and prediction"""
 
-    do_eval: bool = Field(True, description="score checkpoints after training, or those of an earlier run")
-    eval_batch_size: int = Field(64, ge=1, description="rows a device and batch")
-    eval_all_checkpoints: bool = Field(
-        True, description="score every checkpoint at the end, not the selected one alone"
-    )
+    do_eval: bool = Field(True, description="score the checkpoints of this run, or those of an earlier run")
+    eval_batch_size: int = Field(64, ge=1, description="rows per device in one batch of scoring or prediction")
+    eval_all_checkpoints: bool = Field(True, description="score every checkpoint at the end, not only the selected one")
     select_by: Literal["auto", "dev", "last", "test"] = Field(
-        "auto", description="which checkpoint is reported: best on dev, last, best on test; auto: dev, else test"
+        "auto",
+        description="checkpoint to report: the best on dev, the last, or the best on test; auto: dev if it is "
+        "evaluated during training, else test",
     )
-    do_predict: bool = Field(False, description="label the texts of input_file with the selected checkpoint")
+    do_predict: bool = Field(False, description="predict on the texts of input_file with the selected checkpoint")
     input_file: str | None = Field(
-        None, description="texts, one a line (questions: as in the task's own files); -: standard input"
+        None,
+        description="file to predict on, one text per line (questions: the format of the task's own files); -: "
+        "standard input",
     )
-    output_file: str | None = Field(None, description="where predictions go; default: into the output folder")
+    output_file: str | None = Field(None, description="file for the predictions; default: a file in the output folder")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.do_predict and self.input_file is None:
-            yield "do_predict needs input_file: what is to be labelled, or - for standard input"
-        # A stage that the command line left out may stay prepared in the file.
-        left_out = given.get("do_predict", "").endswith("on the command line")
+            message = "do_predict needs input_file: the file to predict on, or - for standard input"
+            yield Contradiction(("do_predict", "input_file"), message)
+        # A stage that the command line turned off may stay prepared in the file.
+        turned_off = "do_predict" in given and given["do_predict"].kind == "other stage"
         for key in ("input_file", "output_file"):
-            if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not left_out):
-                yield f"{key} has no effect without do_predict"
+            if getattr(self, key) is not None and not self.do_predict and (is_typed(key, given) or not turned_off):
+                yield Contradiction((key, "do_predict"), f"{key} has no effect without do_predict")
 
 
 class TestSplitConfig(Section):
     """Test split"""
 
-    test_file: str = Field("", description='test file, "" for none; default: the task\'s')
+    test_file: str = Field("", description='test file; "": none; default: that of the task')
     evaluate_test_during_training: bool = Field(
-        False, description="evaluate on the test split while training, even where there is a dev split"
+        False, description="evaluate on the test split during training, even if there is a dev split"
     )
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
-        if is_typed("evaluate_test_during_training", given) and self.evaluates_every == 0:
-            yield "--evaluate_test_during_training has no effect: eval_steps is 0"
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.evaluates_every == 0:
+            keys = ["evaluate_test_during_training"]
+            yield from without_effect(keys, given, EVALUATION_STEPS, "when nothing is evaluated (eval_steps is 0)")
 
 
 class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, EvaluationConfig):
@@ -143,29 +166,39 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
     # What the script calls the file of the test split.
     TEST_FILE_KEY: ClassVar[str] = "test_file"
+    STAGES: ClassVar[tuple[str, ...]] = ("do_train", "do_eval", "do_predict")
 
-    def contradictions(self, given: Mapping[str, str]) -> Iterator[str]:
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        stages = self.STAGES
         if not (self.do_train or self.do_eval or self.do_predict):
-            yield "nothing to do: do_train, do_eval and do_predict are all false"
-        if not (self.do_train or self.do_eval) and self.do_predict:
-            flags = [key for key in ("skip_bad_rows", "skip_bad_documents") if is_typed(key, given)]
-            yield from (f"--{flag} has no effect on input_file: what is to be labelled must be whole" for flag in flags)
+            yield Contradiction(stages, "nothing to do: do_train, do_eval and do_predict are all false")
+        if self.do_predict and not (self.do_train or self.do_eval):
+            why = "on input_file: every text in it must be readable"
+            yield from without_effect(["skip_bad_rows"], given, stages, why)
         if self.dry_run and not self.do_train:
-            yield "--dry_run needs training, but do_train is false"
+            yield Contradiction(("dry_run", "do_train"), "--dry_run needs training, but do_train is false")
         if self.dry_run and self.seeds is not None:
-            yield "--dry_run takes one run: leave seeds out"
+            yield Contradiction(("dry_run", "seeds"), "--dry_run takes one run: leave seeds out")
         if self.do_predict and self.seeds is not None:
-            yield "do_predict takes one run: name its folder with output_dir instead of seeds"
+            message = "do_predict takes one run: name its folder with output_dir instead of seeds"
+            yield Contradiction(("do_predict", "seeds"), message)
+        yield from self._contradictions_of_selection()
+
+    def _contradictions_of_selection(self) -> Iterator[Contradiction]:
+        splits = ("dev_file", "evaluate_test_during_training")
         if self.select_by == "dev" and self.training_split != "dev":
-            yield "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
+            message = "select_by dev needs a dev split (dev_file) that is evaluated during training; this run has none"
+            yield Contradiction(("select_by", *splits), message)
         if self.select_by == "dev" and self.do_train and self.evaluates_every == 0:
-            yield "select_by dev needs evaluations during training: set eval_steps"
-        misled = self.select_by in ("dev", "test") and self.select_by != self.training_split
-        if self.do_train and self.save_total_limit and misled:
-            yield (
-                f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which select_by "
-                f"{self.select_by} may not be: leave one of them out"
+            message = "select_by dev needs evaluations during training: set eval_steps"
+            yield Contradiction(("select_by", "do_train", *EVALUATION_STEPS), message)
+        selects_by_other_split = self.select_by in ("dev", "test") and self.select_by != self.training_split
+        if self.do_train and self.save_total_limit and selects_by_other_split:
+            message = (
+                f"save_total_limit keeps the checkpoint that is best on {self.training_split}, which may differ from "
+                f"the best on {self.select_by} (select_by): leave one of them out"
             )
+            yield Contradiction(("save_total_limit", "select_by", "do_train", *splits), message)
 
     @property
     def run_dir(self) -> Path:

@@ -480,7 +480,7 @@ def test_a_text_that_asks_by_itself(user: User, types, is_refused):
         (["--num_train_epochs", 2], "with all questions it is --full_train_epochs"),
         (["--head", "linear", "--kosplinter_compat"], "--kosplinter_compat has no effect on head linear"),
         (["--head", "linear", "--initialize_new_qass", "false"], "--initialize_new_qass has no effect on head linear"),
-        (["--attention", "full"], "attention is a setting of BigBird, which has head linear"),
+        (["--attention", "full"], "attention is a setting of BigBird models"),
         (["--min_steps", 9, "--max_steps", 9], "--min_steps has no effect beside max_steps"),
         (["--task", "korquad"], "korquad is a task of run_squad.py; those of this script: korquad-few-shot"),
     ],

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
+from run_long_qa import LongQuestionAnsweringConfig
 from run_seq_cls import SequenceClassificationConfig
-from training.command_line import describe, nearest, resolve
-from training.config import LARGEST_SEED, UsageError
+from training.command_line import nearest, resolve
+from training.config import LARGEST_SEED, Given, Place, UsageError
+from training.flags import describe
 
 TASKS = {task.name: task.settings() for task in SEQUENCE_CLASSIFICATION_TASKS}
 FIELDS = SequenceClassificationConfig.model_fields
@@ -28,7 +30,7 @@ class Command:
         text = settings if isinstance(settings, str) else json.dumps(settings, indent=1, ensure_ascii=False)
         self.file.write_text(text, encoding="utf-8")
 
-    def resolve(self, *argv: str) -> tuple[SequenceClassificationConfig, dict[str, str]]:
+    def resolve(self, *argv: str) -> tuple[SequenceClassificationConfig, Given]:
         return resolve(SequenceClassificationConfig, list(argv), TASKS, self.root, "About")
 
     def settings(self, settings: object, *flags: str) -> SequenceClassificationConfig:
@@ -54,9 +56,10 @@ def test_defaults_then_task_then_file_then_flags(command: Command):
     command.write({"model_type": "kobert", "learning_rate": 1e-5, "eval_batch_size": 7, "seed": 3})
     config, given = command.resolve("--task", "nsmc", "--config_file", "x.json", "--seed", "5")
     assert config.train_batch_size == 32 and "train_batch_size" not in given  # the field's default
-    assert (config.logging_steps, given["logging_steps"]) == (2000, "task nsmc")  # the task's
-    assert (config.eval_batch_size, given["eval_batch_size"]) == (7, f"{command.file}:4")  # the task says 128
-    assert (config.seed, given["seed"]) == (5, "--seed")  # the file says 3
+    assert (config.logging_steps, given["logging_steps"]) == (2000, Place("task", "nsmc"))  # the task's
+    assert config.eval_batch_size == 7  # the task says 128
+    assert given["eval_batch_size"] == Place("file", "eval_batch_size", command.file, 4)
+    assert (config.seed, given["seed"]) == (5, Place("flag", "seed"))  # the file says 3
     assert config.learning_rate == 1e-5
 
 
@@ -77,7 +80,7 @@ def test_everything_wrong_comes_at_once_with_its_place(command: Command):
             'x.json:5: save_steps must be a number of steps, 0 for never, or "epoch", not -2',
             "--threads must be greater than or equal to 1, not 0",
             '--pooling must be cls or mean or max, not "men"',
-            "do_predict needs input_file: what is to be labelled, or - for standard input",
+            "do_predict needs input_file: the file to predict on, or - for standard input",
         ]
     )
 
@@ -134,6 +137,13 @@ def test_values_of_a_file(command: Command, key: str, value: object, what: str |
         assert getattr(command.settings(settings), key) == value
     else:
         assert command.problems(settings) == [f"x.json:3: {key} must be {what}"]
+
+
+def test_how_a_place_is_written():
+    assert str(Place("flag", "seed")) == "--seed"
+    assert str(Place("file", "seed", Path("config/nsmc/x.json"), 3)) == "config/nsmc/x.json:3"
+    assert str(Place("task", "nsmc")) == "task nsmc"
+    assert str(Place("other stage", "do_predict")) == "do_predict on the command line"
 
 
 def test_a_seed_named_twice(command: Command):
@@ -353,6 +363,103 @@ def test_no_contradictions(command: Command, settings: dict, flags: str):
 @pytest.mark.parametrize("settings, flags", [({"model_type": 3}, ""), ({}, "--model_type a b"), (KOBERT, "--seed x")])
 def test_a_value_that_cannot_be_read_contradicts_nothing(command: Command, settings: dict, flags: str):
     assert len(command.problems(settings, *flags.split())) == 1
+
+
+PREDICTS_ONCE = "do_predict takes one run: name its folder with output_dir instead of seeds"
+
+
+def test_a_broken_key_hides_only_contradictions_about_itself(command: Command):
+    """That a message advises to use a key does not make it a message about that key."""
+    predicts = ["--do_predict", "--input_file", "x", "--seeds", "1", "2"]
+    doubled = ["--output_dir", "a", "--output_dir", "b"]
+    assert command.flag_problems(*predicts, *doubled) == ["--output_dir is given 2 times", PREDICTS_ONCE]
+    in_file = '{"model_type": "kobert", "do_predict": true, "input_file": "x", "seeds": [1, 2],\n'
+    assert command.problems(in_file + '"output_dir": 3}') == [
+        "x.json:2: output_dir must be a text, not 3",
+        PREDICTS_ONCE,
+    ]
+    doubled_in_file = in_file + '"output_dir": "a",\n"output_dir": "b"}'
+    assert command.problems(doubled_in_file) == ["x.json:3: output_dir stands there twice", PREDICTS_ONCE]
+    assert command.problems(in_file + '"seeds": [3]}') == ["x.json:2: seeds stands there twice"]
+    assert command.problems(in_file + '"seeds": "3"}', "--seeds", "4") == [
+        "x.json:2: seeds stands there twice",
+        PREDICTS_ONCE,
+    ]
+    assert command.flag_problems(*predicts, "--seeds", "3") == ["--seeds is given 2 times"]
+
+
+def test_of_a_file_that_is_named_twice_nothing_is_known(command: Command):
+    command.write(KOBERT | {"task": "nsmc"})
+    with pytest.raises(UsageError) as error:
+        command.resolve("--config_file", str(command.file), "--config_file", str(command.file))
+    assert str(error.value) == "--config_file is given 2 times"
+
+
+def long_qa(root: Path, settings: dict, *flags: str) -> tuple[LongQuestionAnsweringConfig, Given]:
+    """Of `run_long_qa.py`, where `skip_bad_documents` is another name for `skip_bad_rows`."""
+    (root / "x.json").write_text(json.dumps(KOBERT | {"task": "tydiqa"} | settings, indent=1))
+    argv = ["--config_file", str(root / "x.json"), *flags]
+    return resolve(LongQuestionAnsweringConfig, argv, {"tydiqa": {}}, root, "About")
+
+
+@pytest.mark.parametrize(
+    "settings, flags, skips",
+    [
+        ({}, "", False),
+        ({}, "--skip_bad_documents", True),
+        ({}, "--skip_bad_rows", True),
+        ({"skip_bad_documents": True}, "", True),
+        ({"skip_bad_rows": True}, "", True),
+        # What an earlier run with --skip_bad_documents left in its config.json.
+        ({"skip_bad_documents": True, "skip_bad_rows": False}, "", True),
+        ({"skip_bad_documents": False, "skip_bad_rows": True}, "", True),
+        ({}, "--skip_bad_documents --skip_bad_rows", True),
+        # The command line beats the file, whichever name either uses.
+        ({"skip_bad_documents": True}, "--skip_bad_rows false", False),
+        ({"skip_bad_rows": True}, "--skip_bad_documents false", False),
+    ],
+)
+def test_an_alias_means_the_same(tmp_path: Path, settings: dict, flags: str, skips: bool):
+    config, given = long_qa(tmp_path, settings, *flags.split())
+    assert config.skip_bad_rows is skips
+    assert "skip_bad_documents" not in {*config.model_dump(), *given}
+
+
+@pytest.mark.parametrize(
+    "settings, flags, problem",
+    [
+        ({}, "--skip_bad_documents yes", '--skip_bad_documents must be true or false, not "yes"'),
+        ({}, "--skip_bad_documents --skip_bad_documents", "--skip_bad_documents is given 2 times"),
+        ({"skip_bad_documents": 1}, "", "x.json:4: skip_bad_documents must be true or false, not 1"),
+        (
+            {"skip_bad_document": True},
+            "",
+            "x.json:4: unknown key 'skip_bad_document'; did you mean 'skip_bad_documents'?",
+        ),
+        ({}, "--skip_bad_document", "unknown flag --skip_bad_document; did you mean '--skip_bad_documents'?"),
+        (
+            {},
+            "--do_predict --input_file x --skip_bad_documents",
+            "--skip_bad_documents has no effect on input_file: every text in it must be readable",
+        ),
+    ],
+)
+def test_messages_about_an_alias_say_the_name_that_was_used(tmp_path: Path, settings: dict, flags: str, problem: str):
+    with pytest.raises(UsageError) as error:
+        long_qa(tmp_path, settings, *flags.split())
+    assert str(error.value).replace(f"{tmp_path}/", "") == problem
+
+
+def test_an_alias_is_in_the_help(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit):
+        long_qa(tmp_path, {}, "--help")
+    assert re.search(r"--skip_bad_documents true\|false +another name for skip_bad_rows\n", capsys.readouterr().out)
+
+
+def test_an_unknown_task_has_no_settings_of_its_own(tmp_path: Path):
+    with pytest.raises(UsageError) as error:
+        long_qa(tmp_path, {"task": "tidyqa"}, "--all_korquad_2_sample")
+    assert str(error.value) == f"{tmp_path}/x.json:3: unknown task 'tidyqa'; did you mean 'tydiqa'?; known: tydiqa"
 
 
 @pytest.mark.parametrize(
