@@ -20,7 +20,7 @@ from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.korquad_2 import first_of_each_context
 from training.config import Contradiction, Given, is_typed
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, open_device, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -33,7 +33,7 @@ from workflows.question_answering import (
     tell_separator,
 )
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
-from workflows.script import run_script
+from workflows.script import open_device, run_script
 
 # KoBigBird's batches were those of one device, on a TPU of 8 cores.
 PUBLISHED_BATCH = "published: 64, on 8 devices"

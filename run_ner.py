@@ -31,7 +31,7 @@ from workflows.fine_tuning import (
 )
 from workflows.predictions import read_inputs, write_predictions
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
-from workflows.script import run_script
+from workflows.script import open_device, run_script
 from workflows.settings import FineTuningConfig, TestSplitConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.

@@ -25,7 +25,7 @@ from processors.qa.questions import Questions
 from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
 from workflows.few_shot import FewShotConfig, begin_cell, begin_study, end_cell, end_study
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, open_device, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -38,7 +38,7 @@ from workflows.question_answering import (
     tell_separator,
 )
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
-from workflows.script import run_script
+from workflows.script import open_device, run_script
 from workflows.span_selection import (
     build_span_selector,
     encode_asking_questions,

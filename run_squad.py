@@ -15,7 +15,7 @@ from typing import Any
 
 from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, open_device, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -28,7 +28,7 @@ from workflows.question_answering import (
     tell_separator,
 )
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
-from workflows.script import run_script
+from workflows.script import open_device, run_script
 
 
 def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:

@@ -82,15 +82,6 @@ def find_model_folder(config: FineTuningConfig, task: Task) -> Path | None:
     return None
 
 
-def open_device(config: FineTuningConfig) -> Runtime:
-    """The device that the settings ask for. Raises UsageError where the machine has none."""
-    from training.runtime import open_runtime, quiet_libraries
-
-    runtime = open_runtime(config)
-    quiet_libraries()
-    return runtime
-
-
 def make_ready(
     config: FineTuningConfig,
     runtime: Runtime,

@@ -9,16 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models import ModelError
 from processors import SCRIPT_OF_TASK
 from processors.task import DataError, Task
 from training.command_line import resolve
-from training.config import LoopConfig, UsageError, is_typed
+from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.processes import is_main_process, leave, process_count, show
 from training.results import SEEDS_FILE, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
 from workflows.settings import FineTuningConfig
+
+if TYPE_CHECKING:  # torch takes seconds to import, and --help and mistyped flags should answer at once
+    from training.runtime import Runtime
 
 Config = TypeVar("Config", bound=FineTuningConfig)
 SECONDS_FOR_THE_FIRST = 2.0  # which is many times what torchrun takes to end the others
@@ -54,6 +57,15 @@ def run_script(
             report_seeds(config, results)
 
     return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
+
+
+def open_device(config: RuntimeConfig) -> Runtime:
+    """The device that the settings ask for. Raises UsageError where the machine has none."""
+    from training.runtime import open_runtime, quiet_libraries
+
+    runtime = open_runtime(config)
+    quiet_libraries()
+    return runtime
 
 
 def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list[str]]) -> int:

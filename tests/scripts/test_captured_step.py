@@ -382,7 +382,7 @@ def test_a_step_and_an_evaluation_read_nothing_and_bring_nothing_along(user: Use
     if script in OBJECTIVES:
         learner, blocks = build_objective(user.folder, script, runtime)
         rows = blocks.lengths.argsort()[-40:]
-        batch, predict = learner.collate(blocks, rows, RowDraws([1], rows)), learner.sums_of
+        batch, predict = learner.make_batch(blocks, rows, RowDraws([1], rows), None), learner.sums_of
         network, loss_of = learner.model, learner.loss_of
     else:
         config = config_of(script, command(script, "nowhere", 8))
