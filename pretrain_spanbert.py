@@ -23,10 +23,8 @@ from processors.pretraining.blocks import Blocks
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.pretraining.target_filling import fill_masked_tokens
 from training.config import Contradiction, Given, without_effect
-from training.results import delete_earlier_run
 from training.row_random import RowDraws
 from workflows.pretraining import (
-    announce,
     find_start,
     held_out_scorer,
     hold_out_documents,
@@ -36,7 +34,7 @@ from workflows.pretraining import (
     pretraining_job,
     run_pretraining,
     tokenize_corpora,
-    write_results,
+    train,
 )
 from workflows.pretraining_settings import EncoderConfig
 from workflows.script import open_device
@@ -88,8 +86,6 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
     overwrite: whether the results of an earlier run in the output folder are deleted.
     """
     from models.collator import Collator
-    from training.dry_run import dry_run
-    from training.loop import fit
 
     runtime = open_device(config)
 
@@ -108,14 +104,7 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
     job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
-    announce(job, collator.unpads)
-    if config.dry_run:
-        dry_run(job, rows.epoch_lengths(config.seed))
-        return
-    if overwrite and runtime.is_main:
-        delete_earlier_run(config.run_dir)
-    fit(job)
-    write_results(config, runtime)
+    train(job, rows, collator.unpads, overwrite)
 
 
 def open_model(config: SpanBertConfig, start: Path | None, tokenizer):

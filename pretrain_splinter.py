@@ -24,10 +24,8 @@ from processors.pretraining.blocks import Blocks
 from processors.pretraining.recurring_spans import RecurringSpans, select_spans
 from processors.pretraining.target_filling import fill_questions
 from training.config import Contradiction, Given
-from training.results import delete_earlier_run
 from training.row_random import RowDraws
 from workflows.pretraining import (
-    announce,
     find_start,
     held_out_scorer,
     hold_out_documents,
@@ -37,7 +35,7 @@ from workflows.pretraining import (
     pretraining_job,
     run_pretraining,
     tokenize_corpora,
-    write_results,
+    train,
 )
 from workflows.pretraining_settings import EncoderConfig
 from workflows.recurring_questions import (
@@ -98,8 +96,6 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     overwrite: whether the results of an earlier run in the output folder are deleted.
     """
     from models.collator import Collator
-    from training.dry_run import dry_run
-    from training.loop import fit
 
     runtime = open_device(config)
     check_ngrams_out(config.ngrams_out)
@@ -124,14 +120,7 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
     job = pretraining_job(config, runtime, model, tokenizer, rows, hashes | ngram_hashes, make_batch, loss_of, score)
-    announce(job, collator.unpads)
-    if config.dry_run:
-        dry_run(job, rows.epoch_lengths(config.seed))
-        return
-    if overwrite and runtime.is_main:
-        delete_earlier_run(config.run_dir)
-    fit(job)
-    write_results(config, runtime)
+    train(job, rows, collator.unpads, overwrite)
 
 
 def open_model(config: SplinterConfig, start: Path | None, tokenizer):

@@ -24,7 +24,6 @@ from workflows.fine_tuning import (
     Split,
     find_model_folder,
     make_ready,
-    open_device,
     predictions_of,
     read_rows,
     train,

@@ -25,6 +25,7 @@ from training.results import (
     RESULTS_FILE,
     TRAINING_FILE,
     MetricsLog,
+    delete_earlier_run,
     prepare_output_dir,
     read_json_object,
     write_json,
@@ -318,12 +319,25 @@ def pretraining_job(
     )
 
 
-def announce(job, unpads: bool) -> None:
-    """Says how many steps a run will take, and on what. unpads: whether the encoder runs without padding."""
-    plan, unpadded = job.plan, ", unpadded" if unpads else ""
+def train(job, rows: CorpusRows, unpads: bool, overwrite: bool) -> None:
+    """Runs the training, or a dry run of it. unpads: whether the encoder runs without padding.
+
+    overwrite: whether the results of an earlier run in the output folder are deleted first.
+    """
+    from training.dry_run import dry_run
+    from training.loop import fit
+
+    config, plan, unpadded = job.config, job.plan, ", unpadded" if unpads else ""
     job.runtime.say(
-        f"{job.config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, {job.runtime.describe()}{unpadded}"
+        f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, {job.runtime.describe()}{unpadded}"
     )
+    if config.dry_run:
+        dry_run(job, rows.epoch_lengths(config.seed))
+        return
+    if overwrite and job.runtime.is_main:
+        delete_earlier_run(config.run_dir)
+    fit(job)
+    write_results(config, job.runtime)
 
 
 def write_results(config: EncoderConfig, runtime) -> None:
