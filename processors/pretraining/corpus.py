@@ -37,7 +37,8 @@ import pyarrow as pa
 
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
 from processors.pretraining.blocks import Blocks, Shard, Stretch, hash_of
-from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_of
+from processors.pretraining.corpus_files import state_of
+from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces
 from processors.pretraining.word_starts import mark_of_words, start_words
 from processors.task import DataError
 from storage.whole import write_whole

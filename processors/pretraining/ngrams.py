@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from processors.pretraining.recurring_spans import Clusters, SplinterVocabulary
+from processors.pretraining.recurring_spans import Clusters
+from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.task import DataError, tab_separated
 from storage.whole import write_whole
 
