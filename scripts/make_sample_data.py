@@ -33,11 +33,12 @@ from sample_data.sample_classification import (
     make_paws,
     make_question_pair,
 )
-from sample_data.sample_documents import make_korquad_2, make_tydiqa
 from sample_data.sample_entities import PREDICT_SENTENCES, make_naver_ner
 from sample_data.sample_formats import Sample, json_file
+from sample_data.sample_korquad_2 import make_korquad_2
 from sample_data.sample_questions import PREDICT_QUESTIONS, make_korquad
 from sample_data.sample_recurring import make_few_shot
+from sample_data.sample_tydiqa import make_tydiqa
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from storage.whole import write_whole
