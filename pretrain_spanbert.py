@@ -23,10 +23,21 @@ from processors.pretraining.blocks import Blocks
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from processors.pretraining.target_filling import fill_masked_tokens
 from training.config import Contradiction, Given, without_effect
-from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
-from workflows import pretraining
+from workflows.pretraining import (
+    find_start,
+    held_out_scorer,
+    hold_out_documents,
+    new_model,
+    open_corpora,
+    open_tokenizer,
+    pretraining_job,
+    run_pretraining,
+    tokenize_corpora,
+    train,
+)
 from workflows.pretraining_settings import EncoderConfig
+from workflows.script import open_device
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -74,45 +85,30 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
 
     overwrite: whether the results of an earlier run in the output folder are deleted.
     """
-    import torch
-
     from models.collator import Collator
-    from training.dry_run import dry_run
-    from training.loop import fit
-    from training.runtime import open_runtime, quiet_libraries
 
-    if not config.dry_run:
-        prepare_output_dir(config.run_dir, config.resume or overwrite)
-    runtime = open_runtime(config)
-    quiet_libraries()
+    runtime = open_device(config)
 
-    corpora, hashes = pretraining.open_corpora(config)
-    start = pretraining.find_start(config)
-    tokenizer = pretraining.open_tokenizer(config, runtime, start, corpora, hashes)
-    torch.manual_seed(config.seed)
+    corpora, hashes = open_corpora(config)
+    start = find_start(config)
+    tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
+    runtime.seed(config.seed)
     model = open_model(config, start, tokenizer)
     collator = Collator.of(model, config, runtime, "max_seq_length")
     model = runtime.prepare(collator.model)
 
-    parts = pretraining.tokenize_corpora(config, runtime, corpora, tokenizer)
-    rows = pretraining.hold_out_documents(config, runtime, parts)
+    parts = tokenize_corpora(config, runtime, corpora, tokenizer)
+    rows = hold_out_documents(config, runtime, parts)
     vocabulary = masking_vocabulary(tokenizer)
     make_batch = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking)
-    score = pretraining.held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
+    score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining.training_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
-    pretraining.announce(job, collator.unpads)
-    if config.dry_run:
-        dry_run(job, rows.epoch_lengths(config.seed))
-        return
-    if overwrite and runtime.is_main:
-        delete_earlier_run(config.run_dir)
-    fit(job)
-    pretraining.write_results(config, runtime)
+    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
+    train(job, rows, collator.unpads, overwrite)
 
 
 def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a fresh one of the sizes in the settings.
+    """The model in the folder `start`, or a new one of the sizes in the settings.
 
     Raises ModelError where the tokenizer has no [MASK], or more tokens than the model.
     """
@@ -124,7 +120,7 @@ def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return pretraining.fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
 
 
 def masking_vocabulary(tokenizer) -> Vocabulary:
@@ -192,4 +188,4 @@ def metrics_of(sums: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(pretraining.run_script(__file__, __doc__, sys.argv[1:], SpanBertConfig, main))
+    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SpanBertConfig, main))

@@ -24,9 +24,19 @@ from processors.pretraining.blocks import Blocks
 from processors.pretraining.recurring_spans import RecurringSpans, select_spans
 from processors.pretraining.target_filling import fill_questions
 from training.config import Contradiction, Given
-from training.results import delete_earlier_run, prepare_output_dir
 from training.row_random import RowDraws
-from workflows import pretraining
+from workflows.pretraining import (
+    find_start,
+    held_out_scorer,
+    hold_out_documents,
+    new_model,
+    open_corpora,
+    open_tokenizer,
+    pretraining_job,
+    run_pretraining,
+    tokenize_corpora,
+    train,
+)
 from workflows.pretraining_settings import EncoderConfig
 from workflows.recurring_questions import (
     QuestionRules,
@@ -36,6 +46,7 @@ from workflows.recurring_questions import (
     splinter_vocabulary,
     write_ngrams_of,
 )
+from workflows.script import open_device
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -43,8 +54,11 @@ from workflows.recurring_questions import (
 class SplinterConfig(EncoderConfig):
     """Splinter"""
 
-    # On resume, the content of the files is compared and not their paths.
-    MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = EncoderConfig.MAY_CHANGE_ON_RESUME | {"ngrams_in", "ngrams_out"}
+    # The content of the files is compared when a run is resumed, not where they are.
+    MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = EncoderConfig.MAY_CHANGE_ON_RESUME | {
+        "ngrams_in",
+        "ngrams_out",
+    }
 
     task: Literal["splinter"] = Field("splinter", description="pretraining objective")
     longest_span: int = Field(10, ge=1, description="most tokens in a span")
@@ -81,52 +95,36 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
 
     overwrite: whether the results of an earlier run in the output folder are deleted.
     """
-    import torch
-
     from models.collator import Collator
-    from training.dry_run import dry_run
-    from training.loop import fit
-    from training.runtime import open_runtime, quiet_libraries
 
-    if not config.dry_run:
-        prepare_output_dir(config.run_dir, config.resume or overwrite)
-    runtime = open_runtime(config)
-    quiet_libraries()
+    runtime = open_device(config)
     check_ngrams_out(config.ngrams_out)
 
-    corpora, hashes = pretraining.open_corpora(config)
-    start = pretraining.find_start(config)
-    tokenizer = pretraining.open_tokenizer(config, runtime, start, corpora, hashes)
-    torch.manual_seed(config.seed)
+    corpora, hashes = open_corpora(config)
+    start = find_start(config)
+    tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
+    runtime.seed(config.seed)
     model = open_model(config, start, tokenizer)
     vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
     collator = Collator.of(model, config, runtime, "max_seq_length")
     model = runtime.prepare(collator.model)
 
     left_out, ngram_hashes = read_earlier_ngrams(config.ngrams_in or (), vocabulary, runtime.say)
-    hashes |= ngram_hashes
     rules = QuestionRules(vocabulary, config.recurring_spans, left_out)
-    parts = pretraining.tokenize_corpora(config, runtime, corpora, tokenizer)
+    parts = tokenize_corpora(config, runtime, corpora, tokenizer)
     parts = rows_with_questions(runtime, config.corpus, parts, rules)
-    rows = pretraining.hold_out_documents(config, runtime, parts)
+    rows = hold_out_documents(config, runtime, parts)
     if config.ngrams_out and runtime.is_main and not config.dry_run:
         write_ngrams_of(config.ngrams_out, runtime, rows.training, rules)
     make_batch = functools.partial(question_batch, collator, model.config.hidden_token_id, rules)
-    score = pretraining.held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
+    score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining.training_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
-    pretraining.announce(job, collator.unpads)
-    if config.dry_run:
-        dry_run(job, rows.epoch_lengths(config.seed))
-        return
-    if overwrite and runtime.is_main:
-        delete_earlier_run(config.run_dir)
-    fit(job)
-    pretraining.write_results(config, runtime)
+    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes | ngram_hashes, make_batch, loss_of, score)
+    train(job, rows, collator.unpads, overwrite)
 
 
 def open_model(config: SplinterConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a fresh one of the sizes in the settings; both know [QUESTION] then.
+    """The model in the folder `start`, or a new one of the sizes in the settings; it and its tokenizer know [QUESTION].
 
     Raises ModelError where the vocabulary has no [QUESTION] and none is to be added.
     """
@@ -134,7 +132,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = pretraining.fresh_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
+    model = new_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # Pretraining asks with [QUESTION], even if the model was fine-tuned the way KoSplinter's code does it.
@@ -193,4 +191,4 @@ def metrics_of(sums: np.ndarray) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(pretraining.run_script(__file__, __doc__, sys.argv[1:], SplinterConfig, main))
+    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SplinterConfig, main))

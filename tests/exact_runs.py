@@ -5,24 +5,28 @@ from __future__ import annotations
 import functools
 import importlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
 from models.collator import Collator
+from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import open_corpus
 from training.command_line import resolve
 from training.row_random import RowDraws
 from training.runtime import Runtime
+from training.step import LossOf
+from workflows.fine_tuning import ReadyModel, Split
 from workflows.recurring_questions import QuestionRules, splinter_vocabulary
 
 CONFIG = REPOSITORY / "config"
@@ -42,6 +46,13 @@ COMMANDS = {
     "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
 }
 
+CONFIG_CLASSES = {
+    "run_seq_cls.py": "SequenceClassificationConfig",
+    "run_ner.py": "NerConfig",
+    "run_squad.py": "QuestionAnsweringConfig",
+    "run_long_qa.py": "LongQuestionAnsweringConfig",
+    "run_splinter_qa.py": "SplinterQuestionAnsweringConfig",
+}
 # The name of the settings of each pretraining script.
 OBJECTIVES = {"pretrain_spanbert.py": "SpanBertConfig", "pretrain_splinter.py": "SplinterConfig"}
 # The others are for BERT alone.
@@ -88,9 +99,25 @@ def config_of(script: str, words: Sequence[object]) -> Any:
     if script in OBJECTIVES:
         config_class = getattr(module, OBJECTIVES[script])
         return resolve(config_class, words, {config_class.model_fields["task"].default: {}}, CONFIG, "")[0]
-    recipe = module.RECIPE
-    settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
-    return resolve(recipe.config_class, words, settings, CONFIG, "", recipe.script_of_task)[0]
+    config_class = getattr(module, CONFIG_CLASSES[script])
+    settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in TASKS_OF_SCRIPT[script]}
+    return resolve(config_class, words, settings, CONFIG, "", SCRIPT_OF_TASK)[0]
+
+
+def handed_to_train(
+    script: str, config: Any, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ReadyModel, Mapping[str, Split], LossOf]:
+    """Model, splits and loss that a fine-tuning script is about to train with; nothing is trained."""
+    module = importlib.import_module(script.removesuffix(".py"))
+    handed: list[Any] = []
+
+    def train(config, runtime, task, model, splits, loss_of, *more) -> None:
+        handed.extend((model, splits, loss_of))
+
+    monkeypatch.setattr(module, "open_device", lambda config: runtime)
+    monkeypatch.setattr(module, "train", train)
+    module.main(config.model_copy(update={"do_eval": False}), False)
+    return tuple(handed)
 
 
 @dataclass(frozen=True)

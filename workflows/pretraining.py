@@ -16,15 +16,24 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
-from processors.task import DataError
 from training.command_line import Config, resolve
 from training.config import is_typed
 from training.passes import Passes
 from training.processes import show
-from training.results import PRETRAINING, RESULTS_FILE, TRAINING_FILE, MetricsLog, read_json_object, write_json
+from training.results import (
+    PRETRAINING,
+    RESULTS_FILE,
+    TRAINING_FILE,
+    MetricsLog,
+    delete_earlier_run,
+    prepare_output_dir,
+    read_json_object,
+    write_json,
+)
 from training.row_random import RowDraws
 from workflows.pretraining_settings import SIZES, EncoderConfig
-from workflows.script import circumstances, exit_code, in_words, resuming, trains
+from workflows.scoring import circumstances, in_words
+from workflows.script import exit_code, resuming, trains
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -38,7 +47,7 @@ MakeBatch = Callable[[Blocks, np.ndarray, RowDraws, int | None], dict[str, Any]]
 OfBatch = Callable[[Any, dict[str, Any]], Any]
 
 
-def run_script(
+def run_pretraining(
     script: str, about: str, argv: list[str], config_class: type[Config], main: Callable[[Config, bool], None]
 ) -> int:
     """Runs the command `script argv`: resolves the settings and calls `main`; returns the exit code.
@@ -52,9 +61,12 @@ def run_script(
         nonlocal config
         task = config_class.model_fields["task"].default
         config, given = resolve(config_class, argv, {task: {}}, Path(script).resolve().parent / "config", about)
-        main(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
+        overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
+        if not config.dry_run:
+            prepare_output_dir(config.run_dir, config.resume or overwrite)
+        main(config, overwrite)
 
-    return exit_code(script, (DataError, ModelError), work, lambda: resuming(argv) if trains(config) else argv)
+    return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -73,7 +85,7 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
 
 
 def find_start(config: EncoderConfig) -> Path | None:
-    """The folder of the model to continue from, or None for a fresh model. Raises ModelError where it is not found."""
+    """The folder of the model to continue from, or None for a new model. Raises ModelError where it is not found."""
     return find_model(None, config.model_name_or_path) if config.model_name_or_path else None
 
 
@@ -121,7 +133,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
         raise ModelError(f"{error}; delete {target} to make it again") from error
 
 
-def fresh_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
+def new_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
     """A model of the sizes in the settings, for this tokenizer. build: makes the model from a BertConfig."""
     from transformers import BertConfig
 
@@ -254,7 +266,7 @@ def held_out_scorer(
     return score
 
 
-def training_job(
+def pretraining_job(
     config: EncoderConfig,
     runtime,
     model,
@@ -307,12 +319,25 @@ def training_job(
     )
 
 
-def announce(job, unpads: bool) -> None:
-    """Says how many steps a run will take, and on what. unpads: whether the encoder runs without padding."""
-    plan, unpadded = job.plan, ", unpadded" if unpads else ""
+def train(job, rows: CorpusRows, unpads: bool, overwrite: bool) -> None:
+    """Runs the training, or a dry run of it. unpads: whether the encoder runs without padding.
+
+    overwrite: whether the results of an earlier run in the output folder are deleted first.
+    """
+    from training.dry_run import dry_run
+    from training.loop import fit
+
+    config, plan, unpadded = job.config, job.plan, ", unpadded" if unpads else ""
     job.runtime.say(
-        f"{job.config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, {job.runtime.describe()}{unpadded}"
+        f"{config.run_dir.name}: {plan.steps} steps of {plan.step_rows} rows, {job.runtime.describe()}{unpadded}"
     )
+    if config.dry_run:
+        dry_run(job, rows.epoch_lengths(config.seed))
+        return
+    if overwrite and job.runtime.is_main:
+        delete_earlier_run(config.run_dir)
+    fit(job)
+    write_results(config, job.runtime)
 
 
 def write_results(config: EncoderConfig, runtime) -> None:
