@@ -15,7 +15,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
-from training.config import Contradiction, Given, without_effect
+from training.config import Contradiction, Given, is_typed, without_effect
 from training.pretraining import Objective, Passes, PretrainingConfig, train
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -52,9 +52,9 @@ class EncoderConfig(PretrainingConfig):
         if self.model_name_or_path:
             idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
             yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")
-            if self.lower_case:
-                why = "on capital letters: the tokenizer of the model treats them in its own way"
-                yield from without_effect(["lower_case"], given, (model,), why)
+            if is_typed("lower_case", given) and self.lower_case:
+                why = "the tokenizer of the model treats capital letters in its own way"
+                yield Contradiction(("lower_case", model), f"--lower_case has no effect: {why}")
         elif self.hidden_size % self.num_attention_heads:
             heads = f"num_attention_heads {self.num_attention_heads}"
             message = f"hidden_size {self.hidden_size} is not a multiple of {heads}"

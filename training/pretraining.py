@@ -100,9 +100,9 @@ class VocabularyConfig(Section):
         if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
             message = "train_vocab makes a new vocabulary and tokenizer names an existing one: give one of them"
             yield Contradiction(("train_vocab", "tokenizer"), message)
-        if self.tokenizer and self.lower_case and Path(self.tokenizer).is_dir():
-            why = f"on capital letters: the tokenizer in {self.tokenizer} treats them in its own way"
-            yield from without_effect(["lower_case"], given, ("tokenizer",), why)
+        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
+            why = f"the tokenizer in {self.tokenizer} treats capital letters in its own way"
+            yield Contradiction(("lower_case", "tokenizer"), f"--lower_case has no effect: {why}")
         if not self.train_vocab:
             yield from without_effect(["vocab_size"], given, ("train_vocab",), "without train_vocab")
 
