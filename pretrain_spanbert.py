@@ -1,4 +1,4 @@
-"""Pretrains a SpanBERT: spans of whole words are masked, and predicted from their places and their boundaries.
+"""Pretrains a SpanBERT: spans of whole words are masked, then predicted in place and from the span's boundaries.
 
 python3 pretrain_spanbert.py --config_file half.json --corpus kowiki.txt
 python3 pretrain_spanbert.py --config_file half.json --corpus kowiki.txt news.jsonl.gz --corpus_weights 2 1
@@ -8,6 +8,7 @@ python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/check
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Iterator
@@ -17,25 +18,28 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from learners.pretraining import (
-    EncoderConfig,
-    blocks_of,
-    divide,
-    fresh_model,
-    open_corpora,
-    tokenizer_of,
-    train_on,
-)
-from models import ModelError
 from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
-from processors.task import DataError
+from processors.pretraining.target_filling import fill_masked_tokens
 from training.config import Contradiction, Given, without_effect
-from training.pretraining import run_pretraining
 from training.row_random import RowDraws
+from workflows.pretraining import (
+    find_start,
+    held_out_scorer,
+    hold_out_documents,
+    new_model,
+    open_corpora,
+    open_tokenizer,
+    pretraining_job,
+    run_pretraining,
+    tokenize_corpora,
+    train,
+)
+from workflows.pretraining_settings import EncoderConfig
+from workflows.script import open_device
 
-# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+# torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
 
 class SpanBertConfig(EncoderConfig):
@@ -76,101 +80,112 @@ class SpanBertConfig(EncoderConfig):
         )
 
 
-class SpanBertObjective:
-    """The model and its tokenizer; masks blocks and scores what is predicted for them."""
+def main(config: SpanBertConfig, overwrite: bool) -> None:
+    """The whole run, from the corpora to checkpoints and results.
 
-    def __init__(self, config: SpanBertConfig, runtime, model, tokenizer):
-        from models.collator import Collator
+    overwrite: whether the results of an earlier run in the output folder are deleted.
+    """
+    from models.collator import Collator
 
-        self.tokenizer, self.masking = tokenizer, config.masking
-        self.collator = Collator.of(model, config, runtime, "max_seq_length")
-        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
-        tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-        self.vocabulary = Vocabulary.of_tokens(
-            tokens, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.unk_token_id
-        )
+    runtime = open_device(config)
 
-    def collate(self, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None = None) -> dict[str, Any]:
-        """A batch with its masked tokens: `[M]` rows, columns, labels, boundaries, positions.
+    corpora, hashes = open_corpora(config)
+    start = find_start(config)
+    tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
+    runtime.seed(config.seed)
+    model = open_model(config, start, tokenizer)
+    collator = Collator.of(model, config, runtime, "max_seq_length")
+    model = runtime.prepare(collator.model)
 
-        Where shapes are rounded, M is the most that may be masked of so many tokens, or a multiple of it, and places
-        that are left over have no label.
-        """
-        import torch
+    parts = tokenize_corpora(config, runtime, corpora, tokenizer)
+    rows = hold_out_documents(config, runtime, parts)
+    vocabulary = masking_vocabulary(tokenizer)
+    make_batch = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking)
+    score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-        width = self.collator.width(blocks.lengths[row_ids])
-        arrays = blocks.padded(row_ids, self.tokenizer.pad_token_id, width)
-        masked = mask_spans(arrays["input_ids"], arrays["attention_mask"], self.vocabulary, self.masking, draws)
-        spans = {name: array for name, array in vars(masked).items() if name != "input_ids"}
-        if self.collator.shapes != "exact":
-            tokens = self.collator.tokens(arrays["attention_mask"], size)
-            spans = filled_up(spans, math.ceil(self.masking.budget * tokens) + (size or len(row_ids)))
-        terms = max(1, len(masked.labels))
-        batch = self.collator.batch(arrays | {"input_ids": masked.input_ids}, size, terms)
-        return batch | {"spans": {name: torch.from_numpy(array) for name, array in spans.items()}}
-
-    def loss_of(self, model, batch: dict[str, Any]) -> Any:
-        """Sum over the masked tokens of the losses of both heads."""
-        outputs = model(**batch["inputs"], **batch["spans"])
-        return outputs.mlm_loss + outputs.sbo_loss
-
-    def sums_of(self, model, batch: dict[str, Any]):
-        """`[5]`: masked tokens; losses of both heads; how many of the tokens each predicts."""
-        import torch
-
-        outputs = model(**batch["inputs"], **batch["spans"])
-        masked = (batch["spans"]["labels"] != NO_LABEL).sum()
-        sums = [masked, outputs.mlm_loss, outputs.sbo_loss, outputs.mlm_correct, outputs.sbo_correct]
-        return torch.stack([one.float() for one in sums])
-
-    def metrics_of(self, sums: np.ndarray) -> dict[str, float]:
-        """Means over the masked tokens."""
-        mlm_loss, sbo_loss, mlm_accuracy, sbo_accuracy = (sums[1:] / max(1.0, sums[0])).tolist()
-        return {
-            "loss": mlm_loss + sbo_loss,
-            "mlm_loss": mlm_loss,
-            "sbo_loss": sbo_loss,
-            "mlm_accuracy": mlm_accuracy,
-            "sbo_accuracy": sbo_accuracy,
-        }
+    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
+    train(job, rows, collator.unpads, overwrite)
 
 
-def filled_up(spans: dict[str, np.ndarray], least: int) -> dict[str, np.ndarray]:
-    """`[M]` arrays of masked tokens with others behind them that have no label, so that M is a multiple of `least`."""
-    masked = len(spans["labels"])
-    missing = max(1, math.ceil(masked / least)) * least - masked
-    fill = {"labels": NO_LABEL, "positions": 1}
-    return {name: np.pad(array, (0, missing), constant_values=fill.get(name, 0)) for name, array in spans.items()}
+def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
+    """The model in the folder `start`, or a new one of the sizes in the settings.
 
-
-def pretrain(config: SpanBertConfig, runtime, overwrite: bool) -> None:
-    """From the corpora to checkpoints and results."""
-    import torch
-
-    corpora, data = open_corpora(config)
-    folder = config.folder
-    tokenizer = tokenizer_of(config, runtime, folder, corpora, data)
-    torch.manual_seed(config.seed)
-    model = build_spanbert_for(config, folder, tokenizer)
-    objective = SpanBertObjective(config, runtime, model, tokenizer)
-    pairs = zip(config.corpus, corpora, strict=True)
-    parts = [blocks_of(config, runtime, path, corpus, tokenizer) for path, corpus in pairs]
-    parts, held_out = divide(config, runtime, parts)
-    train_on(config, runtime, objective, parts, held_out, data, overwrite)
-
-
-def build_spanbert_for(config: SpanBertConfig, folder: Path | None, tokenizer):
-    """The model in `folder`, or a fresh one of the settings' sizes for this tokenizer."""
+    Raises ModelError where the tokenizer has no [MASK], or more tokens than the model.
+    """
     from models.spanbert import build_spanbert
     from models.vocabulary import check_for_masking
 
-    if folder is not None:
-        model = build_spanbert(folder, config.sbo)
+    if start is not None:
+        model = build_spanbert(start, config.sbo)
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+
+
+def masking_vocabulary(tokenizer) -> Vocabulary:
+    """What masking needs to know about the tokenizer."""
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return Vocabulary.of_tokens(tokens, tokenizer.all_special_ids, tokenizer.mask_token_id, tokenizer.unk_token_id)
+
+
+def masked_batch(
+    collator,
+    pad_id: int,
+    vocabulary: Vocabulary,
+    masking: SpanMasking,
+    blocks: Blocks,
+    row_ids: np.ndarray,
+    draws: RowDraws,
+    size: int | None,
+) -> dict[str, Any]:
+    """A batch of the blocks numbered `row_ids`, `[B]`, masked as `draws` say, for `training/plan.py`.
+
+    Its "spans", each `[M]`, tell what is predicted: rows, columns, labels, boundaries, positions. Where shapes are
+    rounded, M is a multiple of the most tokens that may be masked; the places left over have no label.
+    size: rows of the batch where shapes are fixed.
+    """
+    import torch
+
+    width = collator.width(blocks.lengths[row_ids])
+    arrays = blocks.padded(row_ids, pad_id, width)
+    masked = mask_spans(arrays["input_ids"], arrays["attention_mask"], vocabulary, masking, draws)
+    spans = {name: array for name, array in vars(masked).items() if name != "input_ids"}
+    if collator.shapes != "exact":
+        tokens = collator.tokens(arrays["attention_mask"], size)
+        spans = fill_masked_tokens(spans, math.ceil(masking.budget * tokens) + (size or len(row_ids)))
+    terms = max(1, len(masked.labels))
+    batch = collator.batch(arrays | {"input_ids": masked.input_ids}, size, terms)
+    return batch | {"spans": {name: torch.from_numpy(array) for name, array in spans.items()}}
+
+
+def loss_of(model, batch: dict[str, Any]) -> Any:
+    """Sum over the masked tokens of the losses of both heads: masked language model and span boundary objective."""
+    outputs = model(**batch["inputs"], **batch["spans"])
+    return outputs.mlm_loss + outputs.sbo_loss
+
+
+def sums_of(model, batch: dict[str, Any]):
+    """`[5]`: number of masked tokens; the loss of each head; how many of the tokens each head predicts."""
+    import torch
+
+    outputs = model(**batch["inputs"], **batch["spans"])
+    masked = (batch["spans"]["labels"] != NO_LABEL).sum()
+    sums = [masked, outputs.mlm_loss, outputs.sbo_loss, outputs.mlm_correct, outputs.sbo_correct]
+    return torch.stack([one.float() for one in sums])
+
+
+def metrics_of(sums: np.ndarray) -> dict[str, float]:
+    """Means over the masked tokens. sums: `sums_of`, added up over all batches."""
+    mlm_loss, sbo_loss, mlm_accuracy, sbo_accuracy = (sums[1:] / max(1.0, sums[0])).tolist()
+    return {
+        "loss": mlm_loss + sbo_loss,
+        "mlm_loss": mlm_loss,
+        "sbo_loss": sbo_loss,
+        "mlm_accuracy": mlm_accuracy,
+        "sbo_accuracy": sbo_accuracy,
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SpanBertConfig, (DataError, ModelError), pretrain))
+    sys.exit(run_pretraining(__file__, __doc__, sys.argv[1:], SpanBertConfig, main))

@@ -9,18 +9,34 @@ python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterator
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from learners.question_answering import QuestionAnswerer, QuestionAnsweringConfig, recipe_of
+from models import build_model, build_tokenizer
+from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.korquad_2 import first_of_each_context
-from processors.qa.questions import Questions
 from training.config import Contradiction, Given, is_typed
-from workflows.fine_tuning import Split, run_recipe
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
+from workflows.predictions import read_inputs, write_predictions
+from workflows.question_answering import (
+    QuestionAnsweringConfig,
+    answers_of,
+    encode_questions,
+    read_questions,
+    score_answers,
+    span_cross_entropies,
+    span_logits,
+    tell_separator,
+)
+from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
+from workflows.script import open_device, run_script
+
+# KoBigBird's batches were those of one device, on a TPU of 8 cores.
+PUBLISHED_BATCH = "published: 64, on 8 devices"
 
 
 class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
@@ -38,19 +54,64 @@ class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
             yield Contradiction(("all_korquad_2_sample", "task"), message)
 
 
-class LongQuestionAnswerer(QuestionAnswerer):
-    """As for short documents; of korquad-2's it trains on the first question of each, as published."""
+def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:
+    """A run from its files to its scores and answers. Returns the results, or None where nothing is scored."""
+    task = TASKS[config.task]
+    rows = read_rows(config, task)
+    if config.do_train and config.task == "korquad-2" and not config.all_korquad_2_sample:
+        rows["train"] = first_of_each_context(rows["train"])  # as published
+    questions = read_inputs(config, task, read_questions)
+    folder = find_model_folder(config, task)
+    runtime = open_device(config)
+    results = None
 
-    def prepare(self, name: str, rows: Questions) -> Split:
-        if name == "train" and self.config.task == "korquad-2" and not self.config.all_korquad_2_sample:
-            rows = first_of_each_context(rows)
-        return super().prepare(name, rows)
+    def encode(model: ReadyModel, name: str, rows: Any) -> Split:
+        return encode_questions(config, runtime, model, name, rows)
+
+    def score(model: ReadyModel, split: Split) -> Scored:
+        return score_answers(config, task, split, answers_of(config, model, split))
+
+    if config.do_train:
+        runtime.seed(config.seed)
+        model = load(config, runtime, folder, is_trained=False)
+        splits = {name: encode(model, name, rows[name]) for name in rows}
+        train(config, runtime, task, model, splits, span_cross_entropies, score, overwrite, PUBLISHED_BATCH)
+        del model, splits  # their memory is for the checkpoints
+    if config.dry_run:
+        return None
+
+    if config.do_eval:
+
+        def score_checkpoint(checkpoint: Path) -> Scored:
+            model = load(config, runtime, checkpoint, is_trained=True)
+            return score(model, encode(model, "test", rows["test"]))
+
+        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        files = selected.scored.outputs.files()
+        results = write_results(config, runtime, task, selected, len(rows["test"]), files)
+
+    if config.do_predict:
+        checkpoint = selected_checkpoint(config, task)
+        model = load(config, runtime, checkpoint, is_trained=True)
+        answers = answers_of(config, model, encode(model, "predict", questions))
+        write_predictions(config, runtime, checkpoint, len(questions), answers.files())
+    return results
 
 
-RECIPE = dataclasses.replace(
-    recipe_of("run_long_qa.py", LongQuestionAnsweringConfig, LongQuestionAnswerer),
-    published_batch="published: 64, on 8 devices",  # KoBigBird's batches were a device's, on a TPU of 8 cores
-)
+def load(config: LongQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
+    """The model in a folder with a head for spans on it: a trained one, or one that is about to be trained."""
+    tokenizer = build_tokenizer(config.model_type, folder)
+    model = build_model(
+        folder,
+        "question answering",
+        from_scratch=config.from_scratch and not is_trained,
+        fresh_head=not is_trained,
+        attention=config.attention,
+    )
+    tell_separator(model, tokenizer)
+    return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
+
 
 if __name__ == "__main__":
-    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))
+    tasks = TASKS_OF_SCRIPT["run_long_qa.py"]
+    sys.exit(run_script(__file__, __doc__, sys.argv[1:], LongQuestionAnsweringConfig, tasks, main))

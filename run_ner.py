@@ -7,32 +7,30 @@ python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_pred
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from pydantic import Field
 
-from models import ModelError, build_model, build_tokenizer, find_model
-from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import NO_LABEL, warn_of_unknown
-from processors.ner import (
-    NOT_PREDICTED,
-    WRITERS,
-    Sentences,
-    WindowFeatures,
-    build_window_features,
-    has_suffix_labels,
-    number_of,
-    read_unlabelled,
+from models import build_model, build_tokenizer
+from processors import TASKS, TASKS_OF_SCRIPT
+from processors.features import NO_LABEL
+from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled
+from processors.task import Task
+from workflows.encoding import encode_sentences
+from workflows.fine_tuning import (
+    ReadyModel,
+    Split,
+    find_model_folder,
+    make_ready,
+    predictions_of,
+    read_rows,
+    train,
 )
-from processors.splits import read_splits
-from processors.task import DataError, Task
-from workflows.fine_tuning import Recipe, Split, run_recipe
-from workflows.script import Scored
+from workflows.predictions import read_inputs, write_predictions
+from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
+from workflows.script import open_device, run_script
 from workflows.settings import FineTuningConfig, TestSplitConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -52,94 +50,97 @@ class NerConfig(FineTuningConfig, TestSplitConfig):
     )
 
 
-class Tagger:
-    """A model with its tokenizer: what turns sentences into batches, batches into losses, and outputs into labels."""
+def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
+    """A run from its files to its scores and predictions. Returns the results, or None where nothing is scored."""
+    task = TASKS[config.task]
+    rows = read_rows(config, task)
+    sentences = read_inputs(config, task, read_unlabelled)
+    folder = find_model_folder(config, task)
+    runtime = open_device(config)
+    results = None
 
-    def __init__(self, config: NerConfig, runtime, folder: Path, is_trained: bool):
-        from models.collator import Collator
-        from training.evaluate import Predictor
+    def encode(model: ReadyModel, name: str, rows: Any) -> Split:
+        return encode_sentences(config, runtime, model, name, rows)
 
-        self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
-        self.tokenizer = build_tokenizer(config.model_type, folder)
-        fresh = {"from_scratch": config.from_scratch and not is_trained, "fresh_head": not is_trained}
-        model = build_model(folder, "token", self.task.labels, attention=config.attention, **fresh)
-        self.collator = Collator.of(model, config, runtime, "max_seq_len")
-        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
-        self.predictor = Predictor(self.model, label_ids_of, runtime)
+    def score(model: ReadyModel, split: Split) -> Scored:
+        return score_labels(task, split, labels_of_words(config, task, model, split))
 
-    def prepare(self, name: str, rows: Sentences) -> Split:
-        """Tokenizes the sentences of a split, and says, once, what there is to know about them."""
-        config, say = self.config, self.runtime.say_once
-        features = build_window_features(
-            rows, self.tokenizer, config.max_seq_len, config.ner_stride, Path(config.cache_dir), config.threads
-        )
-        if not len(features):
-            raise DataError(f"{name}: there are no words in it")
-        notes = [f"{what}: {count}" for what, count in rows.counts.items()]
-        if len(features) > len(rows):
-            notes.append(f"cut into {len(features)} windows of up to {config.max_seq_len} tokens")
-        words = sum(map(len, rows.words)) / len(rows)
-        size = f"{len(rows)} sentences, {words:.1f} words and {features.lengths.mean():.1f} tokens each"
-        say(f"{name}: {size}" + "".join(f"; {note}" for note in notes))
-        if features.cut_words:
-            say(
-                f"warning: {name}: {number_of(features.cut_words, 'word')} of "
-                f"{number_of(features.cut_sentences, 'sentence')} lie beyond "
-                f"max_seq_len {config.max_seq_len}: they get no label and are not scored; "
-                f"--ner_stride {config.max_seq_len // 2} labels every word"
-            )
-        warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.labels is not None, say)
-        labels = hashlib.sha256(repr(rows.labels).encode()).hexdigest()
-        content = f"{features.table.path.stem} {labels}"
-        return Split(rows, features, functools.partial(self._collate, rows, features), content)
+    if config.do_train:
+        runtime.seed(config.seed)
+        model = load(config, runtime, folder, is_trained=False)
+        splits = {name: encode(model, name, rows[name]) for name in rows}
+        train(config, runtime, task, model, splits, cross_entropies, score, overwrite)
+        del model, splits  # their memory is for the checkpoints
+    if config.dry_run:
+        return None
 
-    def _collate(
-        self, rows: Sentences, features: WindowFeatures, windows: np.ndarray, size: int | None = None
-    ) -> dict[str, Any]:
-        width = self.collator.width(features.lengths[windows])
-        arrays = features.padded(windows, self.tokenizer.pad_token_id, width)
-        if rows.labels is None:
-            return self.collator.batch(arrays, size)
-        label_ids = features.label_ids(windows, rows.labels, width)
-        words = int((label_ids != NO_LABEL).sum())
-        return self.collator.batch(arrays, size, terms=words, labels=label_ids)
+    if config.do_eval:
 
-    def loss_of(self, model, batch: dict[str, Any]) -> Any:
-        """Sum of the words' cross entropies."""
-        from torch.nn.functional import cross_entropy
+        def score_checkpoint(checkpoint: Path) -> Scored:
+            model = load(config, runtime, checkpoint, is_trained=True)
+            return score(model, encode(model, "test", rows["test"]))
 
-        logits = model(**batch["inputs"]).logits.float()
-        return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NO_LABEL, reduction="sum")
+        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        files = prediction_files(task, rows["test"], selected.scored.outputs)
+        results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
-    def outputs(self, split: Split) -> list[list[str]]:
-        """The label of every word; NOT_PREDICTED where it lies beyond `max_seq_len`."""
-        from training.evaluate import evaluate
+    if config.do_predict:
+        checkpoint = selected_checkpoint(config, task)
+        model = load(config, runtime, checkpoint, is_trained=True)
+        labels = labels_of_words(config, task, model, encode(model, "predict", sentences))
+        files = prediction_files(task, sentences, labels)
+        write_predictions(config, runtime, checkpoint, len(sentences), files)
+    return results
 
-        features, names = split.features, self.task.labels
-        predicted = [[NOT_PREDICTED] * len(words) for words in split.rows.words]
-        batches = evaluate(self.predictor, split.collate, features.lengths, self.config.eval_batch_size)
-        for windows, label_ids in batches:
-            for window, ids in zip(windows, label_ids.astype(int), strict=True):
-                sentence, words, positions = features.places(int(window))
-                predicted[sentence][words] = [names[id] for id in ids[positions]]
-        return predicted
 
-    def score(self, split: Split) -> Scored:
-        """Entity F1 on a split; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
-        from processors.metrics import entity_scores
-
-        predicted, names = self.outputs(split), self.task.labels
-        kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted]
-        gold = [[names[labels[i]] for i in places] for labels, places in zip(split.rows.labels, kept, strict=True)]
-        found = [[labels[i] for i in places] for labels, places in zip(predicted, kept, strict=True)]
-        metrics, types = entity_scores(gold, found, has_suffix_labels(self.task))
-        details = {"per_type": types, "words_not_scored": split.features.cut_words}
-        return Scored(metrics, predicted, metrics["f1"] == 0, details, report_of(types))
+def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
+    """The model in a folder with a tagger on it: a trained one, or one that is about to be trained."""
+    tokenizer = build_tokenizer(config.model_type, folder)
+    model = build_model(
+        folder,
+        "token",
+        TASKS[config.task].labels,
+        from_scratch=config.from_scratch and not is_trained,
+        fresh_head=not is_trained,
+        attention=config.attention,
+    )
+    return make_ready(config, runtime, model, tokenizer, label_ids_of, "max_seq_len")
 
 
 def label_ids_of(model, batch: dict[str, Any]) -> Any:
     """`[B, L]`, the likeliest label of each token."""
     return model(**batch["inputs"]).logits.argmax(dim=-1)
+
+
+def cross_entropies(model, batch: dict[str, Any]) -> Any:
+    """Sum of the words' cross entropies."""
+    from torch.nn.functional import cross_entropy
+
+    logits = model(**batch["inputs"]).logits.float()
+    return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NO_LABEL, reduction="sum")
+
+
+def labels_of_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) -> list[list[str]]:
+    """The label of every word of every sentence; NOT_PREDICTED where it lies beyond `max_seq_len`."""
+    predicted = [[NOT_PREDICTED] * len(words) for words in split.rows.words]
+    for windows, label_ids in predictions_of(config, model, split):
+        for window, ids in zip(windows, label_ids.astype(int), strict=True):
+            sentence, words, positions = split.features.places(int(window))
+            predicted[sentence][words] = [task.labels[id] for id in ids[positions]]
+    return predicted
+
+
+def score_labels(task: Task, split: Split, predicted: list[list[str]]) -> Scored:
+    """Entity F1; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
+    from processors.metrics import entity_scores
+
+    kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted]
+    golds = zip(split.rows.labels, kept, strict=True)
+    gold = [[task.labels[labels[i]] for i in places] for labels, places in golds]
+    found = [[labels[i] for i in places] for labels, places in zip(predicted, kept, strict=True)]
+    metrics, types = entity_scores(gold, found, has_suffix_labels(task))
+    details = {"per_type": types, "words_not_scored": split.features.cut_words}
+    return Scored(metrics, predicted, metrics["f1"] == 0, details, report_of(types))
 
 
 def report_of(types: dict[str, dict[str, float]]) -> str:
@@ -151,22 +152,10 @@ def report_of(types: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def prediction_files(task: Task, rows: Sentences, outputs: list[list[str]], exact: bool) -> dict[str, str]:
+def prediction_files(task: Task, rows: Any, labels: list[list[str]]) -> dict[str, str]:
     """`predictions.tsv` in the form of the task's own files."""
-    return {"predictions.tsv": WRITERS[task.read](rows.words, outputs)}
+    return {"predictions.tsv": WRITERS[task.read](rows.words, labels)}
 
-
-RECIPE = Recipe(
-    tasks={task.name: task for task in TASKS_OF_SCRIPT["run_ner.py"]},
-    script_of_task=SCRIPT_OF_TASK,
-    config_class=NerConfig,
-    errors=(DataError, ModelError),
-    find_model=find_model,
-    learner=Tagger,
-    read_splits=read_splits,
-    read_inputs=read_unlabelled,
-    prediction_files=prediction_files,
-)
 
 if __name__ == "__main__":
-    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))
+    sys.exit(run_script(__file__, __doc__, sys.argv[1:], NerConfig, TASKS_OF_SCRIPT["run_ner.py"], main))

@@ -8,8 +8,6 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predic
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,14 +15,24 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models import ModelError, build_model, build_tokenizer, find_model
-from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
-from processors.features import NO_LABEL, Features, build_features, warn_of_unknown
+from models import build_model, build_tokenizer
+from processors import TASKS, TASKS_OF_SCRIPT
+from processors.features import NO_LABEL
 from processors.seq_cls import prediction_table, read_unlabelled
-from processors.splits import read_splits
-from processors.task import DataError, Rows, Task
-from workflows.fine_tuning import Recipe, Split, run_recipe
-from workflows.script import Scored
+from processors.task import Task
+from workflows.encoding import encode_texts
+from workflows.fine_tuning import (
+    ReadyModel,
+    Split,
+    find_model_folder,
+    make_ready,
+    predictions_of,
+    read_rows,
+    train,
+)
+from workflows.predictions import read_inputs, write_predictions, writes_to_standard_output
+from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
+from workflows.script import open_device, run_script
 from workflows.settings import FineTuningConfig, TestSplitConfig
 
 # torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
@@ -44,101 +52,107 @@ class SequenceClassificationConfig(FineTuningConfig, TestSplitConfig):
     )
 
 
-class Classifier:
-    """A model with its tokenizer: what turns rows into batches, batches into losses, and outputs into scores."""
+def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any] | None:
+    """A run from its files to its scores and predictions. Returns the results, or None where nothing is scored."""
+    task = TASKS[config.task]
+    rows = read_rows(config, task)
+    texts = read_inputs(config, task, read_unlabelled)
+    folder = find_model_folder(config, task)
+    runtime = open_device(config)
+    results = None
 
-    def __init__(self, config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool):
-        from models.collator import Collator
-        from training.evaluate import Predictor
+    def encode(model: ReadyModel, name: str, rows: Any) -> Split:
+        return encode_texts(config, runtime, model, name, rows)
 
-        self.config, self.runtime, self.task = config, runtime, TASKS[config.task]
-        self.tokenizer = build_tokenizer(config.model_type, folder)
-        from_scratch = config.from_scratch and not is_trained
-        model = build_model(
-            folder,
-            "sequence",
-            self.task.labels,
-            config.pooling,
-            from_scratch,
-            fresh_head=not is_trained,
-            attention=config.attention,
-            linear_classifier=config.linear_classifier,
-        )
-        self.collator = Collator.of(model, config, runtime, "max_seq_len")
-        self.model, self.unpads = runtime.prepare(self.collator.model), self.collator.unpads
-        self.predictor = Predictor(self.model, logits_of, runtime)
+    def score(model: ReadyModel, split: Split) -> Scored:
+        return score_outputs(task, split, outputs_of(config, model, split))
 
-    def prepare(self, name: str, rows: Rows) -> Split:
-        """Tokenizes the rows of a split, and says, once, what there is to know about them."""
-        config, say = self.config, self.runtime.say_once
-        features = build_features(rows, self.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
-        notes = [f"{what}: {count}" for what, count in rows.counts.items()]
-        if features.cut_rows:
-            lost = f"{features.cut_tokens} tokens lost"
-            notes.append(f"rows cut to {config.max_seq_len} tokens: {features.cut_rows} ({lost})")
-        say(f"{name}: {len(rows)} rows, {features.lengths.mean():.1f} tokens each" + "".join(f"; {n}" for n in notes))
-        warn_of_unknown(name, features.unknown_share, self.tokenizer.unk_token, rows.labels is not None, say)
-        labels = hashlib.sha256(repr(rows.labels).encode()).hexdigest()
-        content = f"{features.table.path.stem} {labels}"
-        return Split(rows, features, functools.partial(self._collate, rows, features), content)
+    if config.do_train:
+        runtime.seed(config.seed)
+        model = load(config, runtime, folder, is_trained=False)
+        splits = {name: encode(model, name, rows[name]) for name in rows}
+        loss_of = squared_errors if task.is_regression else cross_entropies
+        train(config, runtime, task, model, splits, loss_of, score, overwrite)
+        del model, splits  # their memory is for the checkpoints
+    if config.dry_run:
+        return None
 
-    def _collate(self, rows: Rows, features: Features, row_ids: np.ndarray, size: int | None = None) -> dict[str, Any]:
-        width = self.collator.width(features.lengths[row_ids])
-        arrays = features.padded(row_ids, self.tokenizer.pad_token_id, width)
-        if rows.labels is None:
-            return self.collator.batch(arrays, size)
-        kind = np.float32 if self.task.is_regression else np.int64
-        return self.collator.batch(arrays, size, labels=np.array([rows.labels[row] for row in row_ids], dtype=kind))
+    if config.do_eval:
 
-    def loss_of(self, model, batch: dict[str, Any]) -> Any:
-        """Sum of the rows' losses: cross entropy, or squared error of a regression."""
-        from torch.nn.functional import cross_entropy, mse_loss
+        def score_checkpoint(checkpoint: Path) -> Scored:
+            model = load(config, runtime, checkpoint, is_trained=True)
+            return score(model, encode(model, "test", rows["test"]))
 
-        logits = model(**batch["inputs"]).logits.float()
-        if self.task.is_regression:
-            errors = mse_loss(logits.squeeze(-1), batch["labels"], reduction="none")
-            return errors.where(batch["labels"] != NO_LABEL, 0).sum()
-        return cross_entropy(logits, batch["labels"], ignore_index=NO_LABEL, reduction="sum")
+        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        files = prediction_files(task, rows["test"], selected.scored.outputs)
+        results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
-    def outputs(self, split: Split) -> np.ndarray:
-        """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""
-        from training.evaluate import evaluate, in_order_of_rows
+    if config.do_predict:
+        checkpoint = selected_checkpoint(config, task)
+        model = load(config, runtime, checkpoint, is_trained=True)
+        outputs = outputs_of(config, model, encode(model, "predict", texts))
+        files = prediction_files(task, texts, outputs, is_short=writes_to_standard_output(config))
+        write_predictions(config, runtime, checkpoint, len(texts), files)
+    return results
 
-        lengths = split.features.lengths
-        batches = evaluate(self.predictor, split.collate, lengths, self.config.eval_batch_size)
-        return in_order_of_rows(batches, len(lengths))
 
-    def score(self, split: Split) -> Scored:
-        """The task's metrics on a split."""
-        from processors.metrics import at_chance, score
-
-        outputs, labels = self.outputs(split), np.array(split.rows.labels)
-        return Scored(
-            score(self.task.metrics, labels, outputs), outputs, at_chance(labels, outputs, self.task.is_regression)
-        )
+def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
+    """The model in a folder with a classifier on it: a trained one, or one that is about to be trained."""
+    tokenizer = build_tokenizer(config.model_type, folder)
+    model = build_model(
+        folder,
+        "sequence",
+        TASKS[config.task].labels,
+        config.pooling,
+        from_scratch=config.from_scratch and not is_trained,
+        fresh_head=not is_trained,
+        attention=config.attention,
+        linear_classifier=config.linear_classifier,
+    )
+    return make_ready(config, runtime, model, tokenizer, logits_of, "max_seq_len")
 
 
 def logits_of(model, batch: dict[str, Any]) -> Any:
-    """`[B, C]` logits."""
+    """`[B, C]` logits, or `[B, 1]` scores of a regression."""
     return model(**batch["inputs"]).logits
 
 
-def prediction_files(task: Task, rows: Rows, outputs: np.ndarray, exact: bool) -> dict[str, str]:
-    """`predictions.tsv`: a line a row, see `prediction_table`."""
-    return {"predictions.tsv": prediction_table(task, rows, outputs, ".9g" if exact else ".4f")}
+def cross_entropies(model, batch: dict[str, Any]) -> Any:
+    """Sum of the rows' cross entropies."""
+    from torch.nn.functional import cross_entropy
+
+    return cross_entropy(logits_of(model, batch).float(), batch["labels"], ignore_index=NO_LABEL, reduction="sum")
 
 
-RECIPE = Recipe(
-    tasks={task.name: task for task in TASKS_OF_SCRIPT["run_seq_cls.py"]},
-    script_of_task=SCRIPT_OF_TASK,
-    config_class=SequenceClassificationConfig,
-    errors=(DataError, ModelError),
-    find_model=find_model,
-    learner=Classifier,
-    read_splits=read_splits,
-    read_inputs=read_unlabelled,
-    prediction_files=prediction_files,
-)
+def squared_errors(model, batch: dict[str, Any]) -> Any:
+    """Sum of the rows' squared errors, for a regression."""
+    from torch.nn.functional import mse_loss
+
+    errors = mse_loss(logits_of(model, batch).float().squeeze(-1), batch["labels"], reduction="none")
+    return errors.where(batch["labels"] != NO_LABEL, 0).sum()
+
+
+def outputs_of(config: SequenceClassificationConfig, model: ReadyModel, split: Split) -> np.ndarray:
+    """`[N, C]` logits of all rows, or `[N, 1]` scores of a regression."""
+    from training.evaluate import in_order_of_rows
+
+    return in_order_of_rows(predictions_of(config, model, split), len(split.features.lengths))
+
+
+def score_outputs(task: Task, split: Split, outputs: np.ndarray) -> Scored:
+    """The task's metrics (`processors/metrics.py`)."""
+    from processors.metrics import at_chance, score
+
+    labels = np.array(split.rows.labels)
+    metrics = score(task.metrics, labels, outputs)
+    return Scored(metrics, outputs, at_chance(labels, outputs, task.is_regression))
+
+
+def prediction_files(task: Task, rows: Any, outputs: np.ndarray, is_short: bool = False) -> dict[str, str]:
+    """`predictions.tsv`, a line a row (`prediction_table`). is_short: with four digits, for the screen."""
+    return {"predictions.tsv": prediction_table(task, rows, outputs, ".4f" if is_short else ".9g")}
+
 
 if __name__ == "__main__":
-    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE))
+    tasks = TASKS_OF_SCRIPT["run_seq_cls.py"]
+    sys.exit(run_script(__file__, __doc__, sys.argv[1:], SequenceClassificationConfig, tasks, main))

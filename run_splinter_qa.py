@@ -9,8 +9,6 @@ python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<s
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,30 +18,36 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from learners.question_answering import (
-    QuestionAnswerer,
-    QuestionAnsweringConfig,
-    learnable,
-    prediction_files,
-    read_inputs,
-    recipe_of,
-)
-from models import ModelError, find_model, weight_files
-from processors import TASKS
-from processors.features import SpecialTokens
-from processors.qa.answer_scores import best, best_or_none
+from models import build_model, build_tokenizer, find_model, weight_files
+from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.decoding import Predictions
-from processors.qa.few_shot_samples import draw_sample, read_sample
 from processors.qa.questions import Questions
-from processors.qa.windows import GoldSpans, QuestionFeatures
-from processors.splits import read_splits
-from processors.task import DataError, Task
 from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
-from workflows.few_shot import SAMPLE_FILE, FewShotConfig, run_study
-from workflows.fine_tuning import Split, fine_tune, read, run_recipe
-
-# torch takes seconds to import: the functions that use it do, so that --help and mistyped flags answer at once.
+from workflows.few_shot import FewShotConfig, begin_cell, begin_study, end_cell, end_study
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
+from workflows.predictions import read_inputs, write_predictions
+from workflows.question_answering import (
+    QuestionAnsweringConfig,
+    answers_of,
+    encode_questions,
+    learnable,
+    score_answers,
+    span_cross_entropies,
+    span_logits,
+    tell_separator,
+)
+from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
+from workflows.script import open_device, run_script
+from workflows.span_selection import (
+    build_span_selector,
+    encode_asking_questions,
+    plain_special_tokens,
+    read_askable_questions,
+    scores_of_questions,
+    span_selection_losses,
+    without_texts_that_ask,
+)
 
 
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
@@ -76,197 +80,112 @@ class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
             yield Contradiction(("attention", "head"), message)
 
 
-class FewShotAnswerer(QuestionAnswerer):
-    """As any other, trained on a sample of the questions.
+def main(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:
+    """One run on all questions, or a study with few of them."""
+    if config.few_shot is None:
+        return fine_tune(config.of_one_run(), overwrite)
+    task = TASKS[config.task]
+    model = find_model(config.model_type, config.model_name_or_path)
+    rows = read_askable_rows(config.model_copy(update={"do_eval": False}))
+    questions = config.files(task.folder)
+    files = {
+        "weights of the model": [] if config.from_scratch else weight_files(model),
+        "questions to train on": questions["train"],
+        "questions to be scored with": questions["test"],
+    }
+    cells = begin_study(config, overwrite, learnable(rows["train"]).ids, files)
+    for cell in cells:
+        if not cell.is_finished:
+            fine_tune(begin_cell(cell), overwrite=False, sample=cell.sample)
+            end_cell(cell)
+    end_study(config, cells)
+    return None
 
-    sample: their ids; None: all.
+
+def fine_tune(
+    config: SplinterQuestionAnsweringConfig, overwrite: bool, sample: Sequence[str] | None = None
+) -> dict[str, Any] | None:
+    """A run from its files to its scores and answers. sample: ids of the questions to learn from; None: all.
+
+    Returns the results, or None where nothing is scored.
     """
+    task = TASKS[config.task]
+    rows = read_askable_rows(config)
+    if sample is not None:
+        wanted = set(sample)
+        rows["train"] = rows["train"].where(np.array([id in wanted for id in rows["train"].ids]))
+    questions = read_inputs(config, task, read_askable_questions)
+    folder = find_model_folder(config, task)
+    runtime = open_device(config)
+    results = None
 
-    def __init__(self, config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None):
-        super().__init__(config, runtime, folder, is_trained)
-        self.sample = sample
+    def encode(model: ReadyModel, name: str, rows: Questions) -> Split:
+        if config.head == "qass":
+            return encode_asking_questions(config, runtime, model, name, rows)
+        return encode_questions(config, runtime, model, name, rows, plain_special_tokens(model.tokenizer))
 
-    def build(self, folder: Path, from_scratch: bool, is_trained: bool):
-        model = super().build(folder, from_scratch, is_trained)
+    def score(model: ReadyModel, split: Split) -> Scored:
+        return score_answers(config, task, split, answers_of(config, model, split))
+
+    if config.do_train:
+        runtime.seed(config.seed)
+        model = load(config, runtime, folder, is_trained=False)
+        splits = {name: encode(model, name, rows[name]) for name in rows}
+        loss_of = span_selection_losses if config.head == "qass" else span_cross_entropies
+        train(config, runtime, task, model, splits, loss_of, score, overwrite)
+        del model, splits  # their memory is for the checkpoints
+    if config.dry_run:
+        return None
+
+    if config.do_eval:
+
+        def score_checkpoint(checkpoint: Path) -> Scored:
+            model = load(config, runtime, checkpoint, is_trained=True)
+            return score(model, encode(model, "test", rows["test"]))
+
+        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        files = prediction_files(rows["test"], selected.scored.outputs)
+        results = write_results(config, runtime, task, selected, len(rows["test"]), files)
+
+    if config.do_predict:
+        checkpoint = selected_checkpoint(config, task)
+        model = load(config, runtime, checkpoint, is_trained=True)
+        answers = answers_of(config, model, encode(model, "predict", questions))
+        write_predictions(config, runtime, checkpoint, len(questions), prediction_files(questions, answers))
+    return results
+
+
+def read_askable_rows(config: SplinterQuestionAnsweringConfig) -> dict[str, Questions]:
+    """The rows of the splits that the run needs, without those that hold [QUESTION]."""
+    rows = read_rows(config, TASKS[config.task])
+    return {name: without_texts_that_ask(split, config.skip_bad_rows) for name, split in rows.items()}
+
+
+def load(config: SplinterQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
+    """The model in a folder with its head: a trained one, or one that is about to be trained."""
+    tokenizer = build_tokenizer(config.model_type, folder)
+    if config.head == "qass":
+        model = build_span_selector(config, runtime, folder, tokenizer, is_trained)
+    else:
+        from_scratch = config.from_scratch and not is_trained
+        fresh = {"from_scratch": from_scratch, "fresh_head": not is_trained}
+        model = build_model(folder, "question answering", attention=config.attention, **fresh)
+        tell_separator(model, tokenizer)
         if model.config.model_type == "splinter":  # transformers' format, which knows no other head than its own
             from models.splinter import build_with_ordinary_head
 
             model = build_with_ordinary_head(folder, from_scratch)
-        return model
-
-    def special_tokens(self) -> SpecialTokens:
-        """`[CLS] question [SEP] window [SEP]`, also where transformers' tokenizer of Splinter would ask in between."""
-        from models.splinter import QUESTION
-
-        special = SpecialTokens.of(self.tokenizer, pair=True)
-        if self.tokenizer.get_vocab().get(QUESTION) not in special.middle:
-            return special
-        return dataclasses.replace(special, middle=special.middle[-1:])
-
-    def prepare(self, name: str, rows: Questions) -> Split:
-        if name == "train" and self.sample is not None:
-            wanted = set(self.sample)
-            rows = rows.where(np.array([id in wanted for id in rows.ids]))
-        return super().prepare(name, rows)
+    return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
 
 
-class SpanSelectionAnswerer(FewShotAnswerer):
-    """Splinter: a [QUESTION] after the question asks for the answer, and attention does not see [SEP]."""
-
-    def build(self, folder: Path, from_scratch: bool, is_trained: bool):
-        from models.splinter import add_question_token, build_splinter, set_token_ids
-
-        config = self.config
-        try:
-            model = build_splinter(folder, config.initialize_new_qass and not is_trained, from_scratch)
-        except ModelError as error:
-            hint = " (--head linear takes any encoder)" if "Splinter is made of BERT" in str(error) else ""
-            raise ModelError(f"{error}{hint}") from None
-        if config.add_question_token and not is_trained:
-            add_question_token(self.tokenizer, model)
-        set_token_ids(model, self.tokenizer, None if is_trained else config.kosplinter_compat)
-        self.question_id, self.hidden_id = model.config.question_token_id, model.config.hidden_token_id
-        if not is_trained:
-            asks, hidden = self.tokenizer.convert_ids_to_tokens([self.question_id, self.hidden_id])
-            head = "a fresh qass head" if config.initialize_new_qass or from_scratch else "the pretrained qass head"
-            self.runtime.say_once(f"{head}; {asks} asks, {hidden} is hidden from attention")
-        return model
-
-    def special_tokens(self) -> SpecialTokens:
-        """`[CLS] question [QUESTION] . [SEP] window [SEP]`: as words of the question, but never cut off with it."""
-        from models.splinter import QUESTION
-
-        special = SpecialTokens.of(self.tokenizer, pair=True)
-        own, asked = self.tokenizer.get_vocab().get(QUESTION), [self.question_id]
-        if own in special.middle:  # transformers' tokenizer of Splinter puts it there, and the full stop
-            at = special.middle.index(own)
-            return dataclasses.replace(special, middle=special.middle[:at] + asked + special.middle[at + 1 :])
-        ids = self.tokenizer(f"{QUESTION}.", add_special_tokens=False)["input_ids"]
-        full_stop = ids[ids.index(own) + 1 :] if own in ids else ids[-1:]
-        return dataclasses.replace(special, middle=asked + full_stop + special.middle)
-
-    def features_of(self, rows: Questions) -> QuestionFeatures:
-        """Raises DataError where a text asks by itself: tokens can come about that the text does not show."""
-        features = super().features_of(rows)
-        asking = np.isin(features.context_of, features.contexts.rows_with("input_ids", self.question_id))
-        asking[features.queries.rows_with("input_ids", self.question_id)] = True
-        if asking.any():
-            refuse_texts_that_ask(rows, asking, self.tokenizer.convert_ids_to_tokens(self.question_id))
-        return features
-
-    def gold_of(self, features: QuestionFeatures) -> GoldSpans:
-        """Without answers that begin or end at a hidden token: no logit there can be learned."""
-        gold = super().gold_of(features)
-        tokens = [features.contexts.row("input_ids", context) for context in features.context_of]
-        ends = zip(tokens, gold.first, gold.last, strict=True)
-        hidden = np.array([first >= 0 and self.hidden_id in (ids[first], ids[last]) for ids, first, last in ends])
-        if hidden.any():
-            first = features.questions.ids[int(hidden.argmax())]
-            self.runtime.say_once(
-                f"answers that begin or end at a token hidden from attention, learned as not there: {hidden.sum()} "
-                f"(first {first!r})"
-            )
-        return dataclasses.replace(gold, first=np.where(hidden, -1, gold.first), last=np.where(hidden, -1, gold.last))
-
-    def arrays_of(self, features: QuestionFeatures, windows: np.ndarray) -> dict[str, np.ndarray]:
-        from models.splinter import visible_tokens
-
-        arrays, special = super().arrays_of(features, windows), features.special
-        arrays["attention_mask"] = visible_tokens(arrays["input_ids"], arrays["attention_mask"], self.hidden_id)
-        columns = len(special.prefix) + features.query_lengths[features.question[windows]]
-        return arrays | {"columns": columns + special.middle.index(self.question_id)}
-
-    def loss_of(self, model, batch: dict[str, Any]) -> Any:
-        """Sum over the windows of the mean of the cross entropies of start and end."""
-        starts, ends = batch["positions"].unbind(dim=1)
-        outputs = model(**batch["inputs"], starts=starts, ends=ends)
-        return (outputs.start_loss + outputs.end_loss) / 2
-
-
-def build_answerer(
-    config, runtime, folder: Path, is_trained: bool, sample: Sequence[str] | None = None
-) -> QuestionAnswerer:
-    answerer = SpanSelectionAnswerer if config.head == "qass" else FewShotAnswerer
-    return answerer(config, runtime, folder, is_trained, sample)
-
-
-def refuse_texts_that_ask(rows: Questions, asking: np.ndarray, token: str, hint: str = "") -> None:
-    """Raises DataError. asking: bool `[N]`, which questions, or the contexts of which, hold the token."""
-    raise DataError(
-        f"question {rows.ids[int(asking.argmax())]!r} or its context holds {token}, which stands where the answer is "
-        f"asked for, once in a row; questions of this kind: {asking.sum()}{hint}"
-    )
-
-
-def without_texts_that_ask(rows: Questions, skip_bad_rows: bool = False) -> Questions:
-    """Of every head's rows, or two heads would not learn from the same, nor be scored on the same."""
-    from models.splinter import QUESTION
-
-    pairs = zip(rows.texts, rows.context_of, strict=True)
-    asking = np.array([QUESTION in text or QUESTION in rows.contexts[context] for text, context in pairs])
-    if not asking.any():
-        return rows
-    if not skip_bad_rows:
-        hint = ". --skip_bad_rows leaves them out" if rows.is_labelled else ""
-        refuse_texts_that_ask(rows, asking, QUESTION, hint)
-    first = rows.ids[int(asking.argmax())]
-    rows = rows.where(~asking)
-    rows.counts[f"questions left out that hold {QUESTION}, first {first!r}"] += int(asking.sum())
-    return rows
-
-
-def read_askable_splits(task: Task, names, files, encoding, skip_bad_rows, seed, test_file_key) -> dict[str, Questions]:
-    splits = read_splits(task, names, files, encoding, skip_bad_rows, seed, test_file_key)
-    return {name: without_texts_that_ask(rows, skip_bad_rows) for name, rows in splits.items()}
-
-
-def read_askable_inputs(task: Task, path: Path | None, encoding: str) -> Questions:
-    return without_texts_that_ask(read_inputs(task, path, encoding))
-
-
-def files_of(task: Task, rows: Questions, outputs: Predictions, exact: bool) -> dict[str, str]:
-    """The predictions, and EM and F1 of each question, which comparisons of two models need."""
-    files = prediction_files(task, rows, outputs, exact)
+def prediction_files(rows: Questions, outputs: Predictions) -> dict[str, str]:
+    """The answers, and EM and F1 of each question that has a known one."""
+    files = outputs.files()
     if rows.is_labelled:
-        score, answers = best_or_none if rows.has_unanswerable else best, outputs.answers
-        scores = {id: score(answers[id], golds) for id, golds in zip(rows.ids, rows.answers, strict=True)}
-        files[QUESTION_SCORES_FILE] = json.dumps(scores, ensure_ascii=False) + "\n"
+        files[QUESTION_SCORES_FILE] = json.dumps(scores_of_questions(rows, outputs), ensure_ascii=False) + "\n"
     return files
 
 
-RECIPE = dataclasses.replace(
-    recipe_of("run_splinter_qa.py", SplinterQuestionAnsweringConfig, build_answerer),
-    read_splits=read_askable_splits,
-    read_inputs=read_askable_inputs,
-    prediction_files=files_of,
-)
-
-
-def run(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | None:
-    """One run on all questions, or a study with few of them."""
-    if config.few_shot is None:
-        return fine_tune(RECIPE, config.of_one_run(), overwrite)
-    folder = find_model(config.model_type, config.model_name_or_path)
-    ids = learnable(read(RECIPE, config.model_copy(update={"do_eval": False}))["train"]).ids
-
-    def sample_of(size: int, seed: int) -> Sequence[str]:
-        if config.sample_dir:
-            return read_sample(Path(config.sample_dir) / str(size) / f"seed-{seed}" / SAMPLE_FILE, ids, size)
-        return draw_sample(ids, size, seed)
-
-    def run_cell(cell, sample: Sequence[str] | None) -> dict[str, Any]:
-        recipe = dataclasses.replace(RECIPE, learner=functools.partial(build_answerer, sample=sample))
-        return fine_tune(recipe, cell, overwrite=False)
-
-    questions = config.files(TASKS[config.task].folder)
-    files = {
-        "weights of the model": [] if config.from_scratch else weight_files(folder),
-        "questions to train on": questions["train"],
-        "questions to be scored with": questions["test"],
-    }
-    run_study(config, overwrite, sample_of, run_cell, files)
-    return None
-
-
 if __name__ == "__main__":
-    sys.exit(run_recipe(__file__, __doc__, sys.argv[1:], RECIPE, run))
+    tasks = TASKS_OF_SCRIPT["run_splinter_qa.py"]
+    sys.exit(run_script(__file__, __doc__, sys.argv[1:], SplinterQuestionAnsweringConfig, tasks, main))

@@ -45,6 +45,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import BertConfig
 
+import pretrain_spanbert
+import pretrain_splinter
 from benchmarks.measure import PeakMemory, device_name, interleaved, median_ratio, report, run_of, take_steps, timed
 from benchmarks.recurring_spans_reference import clusters_of_row
 from benchmarks.span_masking_reference import mask_row
@@ -90,7 +92,7 @@ class OriginalSpanBert(BertForSpanPreTraining):
 
 
 class Setting:
-    """Blocks of the corpora, and their vocabulary, as tokenizer and as the two objectives see it."""
+    """Blocks of the corpora, and their vocabulary: as a tokenizer, and as masking and the search for spans see it."""
 
     def __init__(self, corpora: list[Path], vocab_size: int, folder: Path):
         corpus = open_corpus(corpora, lower_case=True)
@@ -127,6 +129,8 @@ def in_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
 class SpanBertSteps:
     """SpanBERT's model, batches and loss."""
 
+    loss_of = staticmethod(pretrain_spanbert.loss_of)
+
     def __init__(self, setting: Setting):
         self.setting = setting
 
@@ -142,14 +146,11 @@ class SpanBertSteps:
         arrays = {"input_ids": masked.input_ids, "attention_mask": mask}
         return collator.batch(arrays, terms=max(1, len(masked.labels))) | {"spans": spans}
 
-    @staticmethod
-    def loss_of(model, batch: dict):
-        outputs = model(**batch["inputs"], **batch["spans"])
-        return outputs.mlm_loss + outputs.sbo_loss
-
 
 class SplinterSteps:
-    """Splinter's."""
+    """Splinter's model, batches and loss."""
+
+    loss_of = staticmethod(pretrain_splinter.loss_of)
 
     def __init__(self, setting: Setting):
         self.setting = setting
@@ -170,11 +171,6 @@ class SplinterSteps:
         batch = collator.batch(arrays, terms=2 * len(selected.rows))
         names = ("rows", "columns", "starts", "ends")
         return batch | {"questions": {name: torch.from_numpy(getattr(selected, name)) for name in names}}
-
-    @staticmethod
-    def loss_of(model, batch: dict):
-        outputs = model(**batch["inputs"], **batch["questions"])
-        return outputs.start_loss + outputs.end_loss
 
 
 def full_batches(setting: Setting, batch_size: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[list]]:
@@ -243,7 +239,7 @@ def measure_masking(setting: Setting, batch_size: int, repeats: int) -> tuple[li
 
 def measure_steps(
     setting: Setting,
-    objective: SpanBertSteps | SplinterSteps,
+    steps: SpanBertSteps | SplinterSteps,
     name: str,
     rows: np.ndarray,
     arguments: argparse.Namespace,
@@ -257,14 +253,14 @@ def measure_steps(
         runtime = Runtime(arguments.no_cuda, precision, capture=False)
         torch.manual_seed(42)
         size = {"vocab_size": len(setting.tokenizer), "pad_token_id": setting.tokenizer.pad_token_id} | HALF
-        collator = Collator(objective.model(size, arm), padding != "none", ROW, device=runtime.device)
+        collator = Collator(steps.model(size, arm), padding != "none", ROW, device=runtime.device)
 
         def collate(
             row_ids: np.ndarray, draws: RowDraws, size: int | None, collator: Collator = collator, arm: str = arm
         ) -> dict:
-            return objective.batch(rows[row_ids], draws, collator, arm)
+            return steps.batch(rows[row_ids], draws, collator, arm)
 
-        runs[arm] = run_of(collator.model, runtime, plan, collate, objective.loss_of, folder)
+        runs[arm] = run_of(collator.model, runtime, plan, collate, steps.loss_of, folder)
 
     device = runs["ours"][0].runtime.device
     seconds = interleaved(

@@ -275,12 +275,14 @@ def measure_spanbert(bench: Bench) -> Iterator[Part]:
 def spanbert(
     rows: RandomRows, tokenizer: RandomTokenizer, config: BertConfig, runtime: Runtime, is_ours: bool
 ) -> Objective:
-    from pretrain_spanbert import SpanBertConfig, SpanBertObjective
+    from pretrain_spanbert import SpanBertConfig, loss_of, masked_batch, masking_vocabulary
 
     model = BertForSpanPreTraining(copy.deepcopy(config))  # in which a model's attention is named
     settings = SpanBertConfig(corpus=["random rows"], no_unpad=not is_ours, max_seq_length=LONGEST_WINDOW)
-    objective = SpanBertObjective(settings, runtime, quicken(model) if is_ours else model, tokenizer)
-    return Objective(objective.model, functools.partial(objective.collate, rows), objective.loss_of)
+    collator = Collator.of(quicken(model) if is_ours else model, settings, runtime, "max_seq_length")
+    vocabulary = masking_vocabulary(tokenizer)
+    collate = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, settings.masking, rows)
+    return Objective(runtime.prepare(collator.model), collate, loss_of)
 
 
 def spanbert_operations(config: BertConfig, batches: list) -> float:
@@ -307,12 +309,15 @@ def measure_splinter(bench: Bench) -> Iterator[Part]:
 def splinter(
     rows: RandomRows, tokenizer: RandomTokenizer, config: BertConfig, runtime: Runtime, is_ours: bool
 ) -> Objective:
-    from pretrain_splinter import SplinterConfig, SplinterObjective
+    from pretrain_splinter import SplinterConfig, loss_of, question_batch
+    from workflows.recurring_questions import QuestionRules, splinter_vocabulary
 
     model = BertForSpanSelection(copy.deepcopy(config))
     settings = SplinterConfig(corpus=["random rows"], no_unpad=not is_ours, max_seq_length=LONGEST_WINDOW)
-    objective = SplinterObjective(settings, runtime, quicken(model) if is_ours else model, tokenizer)
-    return Objective(objective.model, functools.partial(objective.collate, rows), objective.loss_of)
+    collator = Collator.of(quicken(model) if is_ours else model, settings, runtime, "max_seq_length")
+    rules = QuestionRules(splinter_vocabulary(tokenizer, QUESTION), settings.recurring_spans)
+    collate = functools.partial(question_batch, collator, SEP, rules, rows)
+    return Objective(runtime.prepare(collator.model), collate, loss_of)
 
 
 def splinter_operations(config: BertConfig, batches: list) -> float:

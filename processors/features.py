@@ -24,6 +24,7 @@ import pyarrow as pa
 import tokenizers
 
 from processors.task import DataError, Rows
+from storage.whole import whole_file
 
 # Part of the key of every cached file: raise it when the rows below come out otherwise than before.
 FEATURES_VERSION = 2
@@ -180,20 +181,17 @@ def cached_table(
                 with contextlib.suppress(OSError):
                     os.utime(path)  # so that a clean-up by age keeps what is in use
                 return table
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        with (
+            whole_file(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            pa.ipc.new_file(sink, schema) as writer,
+        ):
             for batch in batches():
                 writer.write_batch(batch)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # or a power cut could leave the name without the content
-        temporary.replace(path)
     except OSError as error:
         raise DataError(f"{path} could not be written: {error}; --cache_dir takes another folder") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
     return MappedTable(path, was_cached=False)
 
 

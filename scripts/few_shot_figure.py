@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reporting.few_shot_cells import FULL, METRICS, TASK, Row, Size, rows_of, size_title, sizes_of
+from reporting.few_shot_cells import FULL, METRICS, TASK, FewShotRow, Size, rows_of, size_title, sizes_of
 from reporting.figures import colours, panels_above_legend, put_legend
 from reporting.results_reading import find_runs, mean_and_deviation, percent, refuse_missing
 
@@ -17,7 +17,7 @@ APART = 1.2  # steps of the logarithmic axis between the largest number and the 
 BESIDE = 0.05  # of such a step between models, so that their error bars do not hide one another
 
 
-def read_rows(folders: Sequence[Path]) -> list[Row]:
+def read_rows(folders: Sequence[Path]) -> list[FewShotRow]:
     """Raises ValueError where there is no score to draw."""
     refuse_missing(folders)
     found = [run for run in find_runs(folders, {TASK: METRICS}) if run.task == TASK]
@@ -35,7 +35,7 @@ def positions_of(sizes: Sequence[Size]) -> dict[Size, float]:
     return places | ({FULL: max(places.values(), default=0.0) + APART} if FULL in sizes else {})
 
 
-def draw(rows: Sequence[Row], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> Any:
+def draw(rows: Sequence[FewShotRow], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> Any:
     """The figure. A colour a row; published scores are dashed, in the colour of their model."""
     from matplotlib.lines import Line2D
 
@@ -68,14 +68,14 @@ def draw(rows: Sequence[Row], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> A
     return figure
 
 
-def samples_of(row: Row) -> str:
+def samples_of(row: FewShotRow) -> str:
     """`3 samples`, `2 to 3 samples`."""
     counts = sorted({len(runs) for runs in row.cells.values()} or {0})
     number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     return f"{number} {'sample' if counts[-1] == 1 else 'samples'}"
 
 
-def draw_measured(axes: Any, row: Row, metric: str, places: dict[Size, float], colour: Any) -> None:
+def draw_measured(axes: Any, row: FewShotRow, metric: str, places: dict[Size, float], colour: Any) -> None:
     """Means, joined where they stand on the logarithmic axis, with an error bar where there are several samples."""
     points = {size: mean_and_deviation(percent(row.cells[size], metric)) for size in places if size in row.cells}
     for joined in ([size for size in points if size != FULL], [size for size in points if size == FULL]):

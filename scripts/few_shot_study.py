@@ -19,6 +19,8 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for models/ and storage/
+
 from reporting.few_shot_cells import TASK, published_scores
 from reporting.results_reading import stop
 from reporting.study import (
@@ -32,8 +34,6 @@ from reporting.study import (
     run,
     run_unless_finished,
 )
-
-sys.path.insert(0, str(REPOSITORY))  # for the models
 
 SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # what a study that goes on must be given again
 CONFIGS = REPOSITORY / "config" / TASK

@@ -10,7 +10,7 @@ from reporting.few_shot_bootstrap import LEVEL, RESAMPLES, Comparison, compare
 from reporting.few_shot_cells import (
     METRICS,
     TASK,
-    Row,
+    FewShotRow,
     Size,
     label_of,
     published_scores,
@@ -35,7 +35,7 @@ BETTER = "†"
 
 @dataclass(frozen=True)
 class FewShotTable:
-    rows: list[Row]
+    rows: list[FewShotRow]
     sizes: list[Size]
     comparison: Comparison
     notes: list[str]
@@ -54,7 +54,7 @@ def few_shot_table(runs: Sequence[Run], all_published: bool) -> FewShotTable:
     return FewShotTable(rows, sizes, comparison, notes + comparison.notes, all_published)
 
 
-def cell_text(table: FewShotTable, row: Row, size: Size, metric: str) -> str:
+def cell_text(table: FewShotTable, row: FewShotRow, size: Size, metric: str) -> str:
     """`45.10 ± 2.31ˡ† n=2 (46.22)`: measured, how selected, whether better than all others, published."""
     runs, published = row.cells.get(size, []), row.published.get(metric, {}).get(size)
     text = score_text(percent(runs, metric), 2)

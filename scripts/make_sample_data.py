@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import string
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for storage/
 
 from sample_data.sample_classification import (
     PREDICT_TEXTS,
@@ -32,12 +33,15 @@ from sample_data.sample_classification import (
     make_paws,
     make_question_pair,
 )
-from sample_data.sample_documents import make_korquad_2, make_tydiqa
 from sample_data.sample_entities import PREDICT_SENTENCES, make_naver_ner
 from sample_data.sample_formats import Sample, json_file
+from sample_data.sample_korquad_2 import make_korquad_2
 from sample_data.sample_questions import PREDICT_QUESTIONS, make_korquad
 from sample_data.sample_recurring import make_few_shot
+from sample_data.sample_tydiqa import make_tydiqa
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from storage.whole import write_whole
 
 MIN_ROWS = 40  # room for a task's awkward rows and some of each label
 VOCAB_SIZE = 4000
@@ -108,17 +112,6 @@ def make_model(texts: Sequence[str]) -> dict[str, bytes]:
     }
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write under a temporary name and rename, so that a file is either there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; a mistake ends the program with one line on stderr and exit code 2."""
     parser = argparse.ArgumentParser(
@@ -161,7 +154,9 @@ def main() -> int:
         for name in options.tasks:
             files |= (samples[name] if options.rows is None else TASKS[name](options.seed, options.rows)).files
         for name, content in files.items():
-            write_whole(options.output_dir / name, content)
+            path = options.output_dir / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content)
     except OSError as error:
         return complain(f"cannot write to {options.output_dir}: {error.strerror} ({error.filename})")
     except ValueError as error:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
 from models import build_tokenizer
+from models.collator import Collator
+from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import open_corpus
 from training.command_line import resolve
+from training.row_random import RowDraws
 from training.runtime import Runtime
+from training.step import LossOf
+from workflows.fine_tuning import ReadyModel, Split
+from workflows.recurring_questions import QuestionRules, splinter_vocabulary
 
 CONFIG = REPOSITORY / "config"
 
@@ -36,11 +46,15 @@ COMMANDS = {
     "pretrain_splinter.py": ["--output_dir", "{}", *CORPUS, "--add_question_token"],
 }
 
-# The names of settings, objective, and what builds its model, in the pretraining scripts.
-OBJECTIVES = {
-    "pretrain_spanbert.py": ("SpanBertConfig", "SpanBertObjective", "build_spanbert_for"),
-    "pretrain_splinter.py": ("SplinterConfig", "SplinterObjective", "build_splinter_for"),
+CONFIG_CLASSES = {
+    "run_seq_cls.py": "SequenceClassificationConfig",
+    "run_ner.py": "NerConfig",
+    "run_squad.py": "QuestionAnsweringConfig",
+    "run_long_qa.py": "LongQuestionAnsweringConfig",
+    "run_splinter_qa.py": "SplinterQuestionAnsweringConfig",
 }
+# The name of the settings of each pretraining script.
+OBJECTIVES = {"pretrain_spanbert.py": "SpanBertConfig", "pretrain_splinter.py": "SplinterConfig"}
 # The others are for BERT alone.
 KINDS = {"run_seq_cls.py": "electra", "run_ner.py": "electra", "run_squad.py": "electra", "run_long_qa.py": "big_bird"}
 
@@ -83,23 +97,65 @@ def config_of(script: str, words: Sequence[object]) -> Any:
     module = importlib.import_module(script.removesuffix(".py"))
     words = [str(word) for word in words]
     if script in OBJECTIVES:
-        config_class = getattr(module, OBJECTIVES[script][0])
+        config_class = getattr(module, OBJECTIVES[script])
         return resolve(config_class, words, {config_class.model_fields["task"].default: {}}, CONFIG, "")[0]
-    recipe = module.RECIPE
-    settings = {name: task.settings(recipe.test_file_key) for name, task in recipe.tasks.items()}
-    return resolve(recipe.config_class, words, settings, CONFIG, "", recipe.script_of_task)[0]
+    config_class = getattr(module, CONFIG_CLASSES[script])
+    settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in TASKS_OF_SCRIPT[script]}
+    return resolve(config_class, words, settings, CONFIG, "", SCRIPT_OF_TASK)[0]
 
 
-def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Any, Blocks]:
-    """A pretraining script's objective, in evaluation mode, over a BERT without dropout; and the sample's blocks."""
+def handed_to_train(
+    script: str, config: Any, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ReadyModel, Mapping[str, Split], LossOf]:
+    """Model, splits and loss that a fine-tuning script is about to train with; nothing is trained."""
+    module = importlib.import_module(script.removesuffix(".py"))
+    handed: list[Any] = []
+
+    def train(config, runtime, task, model, splits, loss_of, *more) -> None:
+        handed.extend((model, splits, loss_of))
+
+    monkeypatch.setattr(module, "open_device", lambda config: runtime)
+    monkeypatch.setattr(module, "train", train)
+    module.main(config.model_copy(update={"do_eval": False}), False)
+    return tuple(handed)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a pretraining script makes for a run. rules: which spans a Splinter is asked for; None for a SpanBERT."""
+
+    model: Any
+    make_batch: Callable[[Blocks, np.ndarray, RowDraws, int | None], dict[str, Any]]
+    loss_of: Callable[[Any, dict[str, Any]], torch.Tensor]
+    sums_of: Callable[[Any, dict[str, Any]], torch.Tensor]
+    rules: QuestionRules | None
+
+
+def objective_of(config: Any, runtime: Runtime, tokenizer: Any, start: Path | None = None) -> Objective:
+    """As the script of `config.task` makes it, in evaluation mode. start: folder of the model to continue from."""
+    module = importlib.import_module(f"pretrain_{config.task}")
+    torch.manual_seed(0)
+    model = module.open_model(config, start, tokenizer)
+    collator = Collator.of(model, config, runtime, "max_seq_length")
+    model, rules = runtime.prepare(collator.model).eval(), None
+    if config.task == "splinter":
+        vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
+        rules = QuestionRules(vocabulary, config.recurring_spans)
+        make_batch = functools.partial(module.question_batch, collator, model.config.hidden_token_id, rules)
+    else:
+        vocabulary = module.masking_vocabulary(tokenizer)
+        make_batch = functools.partial(
+            module.masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking
+        )
+    return Objective(model, make_batch, module.loss_of, module.sums_of, rules)
+
+
+def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Objective, Blocks]:
+    """A pretraining script's objective over a BERT without dropout, and the sample's blocks."""
     make_models(folder)
     corpus, bert = folder / "sample_data/corpus.jsonl", folder / "still-bert"
     words = ["--corpus", corpus, "--model_name_or_path", bert, "--max_seq_length", 64, *more]
     config = config_of(script, [*words, *["--add_question_token"] * (script == "pretrain_splinter.py")])
-    module = importlib.import_module(script.removesuffix(".py"))
-    _, objective_class, build = (getattr(module, name) for name in OBJECTIVES[script])
     tokenizer = build_tokenizer(None, bert)
-    torch.manual_seed(0)
-    objective = objective_class(config, runtime, build(config, bert, tokenizer), tokenizer)
-    objective.model.eval()
+    objective = objective_of(config, runtime, tokenizer, bert)
     return objective, build_blocks(open_corpus([corpus]), tokenizer, folder / "cache", 64)

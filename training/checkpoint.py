@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from storage.whole import remove_whole, whole_folder
 from training.config import UsageError
 from training.results import CHECKPOINT_PREFIX as PREFIX
 
@@ -54,21 +55,14 @@ class CheckpointFolder:
         Raises UsageError where the disk does not take it; the checkpoints before stay as they are.
         """
         target = self.path(step)
-        temporary = self.output_dir / f".{target.name}.{os.getpid()}.tmp"
         try:
-            temporary.mkdir(parents=True)
-            write_model(temporary)
-            with (temporary / STATE_FILE).open("wb") as file:  # given a path, torch would not say why it failed
-                torch.save(state, file)
-            for path in temporary.rglob("*"):
-                path.chmod(0o777 & ~_umask() if path.is_dir() else 0o666 & ~_umask())  # safetensors makes it 0600
-                _flush(path)
-            if target.exists():  # the same step once more, by a resumed run
-                _remove(target)
-            temporary.rename(target)
-            _flush(self.output_dir)
+            with whole_folder(target) as temporary:
+                write_model(temporary)
+                with (temporary / STATE_FILE).open("wb") as file:  # given a path, torch would not say why it failed
+                    torch.save(state, file)
+                for path in temporary.rglob("*"):  # safetensors makes its file readable to its owner alone
+                    path.chmod(0o777 & ~_umask() if path.is_dir() else 0o666 & ~_umask())
         except Exception as error:  # OSError, and what safetensors, tokenizers and torch make of one
-            shutil.rmtree(temporary, ignore_errors=True)
             last = self.newest_with_state()
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
@@ -117,7 +111,7 @@ class CheckpointFolder:
         others = [path for path in self.all() if path not in kept]
         room = max(0, self.save_total_limit - len(kept & set(self.all())))
         for path in others[: max(0, len(others) - room)]:
-            _remove(path)
+            remove_whole(path)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -133,20 +127,3 @@ def _umask() -> int:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _remove(checkpoint: Path) -> None:
-    """Renamed first: a kill while deleting leaves no half checkpoint under a name that counts."""
-    doomed = checkpoint.with_name(f".{checkpoint.name}.deleted")
-    shutil.rmtree(doomed, ignore_errors=True)
-    checkpoint.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def _flush(path: Path) -> None:
-    """Onto the disk: a rename may otherwise outlive the content in a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -16,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from storage import whole
 from training.config import UsageError
 from training.processes import is_main_process
 
@@ -81,22 +81,12 @@ class MetricsLog:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, never a part. Raises UsageError if it cannot.
-
-    Of several processes the first alone writes.
-    """
+    """Writes a file of the run, by the first process alone. Raises UsageError where the disk does not take it."""
     if not is_main_process():
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        whole.write_whole(path, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UsageError(f"{path} could not be written: {error.strerror}") from error
 
 

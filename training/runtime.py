@@ -248,6 +248,10 @@ class Runtime:
         if self.is_main:
             self.wait()
 
+    def seed(self, seed: int) -> None:
+        """Begins all generators anew: fresh weights, then dropout, are drawn from them."""
+        torch.manual_seed(seed)
+
     def seed_apart(self, *seeds: int) -> None:
         """Dropout of its own for every process but the first, which draws on as it would alone."""
         if self.process > 0:

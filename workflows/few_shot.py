@@ -7,12 +7,14 @@ its results. Its seed draws the sample, the order of the rows and the fresh weig
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from processors.qa.few_shot_samples import draw_sample, read_sample
 from training.config import Contradiction, Given, UsageError, is_typed, without_effect
 from training.processes import is_main_process, process_count, show
 from training.results import (
@@ -116,73 +118,120 @@ class FewShotConfig(FineTuningConfig):
         ]
 
 
-def run_study(
-    config: FewShotConfig,
-    overwrite: bool,
-    sample_of: Callable[[int, int], Sequence[str]],
-    run: Callable[[FewShotConfig, Sequence[str] | None], dict[str, Any]],
-    files: Mapping[str, Sequence[Path]],
-) -> None:
-    """Runs the cells that are not finished, and prints the scores of all.
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
 
-    sample_of: size and seed -> ids. run: settings of a cell, its sample (None: everything) -> results. files: those
-    that all cells share, by what they are: weights, questions to train on, questions to score with.
-    Raises UsageError where a cell is finished or begun with other settings, files or another sample.
+    config: its settings. sample: ids of the questions that it is trained on; None: all. is_begun: whether anything was
+    trained before; what there is otherwise is written anew. is_finished: whether it has been scored.
     """
-    cells = config.cells()
-    samples = [None if cell.few_shot == [FULL] else sample_of(*cell.few_shot, cell.seed) for cell in cells]
+
+    config: FewShotConfig
+    sample: Sequence[str] | None
+    is_begun: bool
+    is_finished: bool
+
+
+def begin_study(
+    config: FewShotConfig, overwrite: bool, ids: Sequence[str], files: Mapping[str, Sequence[Path]]
+) -> list[Cell]:
+    """The runs of a study, each with its sample, after a look at what is finished and whether it is this study's.
+
+    ids: of the questions that can be learned from. files: those that all runs share, by what they are: weights,
+    questions to train on, questions to score with.
+    Raises UsageError where a run is finished or begun with other settings, files or another sample, and DataError where
+    a sample cannot be drawn or read.
+    """
+    settings = config.cells()
+    samples = [None if one.few_shot == [FULL] else sample_of(one, ids) for one in settings]
     if overwrite and is_main_process():  # all at once: a study that is stopped then goes on without the flag
-        for cell in cells:
-            delete_earlier_run(cell.run_dir)
-    begun = [not overwrite and _is_begun(cell) for cell in cells]
+        for one in settings:
+            delete_earlier_run(one.run_dir)
+    begun = [not overwrite and (one.run_dir / CONFIG_FILE).is_file() for one in settings]
     if is_main_process():
         shared = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
         _refuse_another_study(config.run_dir, shared | {"number of processes": process_count()})
-    for cell, sample, is_begun in zip(cells, samples, begun, strict=True):
+    for one, sample, is_begun in zip(settings, samples, begun, strict=True):
         if is_begun:
-            _refuse_another_cell(cell, sample)
-    finished = [is_begun and _is_finished(cell) for cell, is_begun in zip(cells, begun, strict=True)]
+            _refuse_another_run(one, sample)
+    cells = [
+        Cell(one, sample, is_begun, is_begun and _is_finished(one))
+        for one, sample, is_begun in zip(settings, samples, begun, strict=True)
+    ]
+    for cell in cells:
+        if not cell.is_finished:  # that the last folder cannot be made should not come to light after hours
+            prepare_output_dir(cell.config.run_dir, may_hold_a_run=True)
+    _announce(config, cells)
+    return cells
+
+
+def sample_of(config: FewShotConfig, ids: Sequence[str]) -> list[str]:
+    """The ids that one run is trained on: drawn by its seed, or as an earlier study left them (`sample_dir`)."""
+    (size,) = config.few_shot
+    if config.sample_dir:
+        return read_sample(Path(config.sample_dir) / str(size) / f"seed-{config.seed}" / SAMPLE_FILE, ids, size)
+    return draw_sample(ids, size, config.seed)
+
+
+def begin_cell(cell: Cell) -> FewShotConfig:
+    """Says which run begins, writes down its sample, and returns its settings."""
+    show(f"\n{_in_words(*cell.config.few_shot)}, seed {cell.config.seed}")
+    if cell.sample is not None:
+        write_whole(cell.config.run_dir / SAMPLE_FILE, _one_a_line(cell.sample))
+    return cell.config.model_copy(update={"resume": cell.is_begun})
+
+
+def end_cell(cell: Cell) -> None:
+    """Deletes the models, which would fill the disk, a gigabyte each with a base model, unless they are to be kept."""
+    from training.checkpoint import CheckpointFolder
+
+    if not cell.config.keep_models and is_main_process():
+        for checkpoint in CheckpointFolder(cell.config.run_dir).all():
+            shutil.rmtree(checkpoint)
+
+
+def end_study(config: FewShotConfig, cells: Sequence[Cell]) -> None:
+    """Writes mean and standard deviation over the samples of each size, and says them on standard output."""
+    summaries = {}
+    for size in config.few_shot:
+        results = {
+            cell.config.seed: read_json_object(cell.config.run_dir / RESULTS_FILE)
+            for cell in cells
+            if cell.config.few_shot == [size]
+        }
+        summaries[size] = summary_of_seeds(results)
+        write_json(config.run_dir / str(size) / SEEDS_FILE, summaries[size])
+    first = summaries[config.few_shot[0]]
+    samples = f"{config.samples} samples of each size" if config.samples > 1 else "one sample of each size"
+    show(f"\n{first['model']} on {first['task']}, {samples}")
+    show(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
+    for size, summary in summaries.items():
+        show(f"  {size:<12}" + "".join(f"{mean_and_std(values):>18}" for values in summary["metrics"].values()))
+
+
+def _announce(config: FewShotConfig, cells: Sequence[Cell]) -> None:
+    finished = sum(cell.is_finished for cell in cells)
     sizes = ", ".join(map(str, config.few_shot))
     seeds = ", ".join(map(str, range(config.seed, config.seed + config.samples)))
-    done = f"; {sum(finished)} of them are finished" if any(finished) else ""
-    for cell, is_finished in zip(cells, finished, strict=True):
-        if not is_finished:  # that the last folder cannot be made should not come to light after hours
-            prepare_output_dir(cell.run_dir, may_hold_a_run=True)
+    done = f"; {finished} of them are finished" if finished else ""
     show(f"{len(cells)} run{'s' * (len(cells) > 1)} in {config.run_dir}: {sizes} questions, seeds {seeds}{done}")
-    results = []
-    for cell, sample, is_begun, is_finished in zip(cells, samples, begun, finished, strict=True):
-        if is_finished:
-            results.append(read_json_object(cell.run_dir / RESULTS_FILE))
-        else:
-            show(f"\n{_in_words(*cell.few_shot)}, seed {cell.seed}")
-            if sample is not None:
-                write_whole(cell.run_dir / SAMPLE_FILE, _one_a_line(sample))
-            results.append(run(cell.model_copy(update={"resume": is_begun}), sample))
-            if not config.keep_models and is_main_process():
-                _delete_models(cell.run_dir)
-    _report(config, cells, results)
 
 
 def _in_words(size: Size) -> str:
     return "all questions" if size == FULL else f"{size} questions"
 
 
-def _is_begun(cell: FewShotConfig) -> bool:
-    """Whether anything was trained: what there is otherwise is written anew."""
-    return (cell.run_dir / CONFIG_FILE).is_file()
+def _is_finished(config: FewShotConfig) -> bool:
+    results = read_json_object(config.run_dir / RESULTS_FILE)
+    return bool(results) and (config.run_dir / QUESTION_SCORES_FILE).is_file()
 
 
-def _is_finished(cell: FewShotConfig) -> bool:
-    results = read_json_object(cell.run_dir / RESULTS_FILE)
-    return bool(results) and (cell.run_dir / QUESTION_SCORES_FILE).is_file()
-
-
-def _refuse_another_cell(cell: FewShotConfig, sample: Sequence[str] | None) -> None:
-    """Raises UsageError where what was begun in the cell's folder had other settings, or another sample."""
-    keys = cell.identity("").keys() - {"precision"} | cell.OF_EVALUATION | {"few_shot"}
-    if were := changed_settings(cell.run_dir, cell, sorted(keys)):
-        raise UsageError(f"{cell.run_dir} was run with {were}: {ANOTHER}")
-    path = cell.run_dir / SAMPLE_FILE
+def _refuse_another_run(config: FewShotConfig, sample: Sequence[str] | None) -> None:
+    """Raises UsageError where what was begun in the run's folder had other settings, or another sample."""
+    keys = config.identity("").keys() - {"precision"} | config.OF_EVALUATION | {"few_shot"}
+    if were := changed_settings(config.run_dir, config, sorted(keys)):
+        raise UsageError(f"{config.run_dir} was run with {were}: {ANOTHER}")
+    path = config.run_dir / SAMPLE_FILE
     if sample is not None and path.is_file() and path.read_text(encoding="utf-8") != _one_a_line(sample):
         raise UsageError(f"{path} differs from the requested sample: {ANOTHER}")
 
@@ -198,26 +247,3 @@ def _refuse_another_study(folder: Path, shared: dict[str, Any]) -> None:
     if other := [what for what, own in shared.items() if before.get(what, own) != own]:
         raise UsageError(f"the runs in {folder} differ from those asked for now in {' and '.join(other)}: {ANOTHER}")
     write_json(path, shared)
-
-
-def _delete_models(folder: Path) -> None:
-    """What a study needs no more, and what would fill the disk: its models, a gigabyte each with a base model."""
-    from training.checkpoint import CheckpointFolder
-
-    for checkpoint in CheckpointFolder(folder).all():
-        shutil.rmtree(checkpoint)
-
-
-def _report(config: FewShotConfig, cells: Sequence[FewShotConfig], results: Sequence[dict[str, Any]]) -> None:
-    """Writes mean and standard deviation over the samples of each size, and says them on standard output."""
-    summaries = {}
-    for size in config.few_shot:
-        pairs = zip(cells, results, strict=True)
-        summaries[size] = summary_of_seeds({cell.seed: one for cell, one in pairs if cell.few_shot == [size]})
-        write_json(config.run_dir / str(size) / SEEDS_FILE, summaries[size])
-    first = summaries[config.few_shot[0]]
-    samples = f"{config.samples} samples of each size" if config.samples > 1 else "one sample of each size"
-    show(f"\n{first['model']} on {first['task']}, {samples}")
-    show(f"  {'questions':<12}" + "".join(f"{name:>18}" for name in first["metrics"]))
-    for size, summary in summaries.items():
-        show(f"  {size:<12}" + "".join(f"{mean_and_std(values):>18}" for values in summary["metrics"].values()))

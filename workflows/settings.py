@@ -166,6 +166,8 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
     # The script's own settings that matter for scoring and prediction only, and not for training.
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
+    # What the script calls the file of the test split.
+    TEST_FILE_KEY: ClassVar[str] = "test_file"
     STAGES: ClassVar[tuple[str, ...]] = ("do_train", "do_eval", "do_predict")
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:

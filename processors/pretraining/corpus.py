@@ -36,11 +36,12 @@ import numpy as np
 import pyarrow as pa
 
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
-from processors.files import write_whole
 from processors.pretraining.blocks import Blocks, Shard, Stretch, hash_of
-from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces, state_of
+from processors.pretraining.corpus_files import state_of
+from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces
 from processors.pretraining.word_starts import mark_of_words, start_words
 from processors.task import DataError
+from storage.whole import write_whole
 
 # Part of the key of every cached folder: raise it when the blocks below come out otherwise than before.
 BLOCKS_VERSION = 1
@@ -116,7 +117,7 @@ def build_blocks(
         raise DataError(f"{corpus.names}: no document has {MIN_TOKENS} tokens or more: there is nothing to learn from")
     manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
     with _explained(folder / MANIFEST):
-        write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
+        write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
     return _blocks_of(folder, shards, counts)
 
 
@@ -251,7 +252,7 @@ def _write_shard(encoder: _ShardEncoder, path: Path, parts: list[Part]) -> None:
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     with _explained(path):
-        write_whole(path, sink.getvalue())
+        write_whole(path, memoryview(sink.getvalue()))
 
 
 @contextlib.contextmanager

@@ -10,12 +10,8 @@ Memory does not grow with a file, a document or, in plain text, a line: what is 
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import functools
-import gzip
 import hashlib
-import io
 import itertools
 import json
 import re
@@ -25,35 +21,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import NamedTuple
 
-from processors.task import (
-    BROKEN_ARCHIVE,
-    GZIP,
-    SHOWN_ROWS,
-    DataError,
-    broken_archive,
-    check_is_file,
-    hint_of_encoding,
-    refuse_utf_16,
+from processors.pretraining.corpus_files import (
+    DocumentRule,
+    Form,
+    MalformedLines,
+    files_below,
+    form_of,
+    numbered_lines,
+    sha256_of,
+    state_of,
 )
+from processors.task import SHOWN_ROWS, DataError
 
 PART_CHARACTERS = 1_000_000  # of a document that are held at a time
 HASHED_CHARACTERS = 1_000  # of a document's beginning: copies, and drafts of one, have the same hash
-LINE_BYTES = 1 << 20  # of a line of plain text that are held at a time
-JSON_LINE_BYTES = 1 << 28  # a line of JSON has to be held whole
-SNIFFED_BYTES = 1 << 13  # of a file, to see whether it is text
-BUFFER_BYTES = 1 << 18
 
-Form = Literal["blank_lines", "lines", "wikiextractor", "json_lines"]
-DocumentRule = Literal["auto", "blank_lines", "lines"]
 IN_WORDS: dict[Form, str] = {
     "blank_lines": "of plain text with blank lines between documents",
     "lines": "of plain text with a document on each line",
     "wikiextractor": "of wikiextractor",
     "json_lines": "of JSON lines",
 }
-JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 
 
 class Part(NamedTuple):
@@ -88,7 +78,7 @@ class Corpus:
     @functools.cached_property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each file, by its path; computed once. Raises DataError where one cannot be read."""
-        return {str(path): _sha256_of(path) for path in self.files}
+        return {str(path): sha256_of(path) for path in self.files}
 
     def describe(self) -> str:
         """`7 files: 6 of plain text with a document on each line, 1 of wikiextractor`."""
@@ -102,9 +92,8 @@ class Corpus:
         or cannot be read.
         """
         for path, form in zip(self.files, self.forms, strict=True):
-            malformed = _Malformed(path, self.skip_bad_rows, counts)
-            most = JSON_LINE_BYTES if form == "json_lines" else LINE_BYTES
-            lines = _numbered_lines(path, self.encoding, most, malformed, in_pieces=form != "json_lines")
+            malformed = MalformedLines(path, self.skip_bad_rows, counts)
+            lines = numbered_lines(path, self.encoding, malformed, in_pieces=form != "json_lines")
             match form:
                 case "blank_lines":
                     marked = (line if line.strip() else None for _, line in lines)
@@ -164,12 +153,12 @@ def open_corpus(
     """
     files: dict[Path, Path] = {}
     for path in paths:
-        for file in _files_below(path):
+        for file in files_below(path):
             files.setdefault(file.resolve(), file)
     if not files:
         raise DataError("no file is given for the corpus")
     states = tuple(map(state_of, files.values()))
-    forms = tuple(_recognised(file, documents) for file in files.values())
+    forms = tuple(form_of(file, documents) for file in files.values())
     return Corpus(tuple(files.values()), forms, states, text_field, encoding, skip_bad_rows, lower_case)
 
 
@@ -208,165 +197,6 @@ def cut_at_spaces(text: str, most: int) -> Iterator[str]:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# Files and their forms
-# --------------------------------------------------------------------------------------------------------------------
-
-
-def _files_below(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [check_is_file(path)]
-    below = sorted(path.rglob("*"))
-    files = [f for f in below if f.is_file() and not any(part.startswith(".") for part in f.relative_to(path).parts)]
-    if not files:
-        raise DataError(f"{path}: there is no file in the folder")
-    return files
-
-
-def state_of(path: Path) -> tuple[int, int]:
-    """Size in bytes, and time of modification in nanoseconds. Raises DataError where the file cannot be looked at."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-    return status.st_size, status.st_mtime_ns
-
-
-def _sha256_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _recognised(path: Path, documents: DocumentRule) -> Form:
-    """The form of a file. Raises DataError where it is nothing that can be read."""
-    with _opened(path) as stream:
-        start = stream.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
-        refuse_utf_16(start, str(path))
-        if b"\0" in start:
-            raise DataError(f"{path}: is a binary file; plain text, wikiextractor's output or JSON lines are expected")
-        beginning = start.removeprefix(codecs.BOM_UTF8).lstrip()
-        if beginning.startswith(b"<mediawiki"):
-            raise DataError(f"{path}: is a MediaWiki dump; turn it into text with wikiextractor first")
-        if beginning.startswith(b"<doc "):
-            return "wikiextractor"
-        if Path(path.name.removesuffix(".gz")).suffix.lower() in JSON_ENDINGS or re.match(rb'\{\s*"', beginning):
-            return "json_lines"
-        if documents == "auto":
-            return "blank_lines" if _has_blank_lines(stream) else "lines"
-        return documents
-
-
-def _has_blank_lines(stream: BinaryIO) -> bool:
-    """Whether a blank line stands between two that are not."""
-    has_text = was_blank = False
-    for line in _read_lines(stream, LINE_BYTES):
-        is_blank = line.isspace()
-        if was_blank and not is_blank:
-            return True
-        has_text = has_text or not is_blank
-        was_blank = is_blank and has_text
-    return False
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """The bytes of a file, decompressed if it is gzip, whatever its name. Raises DataError where it cannot be read."""
-    try:
-        with path.open("rb", BUFFER_BYTES) as file:
-            if file.peek(2)[:2] != GZIP:
-                yield file
-                return
-            with gzip.GzipFile(fileobj=file) as archive, io.BufferedReader(archive, BUFFER_BYTES) as stream:
-                yield stream
-    except BROKEN_ARCHIVE as error:
-        raise DataError(f"{path}: {broken_archive(error)}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _read_lines(stream: BinaryIO, most: int) -> Iterator[bytes]:
-    """The lines, each with its line end; one longer than `most` bytes in pieces."""
-    return iter(functools.partial(stream.readline, most), b"")
-
-
-class _Malformed:
-    """What is wrong with the lines of a file: counted where they may be left out, raised where not."""
-
-    def __init__(self, path: Path, skip: bool, counts: Counter[str]):
-        self.path, self.skip, self.counts = path, skip, counts
-        self.messages: list[str] = []
-        self.lines = 0
-
-    def add(self, line: int, what: str) -> None:
-        self.lines += 1
-        if self.lines <= SHOWN_ROWS:
-            self.messages.append(f"{self.path}:{line}: {what}")
-        elif not self.skip:
-            self.finish()  # one wrong setting can make every line of 40 GB malformed
-
-    def finish(self) -> None:
-        if self.messages and not self.skip:
-            more = ["... and there are more"] if self.lines > SHOWN_ROWS else []
-            raise DataError("\n".join([*self.messages, *more]) + "\n(--skip_bad_rows leaves such lines out)")
-        if self.messages:
-            self.counts[f"malformed lines left out of {self.path} (first {self.messages[0]})"] += self.lines
-
-
-def _numbered_lines(
-    path: Path, encoding: str, most: int, malformed: _Malformed, in_pieces: bool
-) -> Iterator[tuple[int, str]]:
-    """Lines without their ends, with their numbers from 1.
-
-    A line of more than `most` bytes comes in pieces that end behind a space, each with its number, or is malformed.
-    """
-    with _opened(path) as stream:
-        for number in itertools.count(1):
-            data = stream.readline(most)
-            if not data:
-                return
-            is_whole = len(data) < most or data.endswith(b"\n")
-            try:
-                if is_whole:
-                    line = data.decode(encoding).rstrip("\r\n")
-                    yield number, line.removeprefix("\ufeff") if number == 1 else line
-                elif in_pieces:
-                    for piece in _pieces_of_line(data, stream, encoding, most):
-                        yield number, piece.rstrip("\r\n")
-                else:
-                    malformed.add(number, f"a line of more than {most >> 20} MiB; one JSON object a line is expected")
-                    _finish_line(stream, most)
-            except UnicodeDecodeError as error:
-                hint = hint_of_encoding(data, encoding, "the line") if is_whole else ""
-                malformed.add(number, f"not {encoding.upper()} at byte {error.start}{hint}")
-                if not is_whole:
-                    _finish_line(stream, most)
-
-
-def _pieces_of_line(data: bytes, stream: BinaryIO, encoding: str, most: int) -> Iterator[str]:
-    """A line that begins with `data` and goes on in the stream."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    rest = ""
-    while True:
-        is_last = not data or data.endswith(b"\n")
-        text = rest + decoder.decode(data, final=is_last)
-        if is_last:
-            yield text
-            return
-        end = text.rfind(" ") + 1 or len(text)
-        yield text[:end]
-        rest = text[end:]
-        data = stream.readline(most)
-
-
-def _finish_line(stream: BinaryIO, most: int) -> None:
-    for data in _read_lines(stream, most):
-        if data.endswith(b"\n"):
-            return
-
-
-# --------------------------------------------------------------------------------------------------------------------
 # From lines to documents: each reader yields lines, and None where a document ends
 # --------------------------------------------------------------------------------------------------------------------
 
@@ -384,7 +214,7 @@ def _each_line(lines: Iterator[tuple[int, str]]) -> MarkedLines:
         yield line
 
 
-def _wikiextractor(lines: Iterator[tuple[int, str]], malformed: _Malformed) -> MarkedLines:
+def _wikiextractor(lines: Iterator[tuple[int, str]], malformed: MalformedLines) -> MarkedLines:
     """`<doc id="5" url="..." title="지미 카터">`, the title, paragraphs, `</doc>`, each on lines of their own."""
     opened = 0  # the line of the <doc> that is not closed yet
     for number, line in lines:
@@ -409,7 +239,7 @@ def _wikiextractor(lines: Iterator[tuple[int, str]], malformed: _Malformed) -> M
         malformed.add(opened, "<doc> is not closed to the end of the file, which may have been cut off")
 
 
-def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: _Malformed) -> MarkedLines:
+def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: MalformedLines) -> MarkedLines:
     for number, line in lines:
         if not line.strip():
             continue

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from processors.files import write_whole
-from processors.pretraining.recurring_spans import Clusters, SplinterVocabulary
+from processors.pretraining.recurring_spans import Clusters
+from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.task import DataError, tab_separated
+from storage.whole import write_whole
 
 NGRAM_COLUMNS = ("ngram", "rows")
 
@@ -44,7 +45,7 @@ def write_ngrams(path: Path, counts: Mapping[str, int]) -> None:
     lines = ["\t".join(NGRAM_COLUMNS), *(f"{ngram}\t{count}" for ngram, count in ordered), ""]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, "\n".join(lines).encode())
+        write_whole(path, "\n".join(lines))
     except OSError as error:
         raise DataError(f"{path} could not be written: {error.strerror or error}") from error
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reporting.few_shot_cells import METRICS, Row, Size, size_title
+from reporting.few_shot_cells import METRICS, FewShotRow, Size, size_title
 from reporting.results_reading import Run, read_object
 
 QUESTION_SCORES = "question_scores.json"  # beside results.json (training/results.py): {"<question id>": [em, f1], ...}
@@ -100,10 +100,10 @@ def mean_over_samples(runs: Sequence[Run]) -> QuestionScores:
     return samples[0][0], np.mean([values for _, values in samples], axis=0)
 
 
-def compare(rows: Sequence[Row], sizes: Sequence[Size]) -> Comparison:
+def compare(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> Comparison:
     """Each cell against those of all other models at its size."""
     found = Comparison()
-    pairs: dict[tuple[str, ...], list[tuple[Row, Row, Size, np.ndarray]]] = defaultdict(list)
+    pairs: dict[tuple[str, ...], list[tuple[FewShotRow, FewShotRow, Size, np.ndarray]]] = defaultdict(list)
     for size in sizes:
         measured = [row for row in rows if size in row.cells]
         if len({row.contender for row in measured}) < 2:
@@ -127,7 +127,7 @@ def compare(rows: Sequence[Row], sizes: Sequence[Size]) -> Comparison:
     return found
 
 
-def read_cells(measured: Sequence[Row], size: Size, notes: list[str]) -> Mapping[str, QuestionScores] | None:
+def read_cells(measured: Sequence[FewShotRow], size: Size, notes: list[str]) -> Mapping[str, QuestionScores] | None:
     """The scores of a column's rows by label; None, with a note, where they are not of the same questions."""
     scores: dict[str, QuestionScores] = {}
     problems = []

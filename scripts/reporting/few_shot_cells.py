@@ -23,7 +23,7 @@ Contender = tuple[str, bool]  # model, whether from scratch
 
 
 @dataclass(frozen=True)
-class Row:
+class FewShotRow:
     """A model in one setting; number 2, 3, ...: the same model in further ones.
 
     cells: one run a sample. published: metric -> size -> per cent.
@@ -73,7 +73,7 @@ def published_scores() -> dict[str, Any]:
     return json.loads(PUBLISHED.read_text(encoding="utf-8"))["kosplinter_few_shot_korquad"]
 
 
-def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row], list[str]]:
+def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[FewShotRow], list[str]]:
     """Published models first, in their order, then others by name; and what there is to note.
 
     Runs without a size cost a warning on stderr. all_published: also models that have no run.
@@ -91,7 +91,7 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
             # A local model is named after its folder: KoSplinter's is the published one in capital letters too.
             model = run.model.lower() if run.model.lower() in names else run.model
             by_contender[model, bool(run.config.get("from_scratch"))].append(run)
-    rows: list[Row] = []
+    rows: list[FewShotRow] = []
     notes: list[str] = []
     for contender in [*known, *sorted(by_contender.keys() - known.keys())]:
         model, from_scratch = contender
@@ -103,7 +103,7 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[Row]
         if row and (settings or all_published):
             settings = {1: {}} | settings  # the published scores, whatever there is beside them
         for number, cells in settings.items():
-            rows.append(Row(model, from_scratch, name, number, cells, scores if number == 1 else {}))
+            rows.append(FewShotRow(model, from_scratch, name, number, cells, scores if number == 1 else {}))
     return rows, notes
 
 
@@ -141,7 +141,7 @@ def cells_by_setting(
     return dict(sorted(rows.items())), notes
 
 
-def sizes_of(rows: Sequence[Row], all_published: bool = False) -> list[Size]:
+def sizes_of(rows: Sequence[FewShotRow], all_published: bool = False) -> list[Size]:
     """The columns: sizes that were run, and, where nothing was or all_published, those of published scores."""
     sizes = {size for row in rows for size in row.cells}
     if all_published or not sizes:

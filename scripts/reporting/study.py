@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reporting.results_reading import stop
+from storage.whole import write_whole
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 FINISHED = ("results.json", "seeds.json")  # a run has one of them when it is done
 ARGUMENTS_FILE = "study.json"
 
@@ -83,9 +84,7 @@ def refuse_another_study(folder: Path, arguments: argparse.Namespace, same: Sequ
     path, asked = folder / ARGUMENTS_FILE, {name: getattr(arguments, name) for name in same}
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asked, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
     begun = json.loads(path.read_text(encoding="utf-8"))
     if others := [name for name in same if begun.get(name) != asked[name]]:
         told = ", ".join(f"--{name} {in_words(begun.get(name))}, not {in_words(asked[name])}" for name in others)

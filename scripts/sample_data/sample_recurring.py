@@ -55,7 +55,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Fact:
+class PlaceFact:
     """What can be told of a place: the kind of its value, and the words that say which it is."""
 
     kind: str
@@ -101,15 +101,15 @@ FORMS = {
     "number": forms("이", "때는", "봄에", "언제인가"),
 }
 FACTS = [
-    Fact("person", "대표", "이끈다", "이끄는"), Fact("person", "설계자", "그렸다", "그린"),
-    Fact("person", "후원자", "돕는다", "돕는"), Fact("person", "주인", "샀다", "산"),
-    Fact("person", "경비", "지킨다", "지키는"), Fact("person", "청소부", "닦는다", "닦는"),
-    Fact("town", "자리", "있다", "있는"), Fact("town", "새집", "옮긴다", "옮기는"),
-    Fact("town", "분점", "생긴다", "생기는"), Fact("town", "뿌리", "살았다", "살던"),
-    Fact("title", "자랑", "아낀다", "아끼는"), Fact("title", "보물", "숨긴다", "숨기는"),
-    Fact("title", "선물", "보낸다", "보내는"), Fact("title", "짐", "버린다", "버리는"),
-    Fact("number", "시작", "열었다", "연"), Fact("number", "이사", "떠났다", "떠난"),
-    Fact("number", "변화", "바뀌었다", "바뀐"), Fact("number", "사고", "무너졌다", "무너진"),
+    PlaceFact("person", "대표", "이끈다", "이끄는"), PlaceFact("person", "설계자", "그렸다", "그린"),
+    PlaceFact("person", "후원자", "돕는다", "돕는"), PlaceFact("person", "주인", "샀다", "산"),
+    PlaceFact("person", "경비", "지킨다", "지키는"), PlaceFact("person", "청소부", "닦는다", "닦는"),
+    PlaceFact("town", "자리", "있다", "있는"), PlaceFact("town", "새집", "옮긴다", "옮기는"),
+    PlaceFact("town", "분점", "생긴다", "생기는"), PlaceFact("town", "뿌리", "살았다", "살던"),
+    PlaceFact("title", "자랑", "아낀다", "아끼는"), PlaceFact("title", "보물", "숨긴다", "숨기는"),
+    PlaceFact("title", "선물", "보낸다", "보내는"), PlaceFact("title", "짐", "버린다", "버리는"),
+    PlaceFact("number", "시작", "열었다", "연"), PlaceFact("number", "이사", "떠났다", "떠난"),
+    PlaceFact("number", "변화", "바뀌었다", "바뀐"), PlaceFact("number", "사고", "무너졌다", "무너진"),
 ]  # fmt: skip
 KINDS = list(FORMS)
 PLACE = re.compile(r"\{s[^}]*\}")
@@ -186,7 +186,7 @@ def divided(rng: random.Random, pool: Sequence[Any]) -> list[list[Any]]:
     return [shuffled[start:end] for start, end in itertools.pairwise([0, *ends])]
 
 
-def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int]) -> list[tuple[Fact, str, str]]:
+def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int]) -> list[tuple[PlaceFact, str, str]]:
     """Different facts with place and value in random order. size: of DOCUMENT_SIZES."""
     count, kinds, of_kind = size
     places, facts = entities.draw_places(rng, count), []
@@ -232,7 +232,7 @@ def make_article(rng: random.Random, entities: Entities) -> Json:
     return article(facts[0][1], context, questions)
 
 
-def ask(rng: random.Random, fact: Fact, place: str) -> str:
+def ask(rng: random.Random, fact: PlaceFact, place: str) -> str:
     return render(rng.choice(FORMS[fact.kind].asked), rng, fact.words(place))
 
 

@@ -20,7 +20,7 @@ import pytest
 import torch
 from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
-from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, make_models
+from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, handed_to_train, make_models
 from safetensors.torch import load_file
 from test_loop import (
     RESUMABLE,
@@ -46,7 +46,6 @@ from training.loop import TrainingRun, fit
 from training.plan import without_counts
 from training.row_random import RowDraws
 from training.runtime import Runtime
-from workflows.fine_tuning import read
 
 SCRIPT = "run_seq_cls.py"
 CPU = torch.device("cpu")
@@ -383,19 +382,19 @@ def test_a_step_and_an_evaluation_read_nothing_and_bring_nothing_along(user: Use
     if script in OBJECTIVES:
         learner, blocks = build_objective(user.folder, script, runtime)
         rows = blocks.lengths.argsort()[-40:]
-        batch, predict = learner.collate(blocks, rows, RowDraws([1], rows)), learner.sums_of
+        batch, predict = learner.make_batch(blocks, rows, RowDraws([1], rows), None), learner.sums_of
+        network, loss_of = learner.model, learner.loss_of
     else:
-        recipe = __import__(script.removesuffix(".py")).RECIPE
         config = config_of(script, command(script, "nowhere", 8))
-        learner = recipe.learner(config, runtime, Path(config.model_name_or_path), False)
-        split = learner.prepare("train", read(recipe, config)["train"])
-        batch, predict = split.collate(split.features.lengths.argsort()[-4:], None), learner.predictor.predict
+        ready, splits, loss_of = handed_to_train(script, config, runtime, monkeypatch)
+        network, predict, split = ready.network, ready.predictor.predict, splits["train"]
+        batch = split.collate(split.features.lengths.argsort()[-4:], None)
     batch = placed(without_counts(batch))
     assert script != "run_long_qa.py" or batch["inputs"]["input_ids"].shape[1] > 704  # or no attention is sparse
-    model = learner.model.to("meta").to(dtype).train()
-    learner.loss_of(model, batch)  # the first time, which is not recorded, tables may be brought along
+    model = network.to("meta").to(dtype).train()
+    loss_of(model, batch)  # the first time, which is not recorded, tables may be brought along
     with NothingFromTheCpu():
-        learner.loss_of(model, batch).backward()
+        loss_of(model, batch).backward()
         model.eval()
         assert predict(model, batch).device.type == "meta"
 

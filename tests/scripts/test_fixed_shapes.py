@@ -21,9 +21,9 @@ from transformers import AlbertConfig, AlbertForSequenceClassification, BertConf
 
 from models import ModelError
 from models.collator import Collator
-from pretrain_splinter import SplinterObjective
 from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
+from processors.pretraining.recurring_spans import recurs_in
 from training.captured_step import shape_of
 from training.config import RuntimeConfig
 from training.evaluate import Predictor, evaluate
@@ -31,6 +31,7 @@ from training.loop import fit
 from training.plan import Plan, without_counts
 from training.row_random import RowDraws
 from training.runtime import Runtime
+from workflows.recurring_questions import QuestionRules
 
 SCRIPT = "run_seq_cls.py"
 SIZES = dict(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
@@ -168,12 +169,12 @@ def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, scr
     found_shapes, size = set(), 8 if shapes == "fixed" else None
     for number in range(30):
         rows = np.random.default_rng(number).permutation(len(blocks))[: 5 + number % 3]
-        if script == "pretrain_splinter.py":
-            rows = np.array([row for row in rows if has_questions(objective, blocks, row)])
+        if objective.rules is not None:
+            rows = np.array([row for row in rows if has_questions(objective.rules, blocks, row)])
         if not len(rows):
             continue
-        plain = objective.collate(blocks, rows, RowDraws([7], rows))
-        full = rounding.collate(blocks, rows, RowDraws([7], rows), size)
+        plain = objective.make_batch(blocks, rows, RowDraws([7], rows), None)
+        full = rounding.make_batch(blocks, rows, RowDraws([7], rows), size)
         found_shapes.add(shape_of(without_counts(full) | {"rows": None}))
         with torch.no_grad():
             expected, found = objective.sums_of(objective.model, plain), rounding.sums_of(rounding.model, full)
@@ -185,11 +186,9 @@ def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, scr
     assert 1 < len(found_shapes) <= (3 if shapes == "fixed" else 25), found_shapes
 
 
-def has_questions(objective: SplinterObjective, blocks: Blocks, row: int) -> bool:
-    from processors.pretraining.recurring_spans import recurs_in
-
-    arrays = blocks.padded(np.array([row]), objective.tokenizer.pad_token_id)
-    return bool(recurs_in(*arrays.values(), objective.vocabulary, objective.spans, objective.left_out)[0])
+def has_questions(rules: QuestionRules, blocks: Blocks, row: int) -> bool:
+    arrays = blocks.padded(np.array([row]), rules.vocabulary.pad_id)
+    return bool(recurs_in(*arrays.values(), rules.vocabulary, rules.spans, rules.left_out)[0])
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -33,8 +33,9 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.dup2(2, 1)
     import run_seq_cls
+    from processors import TASKS_OF_SCRIPT
     from training import plan
-    from workflows.fine_tuning import run_recipe
+    from workflows.script import run_script
 
     counts = {"micro-batch": 0, "file": 0}
 
@@ -50,7 +51,9 @@ def run_until_killed(folder: Path, arguments: list[str], kind: str, moment: int,
     original = plan._MicroBatches.__getitem__
     plan._MicroBatches.__getitem__ = lambda batches, place: (count("micro-batch"), original(batches, place))[1]
     sys.addaudithook(audit)
-    code = run_recipe(str(ROOT / "run_seq_cls.py"), "", [*COMMAND, *arguments], run_seq_cls.RECIPE)
+    script, tasks = str(ROOT / "run_seq_cls.py"), TASKS_OF_SCRIPT["run_seq_cls.py"]
+    config_class = run_seq_cls.SequenceClassificationConfig
+    code = run_script(script, "", [*COMMAND, *arguments], config_class, tasks, run_seq_cls.main)
     if counted:
         Path(counted).write_text(json.dumps(counts))
     os._exit(code)

@@ -10,7 +10,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import User, nsmc
 from transformers import AutoModelForMaskedLM, AutoTokenizer
@@ -21,8 +20,6 @@ from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
 from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
-from training.pretraining import Passes
-from training.row_random import RowDraws
 
 ROOT = Path(__file__).parents[2]
 
@@ -173,7 +170,7 @@ def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refuse
     types(*command)
     (folder,) = (user.folder / "damaged").glob("vocabulary-*")
     (folder / "tokenizer.json").write_text("{")
-    assert f"without damaged/{folder.name} it is made again" in is_refused(*command, "--overwrite_output_dir")
+    assert f"delete damaged/{folder.name} to make it again" in is_refused(*command, "--overwrite_output_dir")
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):
@@ -221,16 +218,3 @@ def test_the_configuration_of_nsmc_is_the_originals_but_for_the_model(is_refused
     config, _ = resolve(SequenceClassificationConfig, words, settings, ROOT / "config", "")
     assert (config.train_batch_size, config.num_train_epochs, config.learning_rate) == (128, 10, 5e-5)
     assert (config.max_grad_norm, config.training_split) == (0, "test")
-
-
-def test_weights_of_corpora():
-    passes = Passes([4, 10], [2.0, 0.5])
-    assert len(passes) == 13
-    rows = np.arange(13)
-    taken = [passes.blocks(rows, RowDraws([step], rows)) for step in range(200)]
-    for blocks in taken:
-        assert sorted(blocks[:8].tolist()) == sorted([0, 1, 2, 3] * 2)
-        assert len(blocks) == 13 and (blocks[8:] >= 4).all() and (blocks[8:] < 14).all()
-    assert set(np.concatenate(taken)[...].tolist()) == set(range(14))
-    whole = Passes([3, 2], [1.0, 1.0])
-    assert whole.blocks(np.array([4, 0, 3, 1]), RowDraws([0], rows[:4])).tolist() == [4, 0, 3, 1]

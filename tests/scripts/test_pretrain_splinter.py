@@ -14,19 +14,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import User
+from exact_runs import objective_of
 from safetensors.torch import load_file
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from models import build_tokenizer
 from models.splinter import add_question_token, build_splinter, export_splinter
-from pretrain_splinter import SplinterConfig, SplinterObjective, build_splinter_for, with_questions
+from pretrain_splinter import SplinterConfig, metrics_of
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import open_corpus
 from processors.pretraining.ngrams import read_ngrams
 from training.command_line import resolve
 from training.row_random import RowDraws
 from training.runtime import Runtime
+from workflows.recurring_questions import rows_with_questions
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +139,7 @@ def test_rows_in_which_no_span_recurs_are_skipped_and_counted(user: User, types,
     assert {ngram.replace(" ##", "") for ngram in ngrams} == set(NAMES[:5])
     command = words("splinter-none", "--corpus", "names.txt", "--ngrams_in", "deep/names.tsv")
     said = is_refused(*command)
-    assert "names.txt: no span recurs in any of its 20 rows, but for n-grams of earlier corpora (ngrams_in)" in said
+    assert "names.txt: no span recurs in any of its 20 rows, except n-grams of earlier corpora (ngrams_in)" in said
 
 
 def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpora):
@@ -145,13 +147,13 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     config, _ = resolve(SplinterConfig, list(map(str, argv)), {"splinter": {}}, ROOT / "config", "")
     tokenizer = build_tokenizer(None, user.folder / "sample_data" / "tiny-electra")
     runtime = Runtime(True, "fp32")
-    objective = SplinterObjective(config, runtime, build_splinter_for(config, None, tokenizer), tokenizer)
+    objective = objective_of(config, runtime, tokenizer)
     corpus = open_corpus([user.folder / "articles"])
     everything = build_blocks(corpus, tokenizer, user.folder / "cache", config.max_seq_length)
-    blocks = with_questions(runtime, objective, "articles", everything)
+    (blocks,) = rows_with_questions(runtime, ["articles"], [everything], objective.rules)
     assert 0 < len(blocks) < len(everything) and blocks.content != everything.content
     rows = np.arange(min(32, len(blocks)))
-    batch = objective.collate(blocks, rows, RowDraws([0], rows))
+    batch = objective.make_batch(blocks, rows, RowDraws([0], rows), None)
     inputs, questions = batch["inputs"], batch["questions"]
     asked = np.bincount(questions["rows"], minlength=len(rows))
     assert asked.min() >= 1 and asked.max() == questions["most_questions"] <= 2
@@ -160,13 +162,12 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     assert not mask[ids == tokenizer.sep_token_id].any() and not mask[ids == tokenizer.pad_token_id].any()
     assert mask[questions["rows"], questions["starts"]].all() and mask[questions["rows"], questions["ends"]].all()
     assert batch["real_tokens"] == int(mask.sum())
-    other = objective.collate(blocks, rows, RowDraws([1], rows))
+    other = objective.make_batch(blocks, rows, RowDraws([1], rows), None)
     assert not torch.equal(ids, other["inputs"]["input_ids"])
-    objective.model.eval()
     sums = objective.sums_of(objective.model, batch).detach()
     loss, terms = objective.loss_of(objective.model, batch), batch["terms"]
     assert terms == 2 * len(questions["rows"]) == 2 * int(sums[0])
-    metrics = objective.metrics_of(sums.numpy().astype(np.float64))
+    metrics = metrics_of(sums.numpy().astype(np.float64))
     assert metrics["loss"] == pytest.approx(float(loss.detach()) / terms, rel=1e-5)
     assert metrics["span_em"] == pytest.approx(float(sums[4]) / len(questions["rows"]))
 
@@ -191,7 +192,7 @@ def test_what_an_earlier_corpus_asked_for_is_not_asked_for_again(user: User, typ
 def test_files_of_ngrams_that_cannot_be(user: User, is_refused, corpora, brief: str):
     (user.folder / "foreign.tsv").write_text("ngram\trows\nxyzzy ##plugh\t3\n", encoding="utf-8")
     said = is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "foreign.tsv"))
-    assert "foreign.tsv: none of its 1 n-grams is of this vocabulary's tokens" in said
+    assert "foreign.tsv: none of its 1 n-grams consists of tokens in this vocabulary" in said
     (user.folder / "broken.tsv").write_text("ngram\trows\n영화\tmany\n", encoding="utf-8")
     assert "broken.tsv:2: " in is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "broken.tsv"))
     assert "nowhere.tsv" in is_refused(*words("splinter-wrong", *corpora, "--ngrams_in", "nowhere.tsv"))
@@ -260,7 +261,7 @@ def test_a_vocabulary_of_bytes(user: User, is_refused, corpora):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary._tokenizer, **names)
     tokenizer.save_pretrained(user.folder / "bytes-bpe")
     said = is_refused(*words("splinter-bytes", *corpora, "--tokenizer", "bytes-bpe"))
-    assert "this vocabulary is of bytes: take one of WordPiece or SentencePiece" in said
+    assert "this vocabulary is of bytes: use a WordPiece or SentencePiece vocabulary" in said
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora):

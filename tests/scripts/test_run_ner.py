@@ -20,7 +20,7 @@ from test_metrics import entities_of, figures
 
 from processors import TASKS
 from processors.ner import Sentences
-from run_ner import Tagger
+from run_ner import score_labels
 from workflows.fine_tuning import Split
 
 SCRIPT = "run_ner.py"
@@ -263,18 +263,11 @@ def test_windows_in_training(user, types, is_refused, cut):
 def test_the_marker_of_a_word_without_a_label_is_no_label():
     """Two sentences; the words beyond a row, an entity's last one among them, count on neither side."""
 
-    class Given(Tagger):
-        def __init__(self, outputs: list[list[str]]):
-            self.task, self._outputs = TASK, outputs
-
-        def outputs(self, split: Split) -> list[list[str]]:
-            return self._outputs
-
     ids = {name: TASK.labels.index(name) for name in ("O", "PER-B", "PER-I", "LOC-B")}
     gold = [[ids[name] for name in row.split()] for row in ("PER-B PER-I PER-I LOC-B", "LOC-B O")]
     rows = Sentences([["가", "나", "다", "라"], ["마", "바"]], gold)
     split = Split(rows, SimpleNamespace(cut_words=2), lambda windows: {}, "")
-    scored = Given([["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]]).score(split)
+    scored = score_labels(TASK, split, [["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]])
     assert scored.metrics == figures(1, 2, 2)
     assert scored.details["per_type"] == {
         "PER": figures(1, 2, 1) | {"support": 1},
@@ -282,7 +275,7 @@ def test_the_marker_of_a_word_without_a_label_is_no_label():
     }
     assert scored.details["words_not_scored"] == 2 and not scored.at_chance
     assert scored.outputs == [["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]]
-    assert Given([["O", "O", "?", "?"], ["O", "O"]]).score(split).at_chance
+    assert score_labels(TASK, split, [["O", "O", "?", "?"], ["O", "O"]]).at_chance
 
 
 # --------------------------------------------------------------------------------------------------------------------

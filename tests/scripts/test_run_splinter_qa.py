@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,24 @@ from models.splinter import (
     export_splinter,
     set_token_ids,
 )
+from processors.features import SpecialTokens
 from processors.qa.few_shot_samples import draw_sample, read_sample
-from processors.qa.questions import QA_TASKS, read_squad
-from processors.qa.windows import GoldSpans
+from processors.qa.questions import QA_TASKS, Questions, read_squad
+from processors.qa.windows import GoldSpans, QuestionFeatures
 from processors.task import DataError
-from run_splinter_qa import RECIPE, SpanSelectionAnswerer, build_answerer
+from run_splinter_qa import SplinterQuestionAnsweringConfig
+from run_splinter_qa import load as load_model
 from training.results import CONFIG_FILE
 from training.runtime import Runtime
+from workflows.fine_tuning import ReadyModel
+from workflows.question_answering import padded_windows, split_of_windows, windows_of
+from workflows.span_selection import (
+    asking_special_tokens,
+    asking_windows,
+    plain_special_tokens,
+    span_selection_losses,
+    without_hidden_ends,
+)
 
 SCRIPT = "run_splinter_qa.py"
 DATA = "sample_data/korquad/KorQuAD_v1.0_train.json"
@@ -91,22 +103,48 @@ def load(path: Path):
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def reader_of(user: User, folder: str, **settings) -> SpanSelectionAnswerer:
+@dataclass
+class Reader:
+    """A model that is about to be trained, with its settings and its machine."""
+
+    config: SplinterQuestionAnsweringConfig
+    runtime: Runtime
+    model: ReadyModel
+
+    @property
+    def special(self) -> SpecialTokens:
+        if self.config.head == "linear":
+            return plain_special_tokens(self.model.tokenizer)
+        return asking_special_tokens(self.model.tokenizer, self.model.network.config.question_token_id)
+
+    def windows(self, rows: Questions) -> QuestionFeatures:
+        return windows_of(self.config, self.runtime, self.model, rows, self.special)
+
+    def batch(self, features: QuestionFeatures, windows: np.ndarray, gold: GoldSpans | None = None) -> dict:
+        network, arrays_of = self.model.network, padded_windows(self.model)
+        if self.config.head == "qass":
+            arrays_of = asking_windows(arrays_of, network.config.question_token_id, network.config.hidden_token_id)
+        arguments = self.config, self.runtime, self.model, "train", features, gold, arrays_of
+        return split_of_windows(*arguments).collate(windows)
+
+
+def reader_of(user: User, folder: str, **settings) -> Reader:
     own = {"max_seq_length": 64, "doc_stride": 16, "max_query_length": 24, "cache_dir": str(user.folder / "cache")}
-    config = RECIPE.config_class.model_construct(**(own | settings))
-    return build_answerer(config, Runtime(no_cuda=True, precision="fp32"), user.folder / folder, is_trained=False)
+    config = SplinterQuestionAnsweringConfig.model_construct(**(own | settings))
+    runtime = Runtime(no_cuda=True, precision="fp32")
+    return Reader(config, runtime, load_model(config, runtime, user.folder / folder, is_trained=False))
 
 
 @pytest.mark.parametrize("folder", ["splinter", "theirs", "original"])
 def test_every_row_asks_once_and_gold_spans_are_where_the_answers_are(user: User, folder: str):
     reader = reader_of(user, folder)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(rows)
+    features = reader.windows(rows)
     assert features.cut_questions  # so that one is cut at least, and asks all the same
     gold = GoldSpans.of(features)
-    tokenizer, windows = reader.tokenizer, np.arange(len(features))
+    tokenizer, windows = reader.model.tokenizer, np.arange(len(features))
     question, sep, stop = (tokenizer.convert_tokens_to_ids(token) for token in (QUESTION, "[SEP]", "."))
-    batch = reader.collate(features, gold, windows)
+    batch = reader.batch(features, windows, gold)
     ids, columns = batch["inputs"]["input_ids"].numpy(), batch["inputs"]["columns"].numpy()
     assert ((ids == question).sum(axis=1) == 1).all()
     assert (ids[windows, columns] == question).all()
@@ -116,24 +154,24 @@ def test_every_row_asks_once_and_gold_spans_are_where_the_answers_are(user: User
     assert ((batch["inputs"]["attention_mask"].numpy() == 0) == np.isin(ids, [sep, tokenizer.pad_token_id])).all()
     # The same spans as an ordinary head's, two tokens further on.
     plain = reader_of(user, "sample_data/tiny-electra", head="linear", from_scratch=True, max_seq_length=62)
-    plain_features = plain.features_of(features.questions)
+    plain_features = plain.windows(features.questions)
     plain_positions = GoldSpans.of(plain_features).positions(plain_features, windows)
     positions = batch["positions"].numpy()
     assert (positions == np.where(plain_positions > 0, plain_positions + 2, 0)).all() and (positions > 0).any()
-    plain_ids = plain.collate(plain_features, None, windows)["inputs"]["input_ids"].numpy()
+    plain_ids = plain.batch(plain_features, windows)["inputs"]["input_ids"].numpy()
     for window in np.flatnonzero(positions[:, 0])[::7]:
         (a, b), (c, d) = positions[window], plain_positions[window]
         tokens, plain_tokens = ids[window, a : b + 1], plain_ids[window, c : d + 1]
-        assert tokenizer.convert_ids_to_tokens(tokens) == plain.tokenizer.convert_ids_to_tokens(plain_tokens)
+        assert tokenizer.convert_ids_to_tokens(tokens) == plain.model.tokenizer.convert_ids_to_tokens(plain_tokens)
 
 
 def test_as_kosplinters_code_has_it(user: User):
     reader = reader_of(user, "splinter", kosplinter_compat=True)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(rows)
-    batch = reader.collate(features, None, np.arange(200))
+    features = reader.windows(rows)
+    batch = reader.batch(features, np.arange(200))
     ids, columns = batch["inputs"]["input_ids"].numpy(), batch["inputs"]["columns"].numpy()
-    tokenizer = reader.tokenizer
+    tokenizer = reader.model.tokenizer
     assert (ids[np.arange(200), columns] == tokenizer.mask_token_id).all()
     assert QUESTION not in tokenizer.convert_ids_to_tokens(ids.ravel())
     hidden = np.isin(ids, [KOSPLINTER_SEP_ID, tokenizer.pad_token_id])
@@ -143,11 +181,11 @@ def test_as_kosplinters_code_has_it(user: User):
 def test_loss_and_hidden_logits(user: User):
     reader = reader_of(user, "splinter", no_unpad=True)
     rows = read_squad(QA_TASKS[0], user.folder / DATA)
-    features = reader.features_of(rows)
-    batch = reader.collate(features, GoldSpans.of(features), np.arange(32))
-    model = reader.model.eval()
+    features = reader.windows(rows)
+    batch = reader.batch(features, np.arange(32), GoldSpans.of(features))
+    model = reader.model.network.eval()
     with torch.no_grad():
-        total = reader.loss_of(model, batch)
+        total = span_selection_losses(model, batch)
         outputs = model(**batch["inputs"])
     hidden = batch["inputs"]["attention_mask"] == 0
     assert (outputs.start_logits[hidden] == HIDDEN_LOGIT).all() and (outputs.end_logits[hidden] == HIDDEN_LOGIT).all()
@@ -375,8 +413,8 @@ def test_the_encoder_of_a_splinter_with_an_ordinary_head(user: User, types):
     types(*words_of("splinter", "linear", "--head", "linear"))
     types(*words_of("theirs", "linear-theirs", "--head", "linear"))
     ours, theirs = (reader_of(user, folder, head="linear") for folder in ("splinter", "theirs"))
-    assert ours.special_tokens() == theirs.special_tokens() and len(ours.special_tokens().middle) == 1
-    encoders = [reader.model.base_model.state_dict() for reader in (ours, theirs)]
+    assert ours.special == theirs.special and len(ours.special.middle) == 1
+    encoders = [reader.model.network.base_model.state_dict() for reader in (ours, theirs)]
     assert encoders[0].keys() == encoders[1].keys()
     assert all(torch.equal(encoders[0][key], encoders[1][key]) for key in encoders[0])
 
@@ -490,7 +528,8 @@ def test_an_answer_that_attention_does_not_see(user: User):
         rows.add(f"new {text}", "답은?", len(rows.contexts) - 1, (text,), (start, start + len(text)))
     said = []
     reader.runtime.say_once = said.append
-    gold = reader.gold_of(reader.features_of(rows))
+    features, hidden_id = reader.windows(rows), reader.model.network.config.hidden_token_id
+    gold = without_hidden_ends(reader.runtime, features, GoldSpans.of(features), hidden_id)
     assert gold.first[-2] == gold.last[-2] == -1 < gold.first[-1]
     (line,) = said
     assert line.startswith("answers that begin or end at a token hidden from attention, learned as not there: ")

@@ -17,7 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sample_data.sample_grammar import PARTICLES, RULES, SLOT, conjugate, render, scene, with_particle
+from sample_data.sample_grammar import RULES, SLOT, render, scene
+from sample_data.sample_morphology import PARTICLES, conjugate, with_particle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "make_sample_data.py"
 TSV_FILES = {  # file: (header, columns of the texts, column of the label)

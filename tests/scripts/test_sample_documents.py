@@ -284,7 +284,8 @@ def test_korquad_2_awkward_cases(files: dict[str, bytes], part: str) -> None:
 
 def test_marks_may_nest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(REPOSITORY / "scripts")
-    from sample_data.sample_documents import located, without_attributes
+    from sample_data.sample_korquad_2 import without_attributes
+    from sample_data.sample_pages import located
 
     marked = '⟦1|<td class="a" rowspan="2">⟦0|가람⟧<br/>시</td>⟧ 2 &lt; 3⟦2|.⟧'
     plain = '<td rowspan="2">가람<br>시</td> 2 &lt; 3.'

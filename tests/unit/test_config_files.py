@@ -33,10 +33,7 @@ CONFIG_CLASSES: dict[str, type[LoopConfig]] = {
 }
 # What each script sets for each of its tasks. The task of a pretraining script sets nothing.
 TASK_SETTINGS = {
-    script: {
-        task.name: task.settings("test_file" if "test_file" in CONFIG_CLASSES[script].model_fields else "predict_file")
-        for task in tasks
-    }
+    script: {task.name: task.settings(CONFIG_CLASSES[script].TEST_FILE_KEY) for task in tasks}
     for script, tasks in TASKS_OF_SCRIPT.items()
 } | {"pretrain_spanbert.py": {"spanbert": {}}, "pretrain_splinter.py": {"splinter": {}}}
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertTokenizer, PreTrainedTokenizerFast
 
 from processors.pretraining import corpus as corpus_module
-from processors.pretraining import corpus_readers
+from processors.pretraining import corpus_files, corpus_readers
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import MIN_TOKENS, build_blocks, word_starts
 from processors.pretraining.corpus_readers import clean, cut_at_spaces, open_corpus
@@ -185,11 +185,11 @@ def test_cp949(tmp_path: Path):
 @pytest.mark.parametrize("most", [7, 8, 64])
 @pytest.mark.parametrize("text", ["가나 다라마바사 아 " * 9 + "끝", "가나다라마바사" * 9, "a가 " * 30 + "🙂" * 20])
 def test_a_line_longer_than_can_be_held_comes_in_pieces(text: str, most: int, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(corpus_readers, "LINE_BYTES", most)
+    monkeypatch.setattr(corpus_files, "LINE_BYTES", most)
     for before, after in itertools.product(("", "앞\n"), ("", "\n", "\r\n뒤\n")):
         path = write(tmp_path / "a.txt", before + text + after)
         corpus = open_corpus([path], documents="lines")
-        lines = list(corpus_readers._numbered_lines(path, "utf-8", most, None, in_pieces=True))
+        lines = list(corpus_files.numbered_lines(path, "utf-8", None))
         assert "".join(line for number, line in lines if number == 1 + bool(before)) == text
         parts = list(corpus.parts(Counter()))
         assert sum(part.is_first for part in parts) == 1 + bool(before) + ("뒤" in after)
@@ -304,7 +304,7 @@ def test_bad_lines_are_left_out_and_counted_where_that_is_asked_for(tmp_path: Pa
 
 
 def test_a_bad_character_in_a_giant_line(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(corpus_readers, "LINE_BYTES", 16)
+    monkeypatch.setattr(corpus_files, "LINE_BYTES", 16)
     path = write(tmp_path / "a.txt", "앞줄\n".encode() + b"ab " * 20 + b"\xff" + b" cd" * 20 + "\n뒷줄\n".encode())
     with pytest.raises(DataError, match=r"a\.txt:2: not UTF-8"):
         documents(path)
@@ -312,7 +312,7 @@ def test_a_bad_character_in_a_giant_line(tmp_path: Path, monkeypatch):
 
 
 def test_a_line_of_json_that_cannot_be_held(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(corpus_readers, "JSON_LINE_BYTES", 1 << 20)
+    monkeypatch.setattr(corpus_files, "JSON_LINE_BYTES", 1 << 20)
     path = write(tmp_path / "a.jsonl", '{"text": "' + "가" * (1 << 20) + '"}\n{"text": "나"}')
     with pytest.raises(DataError, match=r"a\.jsonl:1: a line of more than 1 MiB; one JSON object a line is expected"):
         documents(path)

@@ -261,14 +261,36 @@ def test_what_was_interrupted_is_not_taken(bert: BertTokenizer, tmp_path: Path, 
         build_features(rows, bert, 8, tmp_path)
     assert list(tmp_path.iterdir()) == []
     built = build_features(rows, bert, 8, tmp_path)
-    # What a kill leaves behind, of this process's number or another's.
+    # A kill leaves half of the file under a temporary name.
     half = built.table.path.read_bytes()[: built.table.path.stat().st_size // 2]
     built.table.path.unlink()
-    for process in ("1", str(features.os.getpid())):
-        (tmp_path / f".{built.table.path.name}.{process}").write_bytes(half)
+    (tmp_path / f".{built.table.path.name}.{'0' * 16}.tmp").write_bytes(half)
     again = build_features(rows, bert, 8, tmp_path)
     assert not again.table.was_cached and len(again) == ROWS_IN_BATCH + 1
     assert again.row(ROWS_IN_BATCH)[0].tolist() == [2, 5 + ROWS_IN_BATCH % 10, 3]
+
+
+def test_two_builders_with_one_process_number_both_succeed(bert: BertTokenizer, tmp_path: Path, monkeypatch):
+    """As in two containers that share a cache: the second begins and ends while the first is writing."""
+    rows = Rows([SYLLABLES[number % 10] for number in range(ROWS_IN_BATCH + 1)], None, None)
+    whole = features.in_processes
+    second = []
+
+    def overtaken(*arguments):
+        batches = whole(*arguments)
+        yield next(batches)
+        if not second:
+            second.append(None)
+            second[0] = build_features(rows, bert, 8, tmp_path)
+        yield from batches
+
+    monkeypatch.setattr(features, "in_processes", overtaken)
+    first = build_features(rows, bert, 8, tmp_path)
+    assert not first.table.was_cached and not second[0].table.was_cached
+    assert [path.name for path in tmp_path.iterdir()] == [first.table.path.name]
+    for built in (first, second[0]):
+        assert len(built) == ROWS_IN_BATCH + 1
+        assert built.row(ROWS_IN_BATCH)[0].tolist() == [2, 5 + ROWS_IN_BATCH % 10, 3]
 
 
 def arrow(schema: pa.Schema, **columns: list) -> bytes:

@@ -16,7 +16,6 @@ ALLOWED = {
     "models": {"storage"},
     "training": {"storage"},
     "workflows": {"storage", "processors", "models", "training"},
-    "learners": {"processors", "models", "training", "workflows"},
 }
 SCRIPTS = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("benchmarks/*.py"))}
 

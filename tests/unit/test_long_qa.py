@@ -18,24 +18,24 @@ from workflows.settings import as_stored
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-TYDIQA, KORQUAD_2, KLUE_MRC = LONG_QA_TASKS
+TYDIQA, KORQUAD_2, KLUE_MRC = ORIGINALS = [TASKS[name] for name in ("tydiqa", "korquad-2", "klue-mrc")]
 
 
 def test_tasks():
-    assert [task.name for task in LONG_QA_TASKS] == ["tydiqa", "korquad-2", "klue-mrc"]
-    files = {task.name: (task.folder, task.train_file, task.dev_file, task.test_file) for task in LONG_QA_TASKS}
+    assert all(task in LONG_QA_TASKS for task in ORIGINALS)
+    files = {task.name: (task.folder, task.train_file, task.dev_file, task.test_file) for task in ORIGINALS}
     assert files == {
         "tydiqa": ("tydiqa", "tydiqa-v1.0-train.jsonl", None, "tydiqa-v1.0-dev.jsonl"),
         "korquad-2": ("korquad_2", "train", None, "dev"),
         "klue-mrc": ("klue-mrc", "klue-mrc-v1.1_train.json", None, "klue-mrc-v1.1_dev.json"),
     }
-    for task in LONG_QA_TASKS:
+    for task in ORIGINALS:
         settings = task.settings("predict_file")
         assert (settings["num_train_epochs"], settings["learning_rate"]) == (5, 3e-5)
         assert (settings["lr_scheduler"], settings["predict_file"]) == ("constant", task.test_file)
         assert settings.get("version_2_with_negative", False) == (task is not KORQUAD_2)
-    assert [task.defaults.get("max_answer_length") for task in LONG_QA_TASKS] == [32, 4096, None]
-    assert [bool(task.read_unanswered) for task in LONG_QA_TASKS] == [True, True, False]  # a SQuAD file
+    assert [task.defaults.get("max_answer_length") for task in ORIGINALS] == [32, 4096, None]
+    assert [bool(task.read_unanswered) for task in ORIGINALS] == [True, True, False]  # a SQuAD file
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -20,12 +20,11 @@ from processors.pretraining.recurring_spans import (
     Clusters,
     RecurringSpans,
     SelectedSpans,
-    SplinterVocabulary,
     find_clusters,
-    read_stop_words,
     recurs_in,
     select_spans,
 )
+from processors.pretraining.splinter_vocabulary import SplinterVocabulary, read_stop_words
 from processors.task import DataError
 from training.row_random import RowDraws
 

@@ -1,0 +1,97 @@
+"""Prints the scores that the original authors published, with their sources, as a page of Markdown.
+
+    python3 scripts/published_scores_page.py --output docs/published_scores.md
+
+The scores are those of scripts/reporting/published_scores.json, which `results_table.py` shows beside measured ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from reporting.few_shot_cells import METRICS, size_title
+from reporting.results_reading import NONE, PUBLISHED, markdown_grid, write_out
+
+INTRODUCTION = """# Published scores
+
+These scores are taken from the READMEs of the four original projects and have not been measured here yet. They are in
+per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such tables with
+your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
+
+`python3 scripts/published_scores_page.py --output docs/published_scores.md` makes this page from
+[published_scores.json](../scripts/reporting/published_scores.json).
+"""
+
+
+def page(published: dict[str, Any]) -> str:
+    """The whole page, from the content of published_scores.json."""
+    sections = [tasks_section(table) for table in published["tables"].values()]
+    sections += [few_shot_section(published["kosplinter_few_shot_korquad"])]
+    sections += [spanbert_section(published["spanbert_nsmc"])]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def tasks_section(table: dict[str, Any]) -> str:
+    """A column for each task and a row for each model; a cell without a published score has a dash."""
+    columns = table["columns"]
+    header = ["Model", "Size", *(f"{column['title']} ({column['unit']})" for column in columns)]
+    lines = []
+    for group in table["groups"]:
+        for row in group["rows"]:
+            scores = [score_text(row["scores"].get(column["task"])) for column in columns]
+            lines.append([row["name"], row.get("size", NONE), *scores])
+    if all(line[1] == NONE for line in lines):
+        header, lines = without_second(header), [without_second(line) for line in lines]
+    best_on_test = ", ".join(column["title"] for column in columns if column.get("selection") == "test")
+    remarks = [f"Best of several evaluations on the test file itself: {best_on_test}."] if best_on_test else []
+    return section(table, [header, *lines], remarks)
+
+
+def few_shot_section(table: dict[str, Any]) -> str:
+    """Two rows for each model, exact match and F1, and a column for each number of training questions."""
+    lines = [["Model", "", *map(size_title, table["sizes"])]]
+    for row in table["rows"]:
+        lines += [[row["name"], metric.upper(), *map(score_text, row[metric])] for metric in METRICS]
+    return section(table, lines, [f"Scored on the {table['questions']:,} questions of {table['predict_file']}."])
+
+
+def spanbert_section(table: dict[str, Any]) -> str:
+    """A row for each number of pretraining epochs and pooling; loss and accuracy as their README has them."""
+    header = ["Pretraining epochs", "Pooling", "Best epoch", "Loss", "Accuracy (a fraction)"]
+    keys = ("pretrain_epochs", "pooling", "epoch", "loss", "accuracy")
+    formats = ("", "", "", ".3f", ".3f")
+    lines = [[format(row[key], form) for key, form in zip(keys, formats, strict=True)] for row in table["rows"]]
+    return section(table, [header, *lines], ["Whether the best epoch is counted from 0 or from 1 is not said."])
+
+
+def section(table: dict[str, Any], lines: list[list[str]], remarks: Iterable[str]) -> str:
+    """Title, grid, source and remarks of one table."""
+    below = [f"Source: [{table['url'].removeprefix('https://')}]({table['url']}), {table['source']}.", *remarks]
+    return f"## {table['title']}\n\n{markdown_grid(lines)}\n\n" + "".join(f"- {line}\n" for line in below)
+
+
+def score_text(score: float | list[float] | None) -> str:
+    """`89.63`, `52.81 / 80.27` for a task with two metrics, and a dash where no score was published."""
+    if score is None:
+        return NONE
+    return " / ".join(f"{value:.2f}" for value in (score if isinstance(score, list) else [score]))
+
+
+def without_second(line: list[str]) -> list[str]:
+    return [line[0], *line[2:]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write there instead of standard output")
+    arguments = parser.parse_args()
+    write_out(page(json.loads(PUBLISHED.read_text(encoding="utf-8"))), arguments.output)
+
+
+if __name__ == "__main__":
+    main()
