@@ -26,9 +26,9 @@ from training.config import Contradiction, Given, without_effect
 from training.row_random import RowDraws
 from workflows.pretraining import (
     find_start,
+    fresh_model,
     held_out_scorer,
     hold_out_documents,
-    new_model,
     open_corpora,
     open_tokenizer,
     pretraining_job,
@@ -108,7 +108,7 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
 
 
 def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a new one of the sizes in the settings.
+    """The model in the folder `start`, or a fresh one of the sizes in the settings.
 
     Raises ModelError where the tokenizer has no [MASK], or more tokens than the model.
     """
@@ -120,7 +120,7 @@ def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return new_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
 
 
 def masking_vocabulary(tokenizer) -> Vocabulary:

@@ -27,9 +27,9 @@ from training.config import Contradiction, Given
 from training.row_random import RowDraws
 from workflows.pretraining import (
     find_start,
+    fresh_model,
     held_out_scorer,
     hold_out_documents,
-    new_model,
     open_corpora,
     open_tokenizer,
     pretraining_job,
@@ -124,7 +124,7 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
 
 
 def open_model(config: SplinterConfig, start: Path | None, tokenizer):
-    """The model in the folder `start`, or a new one of the sizes in the settings; it and its tokenizer know [QUESTION].
+    """The model in the folder `start`, or a fresh one of the sizes in the settings. The tokenizer gets [QUESTION] too.
 
     Raises ModelError where the vocabulary has no [QUESTION] and none is to be added.
     """
@@ -132,7 +132,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = new_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
+    model = fresh_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # Pretraining asks with [QUESTION], even if the model was fine-tuned the way KoSplinter's code does it.

@@ -85,7 +85,7 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
 
 
 def find_start(config: EncoderConfig) -> Path | None:
-    """The folder of the model to continue from, or None for a new model. Raises ModelError where it is not found."""
+    """The folder of the model to continue from, or None for a fresh model. Raises ModelError where it is not found."""
     return find_model(None, config.model_name_or_path) if config.model_name_or_path else None
 
 
@@ -133,7 +133,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
         raise ModelError(f"{error}; delete {target} to make it again") from error
 
 
-def new_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
+def fresh_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):
     """A model of the sizes in the settings, for this tokenizer. build: makes the model from a BertConfig."""
     from transformers import BertConfig
 
