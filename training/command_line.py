@@ -26,7 +26,7 @@ Config = typing.TypeVar("Config", bound=LoopConfig)
 
 
 @dataclass
-class Settings:
+class RawSettings:
     """Settings as they were read, before their types are checked.
 
     values, places: by key. broken: keys whose value cannot be known, such as those of a flag that was given twice.
@@ -43,10 +43,10 @@ class Settings:
         """Removes a key; returns its value and its place."""
         return self.values.pop(key, None), self.places.pop(key, None)
 
-    def overridden_by(self, other: Settings) -> Settings:
+    def overridden_by(self, other: RawSettings) -> RawSettings:
         """Both together; where both set a key, the other's value counts."""
         broken = (self.broken - other.values.keys()) | other.broken
-        return Settings(self.values | other.values, self.places | other.places, broken)
+        return RawSettings(self.values | other.values, self.places | other.places, broken)
 
 
 def resolve(
@@ -68,16 +68,14 @@ def resolve(
     typed = _read_flags(config_class, argv, about, tasks, problems)
     config_file, _ = typed.take("config_file")
     task = typed.values.get("task", own_task_of(config_class))
-    in_file = Settings()
+    in_file = RawSettings()
     if config_file is not None:
         in_file = _read_config_file(config_class, config_file, task, tasks, config_root, problems)
         if task is not None and in_file.values.get("task", task) != task:
             wanted = f"the command says --task {task}" if "task" in typed.values else f"this script's is {task}"
             problems.append(f"{in_file.places['task']}: the file is for task {in_file.values['task']!r}, {wanted}")
     settings = in_file.overridden_by(typed)
-    task = task or in_file.values.get("task")
-    if isinstance(task, str):
-        _fill_in_settings_of_task(settings, task, tasks, script_of_task, problems)
+    _fill_in_settings_of_task(settings, task or in_file.values.get("task"), tasks, script_of_task, problems)
     _leave_out_other_stages(settings, config_class.STAGES)
     config = _validate(config_class, settings, problems)
     if problems:
@@ -86,17 +84,26 @@ def resolve(
 
 
 def _fill_in_settings_of_task(
-    settings: Settings,
-    task: str,
+    settings: RawSettings,
+    task: Any,
     tasks: Mapping[str, Mapping[str, Any]],
     script_of_task: Mapping[str, str],
     problems: list[str],
 ) -> None:
-    """Adds what the task sets and neither the file nor the command line does. Reports an unknown task."""
-    if task in tasks:
-        for key in tasks[task].keys() - settings.values.keys():
-            settings.set(key, tasks[task][key], Place("task", task))
+    """Adds what the task sets and neither the file nor the command line does. Reports an unknown task.
+
+    task: None where it is missing; a JSON file may hold any other value, which the check of types reports.
+    """
+    is_text = isinstance(task, str)
+    if is_text and task in tasks:
+        for key, value in tasks[task].items():
+            if key not in settings.values:
+                settings.set(key, value, Place("task", task))
         return
+    settings.broken |= {key for of_task in tasks.values() for key in of_task} - settings.values.keys()
+    if not is_text:
+        return
+    settings.broken.add("task")
     place = settings.places["task"]
     prefix = f"{place}: " if place.kind == "file" else ""
     known = ", ".join(tasks)
@@ -104,11 +111,9 @@ def _fill_in_settings_of_task(
         problems.append(f"{prefix}{task} is a task of {script_of_task[task]}; those of this script: {known}")
     else:
         problems.append(f"{prefix}unknown task {task!r}{nearest(task, tasks)}; known: {known}")
-    set_by_tasks = {key for of_task in tasks.values() for key in of_task}
-    settings.broken |= {"task"} | set_by_tasks - settings.values.keys()
 
 
-def _leave_out_other_stages(settings: Settings, stages: Sequence[str]) -> None:
+def _leave_out_other_stages(settings: RawSettings, stages: Sequence[str]) -> None:
     """`--do_predict` on a trained run should predict, not train again because its JSON file says `do_train: true`."""
     typed = [stage for stage in stages if stage in settings.places and settings.places[stage].kind == "flag"]
     chosen = [stage for stage in typed if settings.values[stage] is True]
@@ -118,7 +123,7 @@ def _leave_out_other_stages(settings: Settings, stages: Sequence[str]) -> None:
                 settings.set(stage, False, Place("other stage", chosen[0]))
 
 
-def _resolve_aliases(settings: Settings, config_class: type[Section]) -> None:
+def _resolve_aliases(settings: RawSettings, config_class: type[Section]) -> None:
     """Renames every alias to the key that it stands for.
 
     Where both are set, the one that is not at its default counts: a stored configuration of an earlier run holds both.
@@ -133,7 +138,7 @@ def _resolve_aliases(settings: Settings, config_class: type[Section]) -> None:
                 settings.set(key, value, place)
 
 
-def _validate(config_class: type[Config], settings: Settings, problems: list[str]) -> Config:
+def _validate(config_class: type[Config], settings: RawSettings, problems: list[str]) -> Config:
     """The checked settings; a problem with one key does not hide the problems with others."""
     values, broken = settings.values, settings.broken
     try:
@@ -142,6 +147,7 @@ def _validate(config_class: type[Config], settings: Settings, problems: list[str
         details = [d for d in error.errors() if not (d["type"] == "missing" and d["loc"][0] in broken)]
         problems += [_in_plain_words(config_class, detail, settings) for detail in details]
         broken = broken | {str(detail["loc"][0]) for detail in error.errors()}
+        # Stand-ins replace what is missing, so that contradictions between the other settings are found as well.
         required = {key: info.annotation for key, info in config_class.model_fields.items() if info.is_required()}
         stand_ins = {key: "" if annotation is str else [] for key, annotation in required.items()}
         config = config_class(**(stand_ins | {key: value for key, value in values.items() if key not in broken}))
@@ -154,7 +160,7 @@ def _validate(config_class: type[Config], settings: Settings, problems: list[str
     return config
 
 
-def _in_plain_words(config_class: type[Section], detail: Any, settings: Settings) -> str:
+def _in_plain_words(config_class: type[Section], detail: Any, settings: RawSettings) -> str:
     """The message for one error of pydantic: place, key, what would be right, and what is there instead."""
     key = str(detail["loc"][0])
     if detail["type"] == "missing":
@@ -194,17 +200,17 @@ def _read_config_file(
     tasks: Mapping[str, Any],
     config_root: Path,
     problems: list[str],
-) -> Settings:
+) -> RawSettings:
     """The settings of the JSON file that `--config_file` names. Reports a file that is missing or cannot be read."""
     try:
         settings = _read_json(_find_config_file(config_file, task, config_root), problems)
     except FileNotFoundError as error:
         if task is None or task in tasks:  # a mistyped task has no folder
             problems.append(str(error))
-        return Settings(broken={"config_file", "task"})
+        return RawSettings(broken={"config_file", "task"})
     except UsageError as error:
         problems.append(str(error))
-        return Settings(broken={"config_file", "task"})
+        return RawSettings(broken={"config_file", "task"})
     _resolve_aliases(settings, config_class)
     return settings
 
@@ -221,7 +227,7 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
-def _read_json(path: Path, problems: list[str]) -> Settings:
+def _read_json(path: Path, problems: list[str]) -> RawSettings:
     """The settings of a flat JSON file, each with its line. Reports keys that the file sets twice.
 
     Raises UsageError where the file cannot be read or holds anything else.
@@ -253,7 +259,7 @@ def _read_json(path: Path, problems: list[str]) -> Settings:
         raise UsageError(f"{path}: a JSON object of settings is expected, not {type(values).__name__}")
     problems += [f"{path}:{lines.get(key, [1])[-1]}: {key} stands there twice" for key in sorted(doubled)]
     places = {key: Place("file", key, path, lines.get(key, [1])[0]) for key in values}
-    return Settings(values, places, doubled)
+    return RawSettings(values, places, doubled)
 
 
 def _read_flags(
@@ -262,7 +268,7 @@ def _read_flags(
     about: str,
     tasks: Mapping[str, Mapping[str, Any]],
     problems: list[str],
-) -> Settings:
+) -> RawSettings:
     """The settings on the command line. Reports unknown flags, and flags without a value that can be read.
 
     A value of the wrong type stays text: the check of types reports it together with all others.
@@ -273,7 +279,7 @@ def _read_flags(
     problems += [f"unknown flag {word}{nearest(word, names)}" for word in strange]
     if unknown and not strange:
         problems += [f"unexpected word {word!r}: settings are given as --key value" for word in unknown]
-    settings = Settings()
+    settings = RawSettings()
     for name, groups in vars(known).items():
         key = config_class.ALIASES.get(name, name)
         annotation = str if key == "config_file" else config_class.model_fields[key].annotation

@@ -1,4 +1,7 @@
-"""Settings, each declared once: its type, its default, its unit. `training/command_line.py` fills them in."""
+"""Settings of every training run, each declared once: its type, its default, its unit.
+
+`training/command_line.py` fills them in; `workflows/` has the settings of fine-tuning and of pretraining.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ EVALUATION_STEPS = ("eval_steps", "logging_steps")  # the settings that decide h
 
 
 class UsageError(Exception):
-    """What the person at the keyboard can mend: the script prints it without a traceback and exits with 2."""
+    """An error that the user can correct: the script prints the message without a traceback and exits with 2."""
 
 
 def rehearses_capture() -> bool:
@@ -32,7 +35,7 @@ class Place:
     """The place that set a key.
 
     kind: the command line, a JSON file, the task's own settings, or another stage: `--do_predict` turns off `do_train`.
-    name: the key as it is written on the command line or in the file, the name of the task, or the other stage's key.
+    name: the key as the command line or the file writes it; for a task its name; for another stage the stage's key.
     """
 
     kind: Literal["flag", "file", "task", "other stage"]
@@ -81,7 +84,7 @@ class Section(BaseModel):
 
     # Other names that flags and JSON files may use: name -> key.
     ALIASES: ClassVar[Mapping[str, str]] = {}
-    # The keys of the script's stages: naming one on the command line turns off those that are not named there.
+    # The stages of a script, by their keys: a stage that the command line names turns off those that it does not name.
     STAGES: ClassVar[tuple[str, ...]] = ()
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
@@ -207,9 +210,9 @@ class RuntimeConfig(Section):
     )
     length_buckets: list[int] | None = Field(
         None,
-        description="pad each batch to the next of these numbers of tokens, or of the longest possible row; "
-        "default: with captured steps, quarters of the longest row (sixteenths if the encoder runs "
-        "on padded rows); on a TPU, its half and quarter; on a CPU, none",
+        description="lengths in tokens that batches are padded to, besides the length of the longest possible row; "
+        "default: with captured steps, its quarters (sixteenths if the encoder runs on padded rows); on a TPU, its "
+        "half and its quarter; on a CPU, none",
     )
     dry_run: bool = Field(
         False,
@@ -241,9 +244,9 @@ class RuntimeConfig(Section):
             yield Contradiction(("capture", "no_cuda", "use_tpu"), "capture needs a GPU, and no_cuda leaves it out")
 
     def row_lengths(self, longest: int) -> tuple[int, ...]:
-        """The lengths that batches are padded to, ascending; none: each to its longest row.
+        """The lengths that batches are padded to, ascending; empty if each batch is padded to its own longest row.
 
-        longest: tokens of the longest row there can be, which is one of them.
+        longest: tokens of the longest possible row, which is always one of the lengths.
         """
         if self.length_buckets:
             return tuple(sorted({*self.length_buckets, longest}))
@@ -251,7 +254,7 @@ class RuntimeConfig(Section):
 
 
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
-    """What `training/loop.py` goes by."""
+    """The settings that `training/loop.py` reads."""
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.dry_run:

@@ -80,9 +80,9 @@ class VocabularyConfig(Section):
         if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
             message = "train_vocab makes a new vocabulary and tokenizer names an existing one: give one of them"
             yield Contradiction(("train_vocab", "tokenizer"), message)
-        if self.tokenizer and self.lower_case and Path(self.tokenizer).is_dir():
-            why = f"on capital letters: the tokenizer in {self.tokenizer} treats them in its own way"
-            yield from without_effect(["lower_case"], given, ("tokenizer",), why)
+        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
+            why = f"the tokenizer in {self.tokenizer} treats capital letters in its own way"
+            yield Contradiction(("lower_case", "tokenizer"), f"--lower_case has no effect: {why}")
         if not self.train_vocab:
             yield from without_effect(["vocab_size"], given, ("train_vocab",), "without train_vocab")
 
@@ -139,9 +139,9 @@ class EncoderConfig(PretrainingConfig):
         if self.model_name_or_path:
             idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
             yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")
-            if self.lower_case:
-                why = "on capital letters: the tokenizer of the model treats them in its own way"
-                yield from without_effect(["lower_case"], given, (model,), why)
+            if is_typed("lower_case", given) and self.lower_case:
+                why = "the tokenizer of the model treats capital letters in its own way"
+                yield Contradiction(("lower_case", model), f"--lower_case has no effect: {why}")
         elif self.hidden_size % self.num_attention_heads:
             heads = f"num_attention_heads {self.num_attention_heads}"
             message = f"hidden_size {self.hidden_size} is not a multiple of {heads}"

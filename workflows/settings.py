@@ -29,7 +29,7 @@ class DataConfig(Section):
     task: str = Field(description="name of the task")
     data_dir: str = Field("data", description="folder that holds one folder per task")
     train_file: str | list[str] = Field("", description="training file or files; default: those of the task")
-    dev_file: str = Field("", description='development file; "": none; default: that of the task')
+    dev_file: str = Field("", description='development file, or "" for none; default: that of the task')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
     skip_bad_rows: bool = Field(False, description="skip malformed rows and count them, instead of stopping")
     threads: int = Field(
@@ -64,14 +64,14 @@ class ModelConfig(Section):
     @field_validator("model_name_or_path")
     @classmethod
     def _one_name_for_a_folder(cls, value: str | None) -> str | None:
-        """A shell completes `kosplinter/`, which is the model that was `kosplinter` in another run."""
+        """Removes a slash at the end, which a shell adds: `kosplinter/` and `kosplinter` are the same model."""
         return value and (value.rstrip("/") or value)
 
     @property
     def model_name(self) -> str:
-        """What the model is called in folders, results and tables: its type, else its hub id or its folder's name.
+        """The model's name in folders, results and tables: its type, else the last part of its hub id or path.
 
-        A checkpoint's folder says little by itself, and is called after the run too.
+        For a checkpoint this is `<folder of its run>-checkpoint-<step>`, as its own folder does not name the model.
         """
         if self.model_type:
             return self.model_type
@@ -146,7 +146,7 @@ class EvaluationConfig(Section):
 class TestSplitConfig(Section):
     """Test split"""
 
-    test_file: str = Field("", description='test file; "": none; default: that of the task')
+    test_file: str = Field("", description='test file, or "" for none; default: that of the task')
     evaluate_test_during_training: bool = Field(
         False, description="evaluate on the test split during training, even if there is a dev split"
     )
@@ -158,11 +158,13 @@ class TestSplitConfig(Section):
 
 
 class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, EvaluationConfig):
-    """What every fine-tuning script takes. A script adds its own settings, and says which file is the test split's:
-    `test_file` and `evaluate_test_during_training`, as fields (`TestSplitConfig`) or as properties.
+    """The settings that all fine-tuning scripts share.
+
+    A script adds its own settings. It defines `test_file` and `evaluate_test_during_training` as fields
+    (`TestSplitConfig`) or as properties.
     """
 
-    # The script's settings that decide how a model is scored or used, and not what it is trained to.
+    # The script's own settings that matter for scoring and prediction only, and not for training.
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
     # What the script calls the file of the test split.
     TEST_FILE_KEY: ClassVar[str] = "test_file"
@@ -206,17 +208,20 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
         return Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt")
 
     def identity(self, precision: str) -> dict[str, Any]:
-        """The settings that a resumed run must share with the one it goes on with. precision: resolved."""
+        """The settings that must be the same when a run is resumed.
+
+        precision: the one that the run computes in, never "auto".
+        """
         keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields) - {"early_stopping_patience"}
         return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
 
     @classmethod
     def of_training(cls) -> set[str]:
-        """The script's own settings without which a checkpoint would be another one."""
+        """The script's own settings that decide what a checkpoint has learned."""
         return set(cls.model_fields) - set(FineTuningConfig.model_fields) - cls.OF_EVALUATION
 
     def files(self, folder: str) -> dict[str, list[Path]]:
-        """The files of each split, in `data_dir/folder`, or wherever an absolute path says."""
+        """The files of each split: those in `data_dir/folder`, and those that are named by an absolute path."""
         training = self.train_file if isinstance(self.train_file, list) else [self.train_file]
         names = {"train": training, "dev": [self.dev_file], "test": [self.test_file]}
         root = Path(self.data_dir) / folder
@@ -224,7 +229,7 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
     @property
     def training_split(self) -> str:
-        """The split that is evaluated during training: dev where there is one, as the originals did."""
+        """The split that is evaluated during training: dev if there is a dev file, as in the original projects."""
         return "dev" if self.dev_file and not self.evaluate_test_during_training else "test"
 
     @property
@@ -238,6 +243,6 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
 
 def as_stored(path: Path) -> Path:
-    """The file or folder itself; where there is none, its compressed form `<name>.gz`, if that is there."""
+    """The path itself, or `<name>.gz` if only this compressed file exists."""
     compressed = path.with_name(f"{path.name}.gz")
     return compressed if not path.exists() and compressed.is_file() else path

@@ -395,6 +395,15 @@ def test_of_a_file_that_is_named_twice_nothing_is_known(command: Command):
     assert str(error.value) == "--config_file is given 2 times"
 
 
+@pytest.mark.parametrize("flags", ["", "--task nsmc --task nsmc"])
+def test_without_a_task_nothing_is_said_of_its_files(command: Command, flags: str):
+    command.write(KOBERT)
+    with pytest.raises(UsageError) as error:
+        command.resolve("--config_file", str(command.file), "--select_by", "dev", *flags.split())
+    missing = "task is missing: give --task or set it in the configuration file"
+    assert str(error.value) == ("--task is given 2 times" if flags else missing)
+
+
 def long_qa(root: Path, settings: dict, *flags: str) -> tuple[LongQuestionAnsweringConfig, Given]:
     """Of `run_long_qa.py`, where `skip_bad_documents` is another name for `skip_bad_rows`."""
     (root / "x.json").write_text(json.dumps(KOBERT | {"task": "tydiqa"} | settings, indent=1))
