@@ -140,7 +140,7 @@ class MalformedLines:
         if self.lines <= SHOWN_ROWS:
             self.messages.append(f"{self.path}:{line}: {what}")
         elif not self.skip:
-            self.finish()  # one wrong setting can make every line of 40 GB malformed
+            self.finish()  # raises now, as one wrong setting can make every line of 40 GB malformed
 
     def finish(self) -> None:
         if self.messages and not self.skip:
@@ -184,7 +184,7 @@ def numbered_lines(
 
 
 def _pieces_of_line(data: bytes, stream: BinaryIO, encoding: str, most: int) -> Iterator[str]:
-    """A line that begins with `data` and goes on in the stream."""
+    """The pieces of a line whose first bytes are `data` and whose rest is read from the stream."""
     decoder = codecs.getincrementaldecoder(encoding)()
     rest = ""
     while True:
