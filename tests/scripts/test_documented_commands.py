@@ -22,7 +22,7 @@ OTHER_SHELL_SCRIPTS = ("quickstart.sh", "test.sh", "test_tpu.sh", "setup.sh")
 BLOCKS = shell_blocks()
 COMMANDS = sorted({command for block in BLOCKS for command in block.commands()}, key=str)
 # A block that stands on two pages is run once: the comments behind its commands differ, and the commands do not.
-RUN_HERE = {tuple(block.commands()): block for block in BLOCKS if block.mark == ("run", "sample")}
+RUN_HERE = {tuple(block.commands()): block for block in reversed(BLOCKS) if block.mark == ("run", "sample")}
 
 
 def with_python(environment: dict[str, str], *variables: str) -> dict[str, str]:
