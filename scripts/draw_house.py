@@ -80,18 +80,18 @@ def arrows_of(rooms: Mapping[str, list[Path]]) -> Arrows:
 
 
 def floors_of(rooms: Mapping[str, list[Path]], arrows: Arrows) -> list[list[str]]:
-    """The rooms from the top floor to the ground floor: a room stands above everything that it imports.
+    """The rooms from the top floor to the ground floor: a room stands below everything that imports it.
 
     Raises ValueError where rooms import one another.
     """
-    below = {room: {lower for upper, lower in arrows if upper == room} for room in rooms}
+    above = {room: {upper for upper, lower in arrows if lower == room} for room in rooms}
     floors: list[list[str]] = []
-    while below:
-        ground = sorted((room for room, lower in below.items() if lower.isdisjoint(below)), key=_in_words_order)
-        if not ground:
-            raise ValueError(f"these rooms import one another: {', '.join(sorted(below))}")
-        floors.insert(0, ground)
-        below = {room: lower for room, lower in below.items() if room not in ground}
+    while above:
+        floor = sorted((room for room, upper in above.items() if upper.isdisjoint(above)), key=_in_words_order)
+        if not floor:
+            raise ValueError(f"these rooms import one another: {', '.join(sorted(above))}")
+        floors.append(floor)
+        above = {room: upper for room, upper in above.items() if room not in floor}
     return floors
 
 
@@ -112,27 +112,32 @@ def place(floors: list[list[str]]) -> dict[str, Room]:
     return placed
 
 
-def columns_of(arrows: Arrows, placed: Mapping[str, Room]) -> dict[tuple[str, str], float]:
-    """The x of each (vertical) arrow: within both rooms, away from other arrows, behind as few rooms as possible."""
-    columns: dict[tuple[str, str], float] = {}
+def columns_of(arrows: Arrows, placed: Mapping[str, Room]) -> dict[tuple[str, str], tuple[float, float]]:
+    """The x at which each arrow begins and ends.
+
+    An arrow is vertical, away from other arrows and behind as few rooms as possible. Between rooms that do not stand
+    one above the other it is slanted.
+    """
+    columns: dict[tuple[str, str], tuple[float, float]] = {}
 
     def cost(pair: tuple[str, str], x: float) -> float:
         upper, lower = placed[pair[0]], placed[pair[1]]
-        middle = lower.left + lower.width / 2 if lower.width < upper.width else upper.left + upper.width / 2
-        behind = sum(
-            room.left - 12 < x < room.left + room.width + 12
-            for room in placed.values()
-            if upper.top < room.top < lower.top
-        )
-        crowded = sum(max(0.0, 42 - abs(x - other)) for other in columns.values())
-        return 1000 * behind + 20 * crowded + abs(x - middle)
+        narrow = min(upper, lower, key=lambda room: room.width)
+        passed = [room for room in placed.values() if upper.top < room.top < lower.top]
+        behind = sum(room.left - 12 < x < room.left + room.width + 12 for room in passed)
+        crowded = sum(max(0.0, 42 - abs(x - other)) ** 2 for ends in columns.values() for other in {*ends})
+        return 1000 * behind + crowded + abs(x - narrow.left - narrow.width / 2)
 
     # The longest arrows have the least choice.
     for pair in sorted(arrows, key=lambda pair: placed[pair[0]].top - placed[pair[1]].top):
         upper, lower = (placed[name] for name in pair)
         left = max(upper.left, lower.left) + 14
         right = min(upper.left + upper.width, lower.left + lower.width) - 14
-        columns[pair] = min((left + i for i in range(0, int(right - left) + 1, 2)), key=lambda x: cost(pair, x))
+        if left <= right:
+            x = min((left + i for i in range(0, int(right - left) + 1, 2)), key=lambda x: cost(pair, x))
+            columns[pair] = (x, x)
+        else:
+            columns[pair] = (right, left) if upper.left < lower.left else (left, right)
     return columns
 
 
@@ -142,10 +147,10 @@ def svg_of(rooms: Mapping[str, list[Path]], arrows: Arrows) -> str:
     placed = place(floors)
     height = 2 * MARGIN + len(floors) * ROOM_HEIGHT + (len(floors) - 1) * BETWEEN
     lines, counts = [], []
-    for (upper, lower), x in columns_of(arrows, placed).items():
-        start, end = placed[upper].top + ROOM_HEIGHT, placed[lower].top
-        lines.append(f'<path class="arrow" d="M{x:.0f} {start}V{end - 2}" marker-end="url(#head)"/>')
-        count = arrows[upper, lower]
+    for (upper, lower), (begin, finish) in columns_of(arrows, placed).items():
+        start, end = placed[upper].top + ROOM_HEIGHT, placed[lower].top - 2
+        lines.append(f'<path class="arrow" d="M{begin:.0f} {start}L{finish:.0f} {end}" marker-end="url(#head)"/>')
+        count, x = arrows[upper, lower], begin + (finish - begin) * BETWEEN / 2 / (end - start)
         y = start + BETWEEN / 2 + 4
         counts.append(f'<rect class="behind" x="{x - 14:.0f}" y="{y - 14:.0f}" width="28" height="18"/>')
         counts.append(f'<text class="count" id="{upper}-to-{lower}" x="{x:.0f}" y="{y:.0f}">{count}</text>')
