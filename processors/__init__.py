@@ -1,6 +1,6 @@
-"""`TASKS`: every task there is, by the name that `--task` takes, and which scripts run which.
+"""`TASKS`: all tasks by the name that `--task` takes. `TASKS_OF_SCRIPT`: the tasks that each script runs.
 
-`SCRIPT_OF_TASK` has the first of a task's scripts.
+`SCRIPT_OF_TASK` has the first script of each task.
 """
 
 from processors.ner import NER_TASKS

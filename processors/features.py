@@ -1,8 +1,8 @@
-"""From texts to token ids: flat integers in a memory-mapped Arrow file, kept by content.
+"""From texts to token ids: flat integers in a memory-mapped Arrow file, cached by content.
 
-Texts are tokenized without special tokens, and a row is then put together by arithmetic: what is cut, and how often,
-is known exactly, and a text of any length costs no more than its tokens. The file's name is a hash of the texts, the
-tokenizer and the settings: an edited file is never mistaken for its earlier self, a copied one is not tokenized twice.
+Texts are tokenized without special tokens, and each row is then assembled by arithmetic, so the number of tokens that
+were cut off is known exactly. The cache file's name is a hash of the texts, the tokenizer and the settings: an edited
+input file gets a new cache file, and a copy of an input file is not tokenized again.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import tokenizers
 from processors.task import DataError, Rows
 from storage.whole import whole_file
 
-# Part of the key of every cached file: raise it when the rows below come out otherwise than before.
+# Part of the key of every cached file. Raise it whenever a change in this file changes the rows.
 FEATURES_VERSION = 2
 ROWS_IN_BATCH = 2048
-NO_LABEL = -100  # label of what has none, such as padding; what torch's cross entropy ignores
-# A share of [UNK] that means a vocabulary of another language, or Hangul taken apart.
+NO_LABEL = -100  # the label of tokens without one, such as padding; torch's cross entropy ignores it
+# Shares of [UNK] that suggest a vocabulary of a different language, or Hangul decomposed into jamo.
 UNKNOWN_SHARE_WARNED, UNKNOWN_SHARE_REFUSED = 0.05, 0.30
 SCHEMA = pa.schema(
     {
@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """What a tokenizer puts before, between and after texts: `prefix a suffix`, or `prefix a middle b suffix`.
+    """The tokens that a tokenizer adds around texts: `prefix a suffix`, or `prefix a middle b suffix` for a pair.
 
     Each part is a list of ids; `types` holds the token types of prefix, a, middle, b, suffix.
     """
@@ -56,11 +56,11 @@ class SpecialTokens:
 
     @classmethod
     def of(cls, tokenizer, pair: bool) -> SpecialTokens:
-        """Read off what the tokenizer makes of two probe texts."""
+        """Finds them by tokenizing one probe text, or two for a pair. Raises DataError where their form is unknown."""
         probe = ("가", "나") if pair else ("가",)
         encoded = tokenizer(*probe, return_token_type_ids=True, return_special_tokens_mask=True)
         ids, types, special = (encoded[key] for key in ("input_ids", "token_type_ids", "special_tokens_mask"))
-        # [CLS] 가 [SEP] 나 [SEP] has the mask 1 0 1 0 1; an empty part (no [CLS], say) is an empty run.
+        # [CLS] 가 [SEP] 나 [SEP] has the mask 1 0 1 0 1; a missing part (no [CLS], for example) is an empty run.
         ends = [i for i in range(len(special)) if i == 0 or special[i] != special[i - 1]] + [len(special)]
         runs = [(special[a], ids[a:b], types[a]) for a, b in itertools.pairwise(ends)]
         if runs[0][0] == 0:
@@ -90,17 +90,17 @@ class SpecialTokens:
         return ids + self.suffix, types + [t[4]] * len(self.suffix)
 
     def room(self, length: int, key: str = "max_seq_len") -> int:
-        """Tokens left for text in a row of `length`. Raises DataError, naming the setting, where there are none."""
+        """How many tokens of text fit into a row of `length`. Raises DataError, naming the setting `key`, for none."""
         if length <= self.count:
             raise DataError(f"{key} {length} leaves no room for text beside {self.count} special tokens")
         return length - self.count
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
-    """How many tokens of two texts stay when both together must fit into `room` tokens.
+    """How many tokens of each of two texts are kept when both together must fit into `room` tokens.
 
-    Tokens go one by one from the end of the longer text, from the second where both are as long, as in the originals
-    (today's Rust tokenizers give the odd token to the longer text instead).
+    Tokens are dropped one by one from the end of the longer text, and from the second text when both are equally long,
+    as in the originals. (Today's Rust tokenizers give the odd token to the longer text instead.)
     """
     if first + second <= room:
         return first, second
@@ -113,9 +113,9 @@ def longest_first(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class MappedTable:
-    """Columns of an Arrow file, memory-mapped: a row of a list column costs no copying.
+    """Columns of a memory-mapped Arrow file; reading a row of a list column copies nothing.
 
-    path: the cache file; was_cached: whether it was there before. Raises pyarrow's errors where the file is damaged.
+    path: the cache file. was_cached: whether it already existed. Raises pyarrow's errors where the file is damaged.
     """
 
     def __init__(self, path: Path, was_cached: bool):
@@ -126,7 +126,7 @@ class MappedTable:
             batch.validate(full=True)
         self.schema: pa.Schema = file.schema
         self._first_rows = [0, *itertools.accumulate(batch.num_rows for batch in batches)]
-        self._lists: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # values and offsets, a pair a batch
+        self._lists: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}  # values and offsets of each batch
         self.numbers: dict[str, np.ndarray] = {}  # `[rows]`
         for name in file.schema.names:
             columns = [batch.column(name) for batch in batches]
@@ -139,21 +139,22 @@ class MappedTable:
         return self._first_rows[-1]
 
     def row(self, column: str, index: int) -> np.ndarray:
-        """The list of one row, a view of the mapped file."""
+        """The list in one row, as a view of the mapped file."""
         batch = bisect.bisect_right(self._first_rows, index) - 1
         values, offsets = self._lists[column][batch]
         at = index - self._first_rows[batch]
         return values[offsets[at] : offsets[at + 1]]
 
     def rows_with(self, column: str, value: int) -> np.ndarray:
-        """The rows whose list holds `value`, each once, in their order."""
+        """The rows whose list contains `value`, each once, in ascending order."""
         found = [np.zeros(0, np.int64)]
-        for first, (values, offsets) in zip(self._first_rows, self._lists[column], strict=False):  # one more: the end
+        # _first_rows has one entry more than there are batches: the number of rows.
+        for first, (values, offsets) in zip(self._first_rows, self._lists[column], strict=False):
             found.append(first + np.searchsorted(offsets, np.flatnonzero(values == value), side="right") - 1)
         return np.unique(np.concatenate(found))
 
     def lengths(self, column: str) -> np.ndarray:
-        """`[rows]` lengths of the lists of a column."""
+        """`[rows]`: the lengths of a column's lists."""
         return np.concatenate([np.zeros(0, np.int32), *(np.diff(offsets) for _, offsets in self._lists[column])])
 
 
@@ -164,22 +165,22 @@ def cached_table(
     batches: Callable[[], Iterable[pa.RecordBatch]],
     rows: int | None = None,
 ) -> MappedTable:
-    """The table of `batches()`, or the one that was made of the same `content` before.
+    """Writes the table of `batches()` into the cache, unless a table with the same `content` is already there.
 
-    content: all that decides what is in the table; what JSON can write. rows: how many it must have, where that is
-    known. Raises DataError where it cannot be written.
+    content: everything that determines the table, in a form that JSON can write. rows: the number of rows that a cached
+    table must have, where it is known. Raises DataError where the table cannot be written.
     """
     digest = hashlib.sha256(json.dumps(FEATURES_VERSION).encode())
     for part in content:
         digest.update(b"\0" + json.dumps(part).encode())
     path = cache_dir / f"features-{digest.hexdigest()[:32]}.arrow"
     if path.is_file():
-        # What a full disk or a power cut left behind is not read, but made anew: its footer or its values are damaged.
+        # A file that a full disk or a power failure damaged (in its footer or its values) is made again.
         with contextlib.suppress(pa.ArrowException, OSError, KeyError, ValueError):
             table = MappedTable(path, was_cached=True)
             if table.schema == schema and rows in (None, len(table)):
                 with contextlib.suppress(OSError):
-                    os.utime(path)  # so that a clean-up by age keeps what is in use
+                    os.utime(path)  # so that deleting old cache files spares those still in use
                 return table
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -198,8 +199,8 @@ def cached_table(
 class Features:
     """The token ids of all rows, memory-mapped: `[rows]` lists of `[length]` ids.
 
-    lengths: int32 `[rows]`, tokens a row. unknown_share: [UNK] tokens of all tokens. cut_rows, cut_tokens: what did not
-    fit into `max_seq_len`.
+    lengths: int32 `[rows]`, tokens in each row. unknown_share: [UNK] tokens as a share of all tokens. cut_rows,
+    cut_tokens: how many rows were cut to `max_seq_len`, and how many tokens that removed.
     """
 
     def __init__(self, table: MappedTable):
@@ -213,13 +214,13 @@ class Features:
         return len(self.lengths)
 
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and token types of one row, `[length]` each, without copying."""
+        """Token ids and token types of one row, `[length]` each, as views of the file."""
         return self.table.row("input_ids", index), self.table.row("token_type_ids", index)
 
     def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
 
-        L is the longest of the rows, or `length`.
+        L is `length`, or the length of the longest row.
         """
         batch = empty_batch(len(rows), length or int(self.lengths[rows].max()), pad_id)
         for i, row in enumerate(rows):
@@ -231,7 +232,7 @@ class Features:
 
 
 def empty_batch(rows: int, length: int, pad_id: int) -> dict[str, np.ndarray]:
-    """`input_ids`, `attention_mask` and `token_type_ids` of nothing but padding, int64 `[rows, length]`."""
+    """`input_ids`, `attention_mask` and `token_type_ids` that hold only padding, int64 `[rows, length]`."""
     return {
         "input_ids": np.full((rows, length), pad_id, dtype=np.int64),
         "attention_mask": np.zeros((rows, length), dtype=np.int64),
@@ -240,9 +241,9 @@ def empty_batch(rows: int, length: int, pad_id: int) -> dict[str, np.ndarray]:
 
 
 def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1) -> Features:
-    """Tokenizes texts or pairs of texts, or finds them in `cache_dir`.
+    """Tokenizes texts or pairs of texts, or takes them from `cache_dir`.
 
-    threads: see `in_processes`.
+    threads: worker processes for a tokenizer written in Python; see `in_processes`.
     Raises DataError where `max_seq_len` leaves no room for text.
     """
     special = SpecialTokens.of(tokenizer, pair=rows.second is not None)
@@ -261,7 +262,7 @@ def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, thr
 
 @dataclass(frozen=True)
 class _RowEncoder:
-    """Tokenizes a slice of rows; sent to worker processes."""
+    """Tokenizes a slice of rows. It is pickled and sent to worker processes."""
 
     tokenizer: Any
     special: SpecialTokens
@@ -285,7 +286,7 @@ class _RowEncoder:
 
 
 def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
-    """Ids of each text, without special tokens, uncut."""
+    """The token ids of each text, without special tokens and without truncation."""
     if tokenizer.is_fast:
         return [encoding.ids for encoding in native_encodings(tokenizer, texts, with_spans=False)]
     return tokenizer(
@@ -294,10 +295,10 @@ def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
 
 
 def native_encodings(tokenizer, texts: list[str], with_spans: bool) -> list[tokenizers.Encoding]:
-    """What a Rust tokenizer makes of each text, without special tokens, uncut. with_spans: with `offsets`.
+    """A Rust tokenizer's encoding of each text, without special tokens or truncation. with_spans: also fill `offsets`.
 
-    Calling the tokenizer itself does the same, but puts what it finds into Python lists several times over, which takes
-    half as long as tokenizing; and it always keeps track of offsets, which takes a quarter.
+    Calling the tokenizer itself gives the same, but it copies the result into Python lists several times, which takes
+    half as long as the tokenizing, and it always tracks offsets, which takes a quarter.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()
@@ -307,9 +308,9 @@ def native_encodings(tokenizer, texts: list[str], with_spans: bool) -> list[toke
 
 
 def in_processes(encode: Any, slices: Iterable[Any], threads: int) -> Iterator[pa.RecordBatch]:
-    """`encode` of each slice, in their order; a Python tokenizer's by `threads` worker processes.
+    """Yields `encode(slice)` for each slice, in order; with a Python tokenizer, `threads` worker processes compute it.
 
-    encode: called with a slice; it has a `tokenizer`. Rust tokenizers use all cores by themselves.
+    encode: a picklable callable with an attribute `tokenizer`. Rust tokenizers use all cores by themselves.
     """
     if threads == 1 or encode.tokenizer.is_fast:
         yield from map(encode, slices)
@@ -320,7 +321,7 @@ def in_processes(encode: Any, slices: Iterable[Any], threads: int) -> Iterator[p
 
 
 def _keep_encoder(encode: Any) -> None:
-    """Once in every worker: a tokenizer is large."""
+    """Runs once in every worker, so that the tokenizer, which is large, is sent once and not with every slice."""
     global _encoder
     _encoder = encode
 
@@ -330,16 +331,16 @@ def _encode(part: Any) -> pa.RecordBatch:
 
 
 def tokenizer_fingerprint(tokenizer) -> str:
-    """A hash of all that decides which ids a text gets."""
+    """A hash of everything in a tokenizer that determines which ids a text gets."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return hashlib.sha256(f"{type(tokenizer).__name__} {content}".encode()).hexdigest()
 
 
 def warn_of_unknown(name: str, share: float, unknown_token: str, has_labels: bool, say: Callable[[str], None]) -> None:
-    """Says where many tokens of a split are [UNK]; raises DataError where most are.
+    """Warns where many tokens of a split are [UNK]; raises DataError where too many are.
 
-    A text to be labelled may be nothing but emoji, so it is not refused.
+    Splits without labels are never refused: a text that a user wants labelled may consist of emoji only.
     """
     what = f"{name}: {share:.1%} of the tokens are {unknown_token}"
     if share > UNKNOWN_SHARE_REFUSED and has_labels:

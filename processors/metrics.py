@@ -43,13 +43,13 @@ def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
 def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
-    with warnings.catch_warnings():  # of a single class, for which it is 0
+    with warnings.catch_warnings():  # scikit-learn warns about a single class, where the value is 0
         warnings.simplefilter("ignore")
         return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
 
 
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Area under the ROC curve of class 1; 0.5 where the labels hold one class only."""
+    """Area under the ROC curve of class 1; 0.5 where all labels are the same."""
     from sklearn.metrics import roc_auc_score
 
     if len(set(labels.tolist())) < 2:
@@ -70,7 +70,7 @@ def spearman(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 
 def _correlation(function, labels: np.ndarray, outputs: np.ndarray) -> float:
-    """0 where it is not defined (a constant side, one row), so that a dead run scores as chance."""
+    """0 where the correlation is undefined (a constant side, a single row), so that a dead run scores like chance."""
     if len(labels) < 2:
         return 0.0
     with warnings.catch_warnings():
@@ -91,11 +91,12 @@ def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> di
 
 
 def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> bool:
-    """Whether the outputs are no better than knowing nothing of the text; ELECTRA runs get stuck there now and then.
+    """Whether the outputs are no better than guessing without the text; ELECTRA runs get stuck there now and then.
 
-    The association of labels and outputs (Matthews correlation, which is 0 where one class is predicted throughout, or
-    Spearman's) is below two standard errors of none, 2 / sqrt(N - 1). Where the labels are all one class, there is
-    nothing to be told apart: at chance is then whoever predicts mostly another.
+    That is where the association of labels and outputs is below two standard errors of no association,
+    2 / sqrt(N - 1). The association is the Matthews correlation (0 where one class is always predicted), or Spearman's
+    correlation for a regression. Where all labels are the same class, outputs are at chance if most predict a different
+    one.
     """
     if not is_regression and len(set(labels.tolist())) == 1:
         return accuracy(labels, outputs) < 0.5
@@ -106,15 +107,15 @@ def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> b
 def entity_scores(
     labels: list[list[str]], predicted: list[list[str]], suffix: bool
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Precision, recall and F1 of whole entities (conlleval, by seqeval), and the same for each type.
+    """Precision, recall and F1 of whole entities (conlleval's rules, computed by seqeval), overall and for each type.
 
-    labels, predicted: label sequences of the sentences, in BIO. suffix: `PER-B`, not `B-PER`.
-    The first is over all entities (micro average); types are those that occur in either, with `support`, the number of
-    entities in `labels`. Everything is 0 where there is nothing to be found.
+    labels, predicted: label sequences of the sentences, in BIO. suffix: the labels are `PER-B`, not `B-PER`.
+    Returns the micro average over all entities, and the scores of each type that occurs in labels or predictions, with
+    `support`, the number of entities in `labels`. All scores are 0 where there are no entities.
     """
     from seqeval.metrics import classification_report
 
-    with warnings.catch_warnings():  # of means over no types, where there is no entity
+    with warnings.catch_warnings():  # without entities, seqeval warns about means over no types
         warnings.simplefilter("ignore")
         report = classification_report(labels, predicted, suffix=suffix, output_dict=True, zero_division=0)
     scores = {

@@ -28,7 +28,7 @@ from processors.features import (
 )
 from processors.task import BadRows, DataError, Task, place_of, read_text
 
-# Stands in predictions for the label of a word that lay beyond `max_seq_len`.
+# The predicted label of words that were cut off by `max_seq_len`.
 NOT_PREDICTED = "?"
 
 
@@ -36,8 +36,8 @@ NOT_PREDICTED = "?"
 class Sentences:
     """The sentences of one or more files.
 
-    words: the words of each. labels: their label ids; None for sentences to be labelled. counts: what the reader
-    noticed, in words, with how often.
+    words: the words of each sentence. labels: their label ids; None for sentences without labels. counts: things the
+    reader noticed, described in words, and how often each occurred.
     """
 
     words: list[list[str]]
@@ -52,9 +52,9 @@ class Sentences:
 
 
 def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """A sentence a line, `words<TAB>labels`, words and labels separated by spaces: the form of naver-ner.
+    """Reads one sentence from each line: `words<TAB>labels`, both separated by spaces, the format of naver-ner.
 
-    No other white space separates: a word may hold a no-break or an ideographic space.
+    Only plain spaces separate words: a word may contain a no-break or an ideographic space.
     Raises DataError naming file and line of malformed rows.
     """
     bad = BadRows(path, skip_bad_rows)
@@ -79,10 +79,10 @@ def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_ba
 
 
 def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """A word a line, `word<TAB>label`, a blank line after each sentence: the form of CoNLL and of KLUE-NER.
+    """Reads one word from each line, `word<TAB>label`, with a blank line after each sentence, as in CoNLL and KLUE-NER.
 
-    A line before the first word of a sentence that begins with `# ` or `## ` is a comment and is left out.
-    Raises DataError naming file and line of malformed rows; where they are skipped, their whole sentence is.
+    Lines that begin with `# ` or `## ` before a sentence's first word are comments and are left out.
+    Raises DataError naming file and line of malformed rows; skipping such a row skips its whole sentence.
     """
     bad = BadRows(path, skip_bad_rows)
     counts: Counter[str] = Counter()
@@ -135,9 +135,9 @@ def _sentences(
 
 
 def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Sentences:
-    """Sentences to be labelled, one a line, words separated by white space; every line stays, blank ones too.
+    """Sentences without labels, one on each line, with words separated by white space. Blank lines are kept too.
 
-    path: the file, or None for standard input. Raises DataError naming a line with a tab: it seems to have labels.
+    path: the file, or None for standard input. Raises DataError naming a line with a tab: it probably has labels.
     """
     place, text = place_of(path), read_text(path, encoding)
     lines = text.removesuffix("\n").split("\n")
@@ -150,12 +150,12 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> S
 
 
 def sentence_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """What `read_sentence_lines` reads."""
+    """Sentences in the format that `read_sentence_lines` reads."""
     return "".join(f"{' '.join(w)}\t{' '.join(la)}\n" for w, la in zip(words, labels, strict=True))
 
 
 def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """What `read_token_lines` reads."""
+    """Sentences in the format that `read_token_lines` reads."""
     sentences = (
         "".join(f"{word}\t{label}\n" for word, label in zip(*pair, strict=True))
         for pair in zip(words, labels, strict=True)
@@ -163,12 +163,12 @@ def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
     return "".join(f"{sentence}\n" for sentence in sentences)
 
 
-# Predictions are written in the format that the task's files are in, so that the two can be compared with diff.
+# Predictions are written in the format of the task's files, so that diff can compare the two.
 WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}
 
 
 def has_suffix_labels(task: Task) -> bool:
-    """Whether the labels are `PER-B`, as in naver-ner, and not `B-PER`."""
+    """Whether the labels have the form `PER-B`, as in naver-ner, and not `B-PER`."""
     return any(label.endswith(("-B", "-I")) for label in task.labels)
 
 
@@ -179,7 +179,10 @@ def has_suffix_labels(task: Task) -> bool:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Which tokens are which word's, in one sentence. first_tokens: `[words + 1]`, the last is the number of tokens."""
+    """Which tokens belong to which word of a sentence.
+
+    first_tokens: `[words + 1]`, the number of each word's first token, and last the number of tokens.
+    """
 
     first_tokens: np.ndarray
 
@@ -202,7 +205,7 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a sentence that fits into one row: tokens [start, end), of which it labels the words [first, last)."""
+    """A part of a sentence that fits into one row: the tokens [start, end). It labels the words [first, last)."""
 
     start: int
     end: int
@@ -213,9 +216,9 @@ class Window:
 def windows_of(alignment: Alignment, room: int, stride: int) -> list[Window]:
     """The windows of one sentence; none where it has no words.
 
-    room: tokens a window. stride: tokens between the starts of two windows, at most; they start where words do. Each
-    word is labelled in the window where it has most tokens on its scarcer side (the earlier one of equals), so exactly
-    once. 0: one window; words that start beyond it are labelled nowhere.
+    room: tokens in a window. stride: at most so many tokens lie between the starts of two windows, which start at
+    words. Each word is labelled once: in the window that shows most tokens on the word's shorter side, the earlier of
+    two equal ones. stride 0: there is one window, and words that start after its end get no label.
     """
     if alignment.words == 0:
         return []
@@ -225,16 +228,16 @@ def windows_of(alignment: Alignment, room: int, stride: int) -> list[Window]:
     spans = [(0, room)]
     while spans[-1][1] < alignment.tokens:
         start, end = spans[-1]
-        following = alignment.word_of(start + stride)  # begins at most `stride` further on
-        if alignment.first_tokens[following] <= start:  # a single word of more than `stride` tokens: the next one
+        following = alignment.word_of(start + stride)  # this word begins at most `stride` tokens later
+        if alignment.first_tokens[following] <= start:  # one word has more than `stride` tokens: take the next word
             following = alignment.word_of(start) + 1
             if following == alignment.words:
-                break  # what is left are more tokens of the last word, which is labelled by its first
+                break  # only further tokens of the last word are left, and its first token carries its label
         start = int(alignment.first_tokens[following])
         spans.append((start, min(start + room, alignment.tokens)))
     starts, ends = np.array(spans).T
-    # The right side of a window is as scarce as the left side of the next one halfway between its last token and the
-    # next one's first: that word is still its own.
+    # A token halfway between one window's last token and the next window's first has as many tokens on its right in the
+    # one as on its left in the other. A word that starts there still belongs to the earlier window.
     owner = np.searchsorted(ends[:-1] - 1 + starts[1:], 2 * alignment.first_tokens[:-1])
     firsts, lasts = (np.searchsorted(owner, np.arange(len(spans)), side) for side in ("left", "right"))
     return [
@@ -255,10 +258,10 @@ NER_SCHEMA = pa.schema(
 
 
 class WindowFeatures(Features):
-    """Token ids of all windows, and where in them the words are.
+    """Token ids of all windows, and where the words are in them.
 
-    sentence: `[windows]`, which sentence it is a part of. first_word: `[windows]`, the first word that it labels.
-    cut_words, cut_sentences: words that no window labels, and the sentences that they are in.
+    sentence: `[windows]`, the sentence that each window is a part of. first_word: `[windows]`, the first word that it
+    labels. cut_words, cut_sentences: how many words no window labels, and how many sentences have such words.
     """
 
     def __init__(self, table, sentences: Sentences):
@@ -270,13 +273,13 @@ class WindowFeatures(Features):
         self.cut_words, self.cut_sentences = int(missing.sum()), int((missing > 0).sum())
 
     def places(self, window: int) -> tuple[int, slice, np.ndarray]:
-        """The sentence, the words of it that the window labels, and the positions of their first tokens in the row."""
+        """A window's sentence, the words that it labels, and the positions of their first tokens in the row."""
         positions = self.table.row("positions", window)
         first = int(self.first_word[window])
         return int(self.sentence[window]), slice(first, first + len(positions)), positions
 
     def label_ids(self, windows: np.ndarray, labels: list[list[int]], length: int) -> np.ndarray:
-        """`[B, L]` label ids; NO_LABEL where a token carries none."""
+        """`[B, L]` label ids; NO_LABEL for tokens that are not the first of a word."""
         ids = np.full((len(windows), length), NO_LABEL, dtype=np.int64)
         for i, window in enumerate(windows):
             sentence, words, positions = self.places(int(window))
@@ -287,9 +290,9 @@ class WindowFeatures(Features):
 def build_window_features(
     sentences: Sentences, tokenizer, max_seq_len: int, stride: int, cache_dir: Path, threads: int = 1
 ) -> WindowFeatures:
-    """Tokenizes the words of all sentences, or finds them in `cache_dir`.
+    """Tokenizes the words of all sentences, or takes them from `cache_dir`.
 
-    stride: see `windows_of`. Raises DataError where `max_seq_len` leaves no room, or less than `stride`.
+    stride: see `windows_of`. Raises DataError where `max_seq_len` leaves no room for text, or less than `stride`.
     """
     special = SpecialTokens.of(tokenizer, pair=False)
     room = special.room(max_seq_len)
@@ -309,7 +312,7 @@ def build_window_features(
 
 @dataclass(frozen=True)
 class _WindowEncoder:
-    """Tokenizes a slice of sentences, given with the number of the first; sent to worker processes."""
+    """Tokenizes a slice of sentences, given as (number of the first, sentences). It is sent to worker processes."""
 
     tokenizer: Any
     special: SpecialTokens
@@ -320,7 +323,8 @@ class _WindowEncoder:
         first_sentence, sentences = part
         unknown = self.tokenizer.unk_token_id
         different = list(dict.fromkeys(word for words in sentences for word in words))
-        # A word that the tokenizer swallows (an emoji, a zero-width space) is [UNK]: every word has a token.
+        # A word for which the tokenizer yields nothing (an emoji, a zero-width space) becomes [UNK], so that every word
+        # has a token.
         tokens_of = dict(zip(different, token_ids(self.tokenizer, different) if different else (), strict=True))
         columns: dict[str, list] = {name: [] for name in NER_SCHEMA.names}
         for number, words in enumerate(sentences, first_sentence):

@@ -1,6 +1,6 @@
-"""Sequence classification: the eight tasks, their readers, and the table of predictions.
+"""Sequence classification: the tasks, their readers, and the table of predictions.
 
-The readers follow KoELECTRA's `finetune` and KoBigBird's `finetune`; where they kept or dropped a row, so do these.
+The readers keep and drop the same rows as KoELECTRA's `finetune` and KoBigBird's `finetune`.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def read_fake_news(task: Task, path: Path, encoding: str = "utf-8", skip_bad_row
 
 
 def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Rows:
-    """Rows of the Modu sentiment corpus (2020): the paragraphs joined by a space, `document_score` as the class."""
+    """Rows of the Modu sentiment corpus (2020): the paragraphs joined by spaces, with `document_score` as the class."""
     content = read_json(path, encoding)
     documents = content.get("document") if isinstance(content, dict) else None
     if not isinstance(documents, list) or not documents:
@@ -100,7 +100,7 @@ def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_ba
 
 
 def _wrong_in_document(document: Any) -> str:
-    """Which part of the schema a document of the Modu corpus does not keep; nothing where it keeps all of it."""
+    """How a document of the Modu corpus breaks its schema; an empty text where it does not."""
     if not isinstance(document, dict):
         return "is no object"
     for key in ("id", "document_score", "paragraph"):
@@ -115,10 +115,11 @@ def _wrong_in_document(document: Any) -> str:
 
 
 def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Rows:
-    """Texts to be labelled, one a line, a tab between two sentences; every line stays, so that predictions line up.
+    """Texts without labels, one on each line, for pair tasks with a tab between the two sentences.
 
+    Every line is kept, so that line n of the predictions belongs to line n of the file.
     path: the file, or None for standard input.
-    Raises DataError naming the line that has no tab where one is needed, or one where none is.
+    Raises DataError naming a line with too many or too few tabs.
     """
     place, text = place_of(path), read_text(path, encoding)
     sides = [line.rstrip("\r").split("\t") for line in text.removesuffix("\n").split("\n")]
@@ -133,7 +134,7 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> R
 
 
 def parse_label(task: Task, text: str) -> int | float | str:
-    """The label id (or the score of a regression) of a label as written; where it is none, what is wrong, as a text."""
+    """The id of a label as it is written in the file, or a regression's score; a text says why it is neither."""
     text = text.strip()
     if not task.is_regression:
         known = ", ".join(task.labels)
@@ -146,10 +147,10 @@ def parse_label(task: Task, text: str) -> int | float | str:
 
 
 def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = ".4f") -> str:
-    """A tab-separated table with a header, a line a row: the label, what was predicted, how sure, and the texts.
+    """A tab-separated table with a header and a line for each row: label, prediction, probabilities, and the texts.
 
-    outputs: `[N, C]` logits, or `[N, 1]` scores of a regression. digits: format of numbers; `.9g` gives all that fp32
-    has, so that scores can be computed from the table. Line ends and tabs inside texts are written as `\\n`
+    outputs: `[N, C]` logits, or `[N, 1]` scores of a regression. digits: the format of numbers; `.9g` keeps all digits
+    of fp32, so that scores can be computed from the table. Line ends and tabs inside texts are written as `\\n`
     and `\\t`.
     """
     header = ["prediction"] if task.is_regression else ["prediction", *(f"p({label})" for label in task.labels)]
@@ -205,7 +206,8 @@ def _rows(task: Task, path: Path, texts: list[list[str]], labels: list, counts: 
     return Rows([sides[0] for sides in texts], second, labels, counts)
 
 
-# `defaults` are what KoELECTRA's JSON files (KoBigBird's flags) of a task have in common, beyond training/config.py.
+# `defaults` are the settings that all of KoELECTRA's JSON files for a task (or KoBigBird's flags) share, as far as they
+# differ from the defaults in training/config.py.
 SEQUENCE_CLASSIFICATION_TASKS = (
     Task(
         name="nsmc",
@@ -289,7 +291,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         text_columns=("question1", "question2"),
         is_pair=True,
         label_column="is_duplicate",
-        # In this data 0 means the same question and 1 another one, whatever the column's name says.
+        # In this data 0 means "the same question" and 1 "a different one", although the column is called is_duplicate.
         labels=("0", "1"),
         drop_empty=True,
         metrics=("accuracy",),

@@ -1,4 +1,4 @@
-"""From files to the rows of training, development and test."""
+"""Reads the files of a task into training, development and test rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def read_splits(
     seed: int = 42,
     test_file_key: str = "test_file",
 ) -> dict[str, Any]:
-    """The rows of the splits `names` (train, dev, test). files: the files of each split; a split of several is joined.
+    """The rows of the splits `names` (train, dev, test).
 
-    Where the task has no test file and none is given, train and test are the stratified parts of the training file.
-    Raises DataError where a split has no file.
+    files: the files of each split; several files are joined. Where no test file is given and the task has a
+    `held_out_share`, train and test are two stratified parts of the training file. Raises DataError where a split has
+    no file.
     """
 
     def read(split: str) -> Any:
@@ -40,9 +41,9 @@ def read_splits(
 
 
 def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
-    """Training and test rows by `task.held_out_share`, each class in the same proportion, drawn by `seed`.
+    """Splits rows at random into training and test rows, with each class in the same proportion in both.
 
-    Raises DataError where a class has too few rows to be on both sides.
+    `task.held_out_share` is the share of test rows. Raises DataError where a class has too few rows for both sides.
     """
     from sklearn.model_selection import train_test_split
 

@@ -1,4 +1,4 @@
-"""What a task is, as data, and the readers of the file formats that tasks come in."""
+"""A task as data (`Task`, `Rows`), and how text, TSV, CSV and JSON files are read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-GZIP = b"\x1f\x8b"  # how such a file begins, whatever its name
+GZIP = b"\x1f\x8b"  # the first bytes of a gzip file, whatever its name
 BROKEN_ARCHIVE = (EOFError, zlib.error, gzip.BadGzipFile)
 # How many malformed rows an error names one by one.
 SHOWN_ROWS = 5
 
 
 class DataError(Exception):
-    """Data that cannot be used as it is: which file, which line, and what would be right."""
+    """Data that cannot be used. The message names the file and the line, and says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -31,27 +31,29 @@ class Task:
     name: as in `--task`.
     folder: its folder in `data_dir`; the originals' names.
     train_file, dev_file, test_file: official file names; None where the task has no such file.
-    read: reads one file: (task, path, encoding, skip_bad_rows) -> rows that can be added to one another.
+    read: reads one file: (task, path, encoding, skip_bad_rows) -> rows, which can be joined with `+`.
     main_metric: the score that is reported and that selects checkpoints.
-    source, licence: where the data come from and what their source says of their use.
-    defaults: settings that hold for all models of the task (`training/config.py` has the keys).
-    held_out_share: share of the training file that is the test set, stratified by label, where there is no test file.
+    source, licence: where the data come from, and on which terms their source lets others use them.
+    defaults: settings for all models on this task (`training/config.py` has the keys).
+    held_out_share: where there is no test file, the share of the training file that becomes the test set, stratified by
+        label.
 
-    Of classification, and for the labels of NER:
+    Classification, and the labels of NER:
 
     columns: the header line, exactly.
-    text_columns: the columns that hold the text; is_pair: whether they are two sentences, not one text in two columns.
+    text_columns: the columns that hold the text. is_pair: they are two sentences, not one text in two columns.
     label_column: the column that holds the label or the score.
-    labels: label as written in the file, by label id; empty for a regression.
+    labels: the labels as they are written in the file, in the order of their ids; empty for a regression.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
     metrics: names in `processors/metrics.py`.
 
-    Of question answering:
+    Question answering:
 
-    score: predictions, gold answers by question id, odds of there being no answer and answers if there is one (both
-    None where every question has an answer) -> metrics. None: KorQuAD 1.0's, or SQuAD 2.0's (`qa/answer_scores.py`).
-    read_unanswered: reads questions to be answered: (task, path or None for standard input, encoding). None: those of a
-    SQuAD file.
+    score: (predictions, gold answers, null odds, answers if there is one) -> metrics, each argument by question id. The
+        last two are None where every question has an answer. None: the scores of KorQuAD 1.0, or those of SQuAD 2.0 for
+        unanswerable questions (`qa/answer_scores.py`).
+    read_unanswered: reads questions without answers: (task, path or None for standard input, encoding). None: the file
+        is in the SQuAD format.
     """
 
     name: str
@@ -81,7 +83,7 @@ class Task:
         return not self.labels
 
     def settings(self, test_file_key: str = "test_file") -> dict[str, Any]:
-        """What the task sets, in the keys of the configuration. test_file_key: how the script calls the test file."""
+        """The task's own settings by their configuration key. test_file_key: the script's key for the test file."""
         files = {"train_file": self.train_file, "dev_file": self.dev_file, test_file_key: self.test_file}
         return {key: file or "" for key, file in files.items()} | dict(self.defaults)
 
@@ -90,8 +92,8 @@ class Task:
 class Rows:
     """The rows of one or more files of a classification task.
 
-    first: the texts; second: the second sentences, or None. labels: label ids, or scores for a regression; None for
-    texts to be labelled. counts: what the reader noticed, in words, with how often.
+    first: the texts. second: the second sentences, or None. labels: label ids, or scores for a regression; None for
+    texts without labels. counts: things the reader noticed, described in words, and how often each occurred.
     """
 
     first: list[str]
@@ -125,10 +127,9 @@ class Record:
 
 
 def read_text(path: Path | None, encoding: str = "utf-8") -> str:
-    """All of a file, or of standard input (None), as text, without a byte order mark; decompressed, if it is gzip.
+    """A whole file, or standard input (None), as text without a byte order mark; gzip is decompressed.
 
-    Raises DataError where there is no such file, where it is empty or a broken archive, and where its bytes are not of
-    that encoding.
+    Raises DataError where the file is missing, empty, a broken archive, or in a different encoding.
     """
     place = place_of(path)
     try:
@@ -144,12 +145,12 @@ def read_text(path: Path | None, encoding: str = "utf-8") -> str:
 
 
 def place_of(path: Path | None) -> str:
-    """What to call a file, or standard input (None), in messages."""
+    """The name of a file, or of standard input (None), in messages."""
     return "standard input" if path is None else str(path)
 
 
 def check_is_file(path: Path) -> Path:
-    """The path. Raises DataError where it is a folder, or where there is nothing, saying what there is beside it."""
+    """Returns the path. Raises DataError where it is a folder, or does not exist; then the message lists the folder."""
     if path.is_dir():
         raise DataError(f"{path}: is a folder, a file is expected")
     if not path.exists():
@@ -160,12 +161,12 @@ def check_is_file(path: Path) -> Path:
 
 
 def broken_archive(error: Exception) -> str:
-    """What to say of a gzip file that cannot be read to its end."""
+    """The message for a gzip file that cannot be read to its end."""
     return f"the gzip archive is broken or was not downloaded whole ({error}): download it again"
 
 
 def decode(data: bytes, place: str, encoding: str) -> str:
-    """Bytes to text. Raises DataError where they are of another encoding (named if recognised), or empty."""
+    """Bytes to text. Raises DataError where they are empty or in a different encoding, which is named if recognised."""
     refuse_utf_16(data, place)
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
@@ -185,7 +186,7 @@ def refuse_utf_16(start: bytes, place: str) -> None:
 
 
 def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -> str:
-    """What to add to an error where `what`, these bytes, is not of this encoding, but of the other one."""
+    """The end of a message about bytes (`what`) that are not in `encoding`: names the right one, if it is known."""
     other = "cp949" if encoding == "utf-8" else "utf-8"
     try:
         data.decode(other)
@@ -197,7 +198,7 @@ def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -
 def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterator[Record]:
     r"""Records of a file whose fields are split by `\t` and lines by `\n`, its header checked; quotes are plain text.
 
-    No CSV reader does this: they drop blank lines (and with them line numbers), unquote, or turn `null` into nothing.
+    CSV readers will not do: they drop blank lines (and so lose line numbers), remove quotes, or read `null` as missing.
     """
     lines = read_text(path, encoding).split("\n")
     while not lines[-1].strip("\r"):
@@ -210,10 +211,10 @@ def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterat
 def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Record]]:
     """Header and records of a CSV file (RFC 4180: quoted fields may hold commas and line ends).
 
-    A blank line is a record of one empty field, but at the end of the file it is none.
+    A blank line is a record with one empty field; blank lines at the end of the file are ignored.
     """
     text = read_text(path, encoding).rstrip("\r\n")
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a setting of the whole process: only ever raised
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # process-wide, so it is only ever raised
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
 
     def records() -> Iterator[Record]:
@@ -230,24 +231,24 @@ def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Reco
 
 
 def read_json(path: Path | None, encoding: str = "utf-8") -> Any:
-    """A JSON file, or standard input (None). Raises DataError with the line where it breaks off."""
+    """A JSON file, or standard input (None). Raises DataError with the line of a syntax error."""
     return parse_json(read_text(path, encoding), place_of(path))
 
 
 def parse_json(text: str, place: str, first_line: int | None = None) -> Any:
-    """JSON from `place`, all of it or from `first_line` on. Raises DataError with the line where it breaks off."""
+    """Parses JSON that stands in `place`, from line `first_line` on. Raises DataError with the line of an error."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = (first_line or 1) + error.lineno - 1
         raise DataError(f"{place}:{line}: not valid JSON: {error.msg} (column {error.colno})") from None
-    except (ValueError, RecursionError):  # what Python itself bounds
+    except (ValueError, RecursionError):  # Python's own limits
         where = f"{place}:{first_line}" if first_line else place
         raise DataError(f"{where}: a number has thousands of digits, or brackets are nested too deep") from None
 
 
 def without_lone_surrogates(text: str, counts: Counter[str]) -> str:
-    r"""JSON can spell half a surrogate pair (`"\ud83d"`), which no encoding and no tokenizer takes: U+FFFD instead."""
+    r"""The text with U+FFFD for each half of a surrogate pair (`"\ud83d"`), which JSON allows and encodings do not."""
     try:
         text.encode()  # far faster than looking at each character, and documents are long
         return text
@@ -260,8 +261,9 @@ def without_lone_surrogates(text: str, counts: Counter[str]) -> str:
 class BadRows:
     """Collects malformed rows, so that all of them are reported and not only the first.
 
-    skip: whether they are left out. flag: what the script calls that, for the message; "" where it has no such setting.
-    lost: messages of files that are lost, whole or from some line on: nobody knows how many rows they had.
+    skip: whether malformed rows are left out instead of raising an error. flag: the script's flag for that, named in
+    the message; "" where it has none.
+    lost: messages about files that cannot be read to their end, so that their number of rows is unknown.
     """
 
     def __init__(self, path: Path, skip: bool, flag: str = "--skip_bad_rows"):
@@ -273,8 +275,8 @@ class BadRows:
         self.messages.append(f"{self.path}:{line}: {what}")
 
     def finish(self, counts: Counter[str], lost: str = "") -> None:
-        """Counts the rows where they may be skipped; raises DataError where not. lost: what to count such files as."""
-        messages = self.lost + self.messages  # what a file breaks off by may be what is behind the others
+        """Counts the malformed rows, or raises DataError unless they may be skipped. lost: what counts call files."""
+        messages = self.lost + self.messages  # a broken file may be the reason for the malformed rows
         if not messages:
             return
         if self.skip:

@@ -11,9 +11,19 @@ def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def process_number() -> int:
+    """Which of them this process is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def number_on_this_machine() -> int:
+    """Which of the run's processes on this machine this process is, from 0: also the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def is_main_process() -> bool:
-    """Whether this is the first of them, which alone prints and writes; the only one, where there are no others."""
-    return int(os.environ.get("RANK", "0")) == 0
+    """Whether this is the first of the processes, which alone prints and writes."""
+    return process_number() == 0
 
 
 def leave(code: int) -> int:

@@ -30,7 +30,7 @@ TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
 # Key of a checkpoint's config.json: what it was pretrained by and how long, which fine-tuning carries on.
 PRETRAINING = "pretraining"
-LIBRARIES = ("torch", "transformers", "tokenizers", "accelerate", "safetensors", "pyarrow", "numpy")
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy")
 
 
 class MetricsLog:

@@ -1,6 +1,4 @@
-"""The machine: device, precision, processes. No other file names accelerate or torch.distributed, and only `xla.py`
-beside it torch_xla.
-"""
+"""The machine: device, precision, processes. No other file names torch.distributed, and only `xla.py` torch_xla."""
 
 from __future__ import annotations
 
@@ -23,10 +21,8 @@ from torch import Tensor, nn
 
 from training.captured_step import ReplayedFunction
 from training.config import RuntimeConfig, UsageError, rehearses_capture
-from training.processes import is_main_process, process_count
+from training.processes import is_main_process, number_on_this_machine, process_count, process_number
 
-# An installed torch_xla would turn accelerate to XLA unasked.
-os.environ.setdefault("USE_TORCH_XLA", "0")
 # The others wait for the first process while it tokenizes a corpus. One that ends is noticed at once all the same.
 LONGEST_WAIT = datetime.timedelta(days=1)
 
@@ -48,8 +44,6 @@ class Runtime:
 
     def __init__(self, no_cuda: bool = False, precision: str = "auto", capture: bool | None = None):
         """capture: None: on a GPU. Raises UsageError where it is asked for and there is no GPU that torch can use."""
-        from accelerate import PartialState
-
         on_gpus = torch.cuda.is_available() and not no_cuda
         if capture and not on_gpus and not rehearses_capture():
             raise UsageError(f"capture needs a GPU: {why_no_gpu()}")
@@ -59,11 +53,10 @@ class Runtime:
                 raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
             # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
-        # Not told so, accelerate would ignore that there are several processes on CPUs.
-        self._state = PartialState(cpu=no_cuda or (process_count() > 1 and not on_gpus))
-        of_process = self._state.device  # cpu:0 among several processes, which safetensors does not know
-        self.processes, self.process = self._state.num_processes, self._state.process_index
-        device = torch.device("cpu") if of_process.type == "cpu" else of_process
+        self.processes, self.process = process_count(), process_number()
+        device = torch.device("cuda", number_on_this_machine()) if on_gpus else torch.device("cpu")
+        if on_gpus:
+            torch.cuda.set_device(device)
         self.captures = device.type == "cuda" if capture is None else capture
         self._pool = torch.cuda.graph_pool_handle() if self.captures and device.type == "cuda" else None
         self._begin(device, resolve_precision(precision, device))

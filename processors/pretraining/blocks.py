@@ -1,4 +1,4 @@
-"""Rows of token ids in memory-mapped Arrow files, as `corpus.py` writes them: cut up, joined, and padded."""
+"""Rows of token ids in the memory-mapped Arrow files that `corpus.py` writes: selecting, joining and padding them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from processors.task import DataError
 class Shard:
     """One memory-mapped Arrow file of blocks, in the order of their documents' hashes.
 
-    values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]` hashes of their documents,
-    ascending. counts: of the text that went into it. Raises what pyarrow does where the file is damaged.
+    values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]`, hashes of their documents,
+    ascending. counts: see `Blocks`. Raises pyarrow's errors where the file is damaged.
     """
 
     def __init__(self, path: Path):
@@ -55,10 +55,12 @@ class Stretch:
 class Blocks:
     """Rows of token ids, memory-mapped; `len()` is their number.
 
-    lengths: int32 `[rows]`, tokens a row, special tokens included. content: stands for everything in them, for a run
-    that is resumed. counts: documents, characters (cleaned), tokens (without special ones), unknown_tokens,
-    empty_documents, short_documents (of fewer than MIN_TOKENS tokens, dropped), dropped_tokens (theirs, and those of a
-    document's end that is as short), and in words what the readers left out; of the whole corpus, also after `split`.
+    lengths: int32 `[rows]`, tokens in each row, special tokens included. content: a hash that identifies all rows, by
+    which a resumed run recognises them.
+    counts: documents, characters (after cleaning), tokens (without special ones), unknown_tokens, empty_documents,
+    short_documents (dropped, as they have fewer than MIN_TOKENS tokens), dropped_tokens (of these, and of documents'
+    ends that are as short), and what the readers left out, described in words. They are the whole corpus's, also after
+    `split`.
     """
 
     def __init__(self, stretches: Sequence[Stretch], content: str, counts: Counter[str]):
@@ -72,18 +74,18 @@ class Blocks:
 
     @property
     def unknown_share(self) -> float:
-        """[UNK] tokens of all tokens."""
+        """[UNK] tokens as a share of all tokens."""
         return self.counts["unknown_tokens"] / max(1, self.counts["tokens"])
 
     def row(self, index: int) -> np.ndarray:
-        """Token ids of one row, `[length]`, a view of the mapped file."""
+        """Token ids of one row, `[length]`, as a view of the mapped file."""
         number = bisect.bisect_right(self._first_rows, index) - 1
         stretch = self._stretches[number]
         at = stretch.start + index - self._first_rows[number]
         return stretch.shard.values[stretch.shard.offsets[at] : stretch.shard.offsets[at + 1]]
 
     def padded(self, rows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
-        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is the longest of the rows, or `length`."""
+        """`input_ids` and `attention_mask`, int64 `[B, L]`; L is `length`, or the length of the longest row."""
         lengths = self.lengths[rows]
         ids = np.full((len(rows), length or int(lengths.max())), pad_id, dtype=np.int64)
         for i, row in enumerate(rows):
@@ -92,7 +94,7 @@ class Blocks:
         return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
     def where(self, kept: np.ndarray, *why: Any) -> Blocks:
-        """The rows for which `dropout_mask`, bool `[rows]`, is true. why: JSON that `content` stands for too."""
+        """The rows for which `kept`, bool `[rows]`, is true. why: JSON values that enter the new `content` too."""
         stretches = []
         for number, stretch in enumerate(self._stretches):
             first = self._first_rows[number]
@@ -107,23 +109,23 @@ class Blocks:
         return Blocks(stretches, hash_of(self.content, which, *why), self.counts)
 
     def split(self, held_out_share: float) -> tuple[Blocks, Blocks]:
-        """Training and held-out blocks; see `hold_out`."""
+        """Splits into training and held-out blocks; see `hold_out`."""
         training, held_out = hold_out([self], held_out_share)
         return training[0], held_out
 
     @classmethod
     def joined(cls, parts: Sequence[Blocks]) -> Blocks:
-        """One after another: row i of the second is row `len(first) + i`."""
+        """The rows of all parts, one part after another: row i of the second part is row `len(first) + i`."""
         stretches = [stretch for part in parts for stretch in part._stretches]
         return cls(stretches, hash_of(*(part.content for part in parts)), sum((p.counts for p in parts), Counter()))
 
 
 def hold_out(parts: Sequence[Blocks], share: float) -> tuple[list[Blocks], Blocks]:
-    """Training blocks of each part, and the held-out blocks of all: about that share of the documents, at least one, by
-    their hashes alone.
+    """Splits each part: returns the training blocks of each, and the held-out blocks of all together.
 
-    A document, or a copy of it in any of the parts, is on one side only, whatever tokenizer and `max_seq_length` are.
-    Raises DataError where nothing is left for one side, in any of the parts.
+    The hashes of documents decide which are held out: about `share` of the documents, and at least one. A document and
+    its copies in any part are on the same side, whatever the tokenizer and `max_seq_length`.
+    Raises DataError where any part is left without training blocks, or where no block is held out.
     """
     if not 0 < share < 1:
         raise DataError(f"the held-out share must be between 0 and 1, not {share}")
@@ -146,5 +148,5 @@ def hold_out(parts: Sequence[Blocks], share: float) -> tuple[list[Blocks], Block
 
 
 def hash_of(*content: Any) -> str:
-    """Of anything that JSON takes: a short name for it."""
+    """A short hash of values that JSON can write."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

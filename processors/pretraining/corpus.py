@@ -1,14 +1,14 @@
-"""From raw text to blocks of token ids for pretraining: memory-mapped Arrow files, kept by content.
+"""From raw text to blocks of token ids for pretraining: memory-mapped Arrow files, cached by content.
 
     corpus = open_corpus([Path("wiki")])                              # processors/pretraining/corpus_readers.py
     blocks = build_blocks(corpus, tokenizer, Path("cache"), max_seq_length=512, processes=8)
     training, held_out = blocks.split(0.01)
     batch = training.padded(np.array([3, 1, 4]), tokenizer.pad_token_id)
 
-A block is `[CLS] sentences [SEP]` of one document, at most `max_seq_length` tokens. The text goes through in shards of
-some 20 MB, one Arrow file each, so that memory does not grow with the corpus; what stops a build leaves whole shards
-behind, and the next build makes those that are missing. The folder's name is a hash of the files, the tokenizer and the
-settings: blocks of another vocabulary are never taken for these.
+A block is `[CLS] sentences [SEP]` from one document, with at most `max_seq_length` tokens. The text is processed in
+shards of some 20 MB, each written to an Arrow file of its own, so that memory does not grow with the corpus. An
+interrupted build keeps its finished shards, and the next build makes the missing ones. The folder's name is a hash of
+the files, the tokenizer and the settings, so that blocks made with a different vocabulary are never mistaken for these.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from processors.pretraining.word_starts import mark_of_words, start_words
 from processors.task import DataError
 from storage.whole import write_whole
 
-# Part of the key of every cached folder: raise it when the blocks below come out otherwise than before.
+# Part of the key of every cached folder. Raise it whenever a change in this file changes the blocks.
 BLOCKS_VERSION = 1
 SHARD_CHARACTERS = 8_000_000  # some 20 MB of Korean in UTF-8
-PART_OVERHEAD = 50  # characters that a document counts besides its own, or a shard of chat lines would be a million
-CHARACTERS_IN_BATCH = 100_000  # what the tokenizer makes of them takes hundreds of times as many bytes
-SENTENCE_CHARACTERS = 10_000  # a longer stretch without a sentence's end is cut at a space
-# 15 % of fewer tokens than this, rounded, is not one: there is nothing to mask in such a block.
+PART_OVERHEAD = 50  # characters added to each document's own; else a shard could hold a million chat lines
+CHARACTERS_IN_BATCH = 100_000  # the tokenizer's output takes hundreds of bytes for each character
+SENTENCE_CHARACTERS = 10_000  # longer sentences are cut at a space
+# 15 % of fewer tokens rounds to 0, so that nothing would be masked in such a block.
 MIN_TOKENS = 4
 MANIFEST = "manifest.json"
 ABANDONED_AFTER_SECONDS = 3600  # a shard takes seconds to write
@@ -58,7 +58,7 @@ _SENTENCE_END = re.compile(r"""(?<=[.?!…。]) | (?<=[.?!…。]["'”’)\]]) 
 
 
 def word_starts(tokenizer) -> np.ndarray:
-    """bool `[vocab]`: whether the token of each id starts a word. Special tokens do not."""
+    """bool `[vocab]`: whether the token with each id starts a word. Special tokens do not."""
     starts = start_words(tokenizer.convert_ids_to_tokens(range(len(tokenizer))))
     starts[tokenizer.all_special_ids] = False
     return starts
@@ -77,15 +77,16 @@ def build_blocks(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Blocks:
-    """Tokenizes a corpus, or finds its blocks in `cache_dir`; goes on with a build that was interrupted.
+    """Tokenizes a corpus, or takes its blocks from `cache_dir`; continues a build that was interrupted.
 
-    All files are read once before the first token is made, so that what is malformed is said in minutes, not after
-    hours. processes: that tokenize, a shard each; 1: this process, where a Rust tokenizer uses all cores by itself, and
-    some more processes use them better. progress: called after each shard with the characters done and all of them.
+    All files are read once before tokenizing starts, so that malformed text is reported in minutes, not after hours.
+    processes: how many processes tokenize, each a shard at a time. With 1 it is this process; a Rust tokenizer then
+    uses all cores, though several processes use them better. progress: called after each shard with the number of
+    characters done and their total.
 
     Raises DataError where the corpus has no text or is malformed, where the tokenizer puts no tokens around a text or
-    `max_seq_length` has no room beside them, where nothing is long enough, where a file changes during the build, and
-    where the cache cannot be written; whole shards stay.
+    `max_seq_length` leaves no room beside them, where no document is long enough, where a file changes during the
+    build, and where the cache cannot be written. Finished shards are kept.
     """
     encoder = _ShardEncoder.of(tokenizer, max_seq_length, corpus.lower_case)
     folder = cache_dir / f"corpus-{_key_of(corpus, tokenizer, max_seq_length)}"
@@ -129,7 +130,7 @@ def _key_of(corpus: Corpus, tokenizer, max_seq_length: int) -> str:
 
 @contextlib.contextmanager
 def _at_rest(corpus: Corpus, folder: Path) -> Iterator[None]:
-    """Deletes what is made of files that are changed meanwhile: it is not what the folder's name says."""
+    """Deletes the folder if a file of the corpus changes meanwhile, as the hash in its name would be wrong."""
     try:
         yield
     finally:
@@ -140,7 +141,7 @@ def _at_rest(corpus: Corpus, folder: Path) -> Iterator[None]:
 
 
 def _finished(folder: Path) -> Blocks | None:
-    """The blocks of a folder where the build came to its end and everything is still there; else None."""
+    """The blocks of a folder whose build was finished and whose files are all intact; else None."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sizes, left_out = dict(manifest["shards"]), Counter(manifest["left_out"])
@@ -153,7 +154,7 @@ def _finished(folder: Path) -> Blocks | None:
 
 
 def _intact(path: Path) -> Shard | None:
-    """A shard, if it is there and whole. A power cut or a full disk may have left a damaged one, which is made anew."""
+    """The shard, or None if it is missing or damaged (by a power failure, say) and has to be made again."""
     if path.is_file():
         with contextlib.suppress(pa.ArrowException, OSError, KeyError, TypeError, ValueError):
             return Shard(path)
@@ -166,7 +167,7 @@ def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str]) ->
 
 
 def _delete_abandoned(folder: Path) -> None:
-    """Deletes what builds that were killed were writing at that moment; not what another one is writing now."""
+    """Deletes temporary files that killed builds left behind, but not those of a build that is running now."""
     for path in folder.glob(".*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
@@ -174,7 +175,7 @@ def _delete_abandoned(folder: Path) -> None:
 
 
 def _shards_of(parts: Iterable[Part]) -> Iterator[list[Part]]:
-    """Parts that make up one shard, at least one; the same whenever the same corpus is read."""
+    """Groups parts into shards of at least one part; the same corpus always gives the same shards."""
     held: list[Part] = []
     size = 0
     for part in parts:
@@ -192,9 +193,9 @@ def _characters_of(parts: Sequence[Part]) -> int:
 
 
 def _written(encoder: _ShardEncoder, jobs: Iterator[tuple[Path, list[Part]]], processes: int) -> Iterator[int]:
-    """Writes the shards; yields the characters in each when it is there.
+    """Writes the shards, and yields the number of characters in each once it is written.
 
-    No more texts are read ahead than there are processes to take them, or they would all be in memory.
+    Texts are read ahead only for as many shards as there are processes; else all of them would be in memory.
     """
     if processes == 1:
         for path, parts in jobs:
@@ -212,7 +213,7 @@ def _written(encoder: _ShardEncoder, jobs: Iterator[tuple[Path, list[Part]]], pr
                     yield _result_of(*running.popleft())
             while running:
                 yield _result_of(*running.popleft())
-        finally:  # after an error or Ctrl-C, the shards that are begun are finished, and no others are begun
+        finally:  # after an error or Ctrl-C, shards in progress are finished, and no others are started
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -228,16 +229,16 @@ def _result_of(future: Future, characters: int) -> int:
 
 
 def _start_worker(encoder: _ShardEncoder) -> None:
-    """Once in every worker: a tokenizer is large."""
+    """Runs once in every worker, so that the tokenizer, which is large, is not sent with every shard."""
     global _encoder
     _encoder = encoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one says what to do
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, and the main process handles it
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each core already has a process
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """Where the first process is killed, its workers would wait for it for ever."""
+    """Ends this worker when the main process is killed; else it would wait for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
@@ -268,10 +269,10 @@ def _explained(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _ShardEncoder:
-    """Makes blocks of parts of documents; sent to worker processes.
+    """Turns parts of documents into blocks. It is pickled and sent to worker processes.
 
-    room: tokens of text in a block. unknown: id of [UNK]. starts: `word_starts`. lead: what a text begins with for its
-    first word to be one as any other.
+    room: tokens of text in a block. unknown: the id of [UNK]. starts: see `word_starts`. lead: put before each sentence
+    so that its first word is tokenized like the others.
     """
 
     tokenizer: Any
@@ -293,13 +294,13 @@ class _ShardEncoder:
         room = special.room(max_seq_length, "max_seq_length")
         if room < MIN_TOKENS:
             raise DataError(f"max_seq_length {max_seq_length} leaves room for {room} tokens, fewer than {MIN_TOKENS}")
-        # Byte-level BPE has the space in the word: without one, a line's first word would be another token.
+        # In byte-level BPE the space belongs to the word: without it, a line's first word would be different tokens.
         bare, spaced = token_ids(tokenizer, ["가", " 가"])
         lead = " " if bare != spaced and mark_of_words(tokenizer.get_vocab()) == "Ġ" else ""
         return cls(tokenizer, special, room, lower_case, tokenizer.unk_token_id, word_starts(tokenizer), lead)
 
     def __call__(self, parts: list[Part]) -> pa.RecordBatch:
-        """`input_ids` and the `document` of each block, with the counts as the schema's metadata."""
+        """The `input_ids` and the `document` hash of each block, with the counts in the schema's metadata."""
         values = array("H" if len(self.starts) <= 2**16 else "i")
         offsets, documents = array("i", [0]), array("i")
         counts: Counter[str] = Counter()
@@ -326,7 +327,7 @@ class _ShardEncoder:
         return batch.replace_schema_metadata({"counts": json.dumps(counts)})
 
     def _tokenized(self, parts: list[Part]) -> Iterator[tuple[Part, list[str], list[list[int]]]]:
-        """Each part with its lines, cleaned, and the token ids of its sentences."""
+        """Each part with its cleaned lines and the token ids of its sentences."""
         lines = [clean(part.text, self.lower_case) for part in parts]
         sentences = [[s for line in of_part for s in _sentences_of(line)] for of_part in lines]
         encoded = self._encoded(itertools.chain.from_iterable(sentences))
@@ -346,7 +347,7 @@ class _ShardEncoder:
             yield from token_ids(self.tokenizer, held)
 
     def _packed(self, sentences: Iterable[list[int]]) -> Iterator[list[int]]:
-        """As many whole sentences in each block as there is room for; one that is too long by itself is cut."""
+        """Fills each block with as many whole sentences as fit; a sentence that is too long for one block is cut."""
         block: list[int] = []
         for ids in sentences:
             if len(block) + len(ids) > self.room:
@@ -362,7 +363,7 @@ class _ShardEncoder:
             yield block
 
     def _before_a_word(self, ids: list[int]) -> int:
-        """Where to cut tokens that are too many: before the last word start that there is room up to."""
+        """Where to cut a sentence that is too long: before the last word that starts within the room."""
         return next((end for end in range(self.room, 0, -1) if self.starts[ids[end]]), self.room)
 
 

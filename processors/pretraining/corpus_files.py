@@ -58,7 +58,7 @@ def files_below(path: Path) -> list[Path]:
 
 
 def state_of(path: Path) -> tuple[int, int]:
-    """Size in bytes, and time of modification in nanoseconds. Raises DataError where the file cannot be looked at."""
+    """Size in bytes, and time of modification in nanoseconds. Raises DataError where the file cannot be accessed."""
     try:
         status = path.stat()
     except OSError as error:
@@ -76,7 +76,7 @@ def sha256_of(path: Path) -> str:
 
 
 def form_of(path: Path, documents: DocumentRule) -> Form:
-    """The form of a file. Raises DataError where it is nothing that can be read."""
+    """Recognises a file's form by its first bytes and its name. Raises DataError where it is in none of them."""
     with _opened(path) as stream:
         start = stream.peek(SNIFFED_BYTES)[:SNIFFED_BYTES]
         refuse_utf_16(start, str(path))
@@ -95,7 +95,7 @@ def form_of(path: Path, documents: DocumentRule) -> Form:
 
 
 def _has_blank_lines(stream: BinaryIO) -> bool:
-    """Whether a blank line stands between two that are not."""
+    """Whether there is a blank line between two lines of text."""
     has_text = was_blank = False
     for line in _read_lines(stream, LINE_BYTES):
         is_blank = line.isspace()
@@ -108,7 +108,7 @@ def _has_blank_lines(stream: BinaryIO) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedReader]:
-    """The bytes of a file, decompressed if it is gzip, whatever its name. Raises DataError where it cannot be read."""
+    """Opens a file for reading bytes; gzip is decompressed, whatever its name. Raises DataError if it is unreadable."""
     try:
         with path.open("rb", BUFFER_BYTES) as file:
             if file.peek(2)[:2] != GZIP:
@@ -128,7 +128,7 @@ def _read_lines(stream: BinaryIO, most: int) -> Iterator[bytes]:
 
 
 class MalformedLines:
-    """What is wrong with the lines of a file: counted where they may be left out, raised where not."""
+    """Collects what is wrong with the lines of a file, to count it if they may be skipped, else to raise DataError."""
 
     def __init__(self, path: Path, skip: bool, counts: Counter[str]):
         self.path, self.skip, self.counts = path, skip, counts
@@ -140,7 +140,7 @@ class MalformedLines:
         if self.lines <= SHOWN_ROWS:
             self.messages.append(f"{self.path}:{line}: {what}")
         elif not self.skip:
-            self.finish()  # one wrong setting can make every line of 40 GB malformed
+            self.finish()  # raises now, as one wrong setting can make every line of 40 GB malformed
 
     def finish(self) -> None:
         if self.messages and not self.skip:
@@ -184,7 +184,7 @@ def numbered_lines(
 
 
 def _pieces_of_line(data: bytes, stream: BinaryIO, encoding: str, most: int) -> Iterator[str]:
-    """A line that begins with `data` and goes on in the stream."""
+    """The pieces of a line whose first bytes are `data` and whose rest is read from the stream."""
     decoder = codecs.getincrementaldecoder(encoding)()
     rest = ""
     while True:

@@ -1,11 +1,11 @@
-"""Raw text, streamed: plain text, wikiextractor's output and JSON lines, each also as `.gz`, in files and in folders.
+"""Streams documents of raw text from plain text, wikiextractor's output and JSON lines, each also as `.gz`.
 
     corpus = open_corpus([Path("wiki"), Path("news.jsonl.gz")], text_field="body")
     print(corpus.describe())                    # 41 files: 40 of wikiextractor, 1 of JSON lines
     for part in corpus.parts(Counter()): ...    # documents; a very long one in several parts
     for line in corpus.lines(): ...             # cleaned, for training a vocabulary
 
-Memory does not grow with a file, a document or, in plain text, a line: what is longer than a part comes in several.
+Memory does not grow with a file, a document or, in plain text, a line: long documents and lines come in several parts.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from processors.pretraining.corpus_files import (
 )
 from processors.task import SHOWN_ROWS, DataError
 
-PART_CHARACTERS = 1_000_000  # of a document that are held at a time
-HASHED_CHARACTERS = 1_000  # of a document's beginning: copies, and drafts of one, have the same hash
+PART_CHARACTERS = 1_000_000  # held at a time of a document
+HASHED_CHARACTERS = 1_000  # hashed at the beginning of a document, so that its copies and drafts have the same hash
 
 IN_WORDS: dict[Form, str] = {
     "blank_lines": "of plain text with blank lines between documents",
@@ -47,10 +47,10 @@ IN_WORDS: dict[Form, str] = {
 
 
 class Part(NamedTuple):
-    """A document, or a stretch of one that is too long to be held whole.
+    """A document, or a part of one that is too long to be held in memory.
 
-    text: its lines, not cleaned. document: `hash_of_document`, the same in all its parts. is_first: whether the
-    document starts here.
+    text: its lines, not cleaned. document: `hash_of_document`, the same in all parts of a document. is_first: whether
+    the document starts with this part.
     """
 
     text: str
@@ -62,9 +62,9 @@ class Part(NamedTuple):
 class Corpus:
     """Files of raw text, and how they are read. `open_corpus` makes one.
 
-    forms: of each file. states: size and time of modification of each, which tell whether it is changed while it is
-    read, and nothing of its content. text_field: of JSON lines. skip_bad_rows: malformed lines are left out and
-    counted. lower_case: of the cleaned text; a tokenizer that lower-cases by itself does not need it.
+    forms: the form of each file. states: size and modification time of each, by which changes during reading are
+    noticed. text_field: the field of JSON lines that holds the text. skip_bad_rows: malformed lines are left out and
+    counted. lower_case: cleaning also lower-cases the text; not needed for a tokenizer that does so itself.
     """
 
     files: tuple[Path, ...]
@@ -86,10 +86,10 @@ class Corpus:
         return f"{len(self.files)} file{'s' * (len(self.files) > 1)}: {kinds}"
 
     def parts(self, counts: Counter[str]) -> Iterator[Part]:
-        """The documents in the order of the files. A document without text is there, with an empty `text`.
+        """The documents in the order of the files. Documents without text are included, with an empty `text`.
 
-        counts: takes what was left out, in words. Raises DataError, naming file and line, where something is malformed
-        or cannot be read.
+        counts: what is left out is added here, described in words. Raises DataError, naming file and line, where
+        something is malformed or cannot be read.
         """
         for path, form in zip(self.files, self.forms, strict=True):
             malformed = MalformedLines(path, self.skip_bad_rows, counts)
@@ -108,16 +108,16 @@ class Corpus:
 
     @property
     def names(self) -> str:
-        """The first files, for a message."""
+        """The names of the first files, for messages."""
         return ", ".join(map(str, self.files[:SHOWN_ROWS])) + (", ..." if len(self.files) > SHOWN_ROWS else "")
 
     def lines(self) -> Iterator[str]:
-        """All lines that hold text, cleaned; one of more than PART_CHARACTERS in pieces. Raises as `parts`."""
+        """All lines with text, cleaned; a line longer than PART_CHARACTERS comes in pieces. Raises as `parts` does."""
         for part in self.parts(Counter()):
             yield from clean(part.text, self.lower_case)
 
     def checked(self) -> tuple[int, Counter[str]]:
-        """Reads everything once: the number of characters, not cleaned, and what `parts` counts.
+        """Reads everything once, and returns the number of characters before cleaning and the counts of `parts`.
 
         Raises DataError as `parts` does, and where there is no text at all.
         """
@@ -140,14 +140,14 @@ def open_corpus(
     skip_bad_rows: bool = False,
     lower_case: bool = False,
 ) -> Corpus:
-    """Finds the files and recognises the form of each by what it begins with and by its name (`.jsonl`, `.json`).
+    """Finds the files, and recognises the form of each by its first bytes and its name (`.jsonl`, `.json`).
 
-    paths: files, and folders, of which every file is taken, also in folders below, in the order of their names; not
-    those whose name begins with a dot. The same file is taken once.
+    paths: files and folders. Of a folder, all files are taken, subfolders included, sorted by name, without those whose
+    name begins with a dot. A file that is given twice is taken once.
 
     documents: where a document ends in plain text. blank_lines: at a blank line and at the end of the file. lines: at
-    each line end. auto: lines, where there is no blank line between two others in the whole file, as in a file of
-    reviews or chat lines, which have nothing to do with one another; else blank_lines.
+    each line end. auto: lines, if the whole file has no blank line between two lines of text, as in a file of unrelated
+    reviews or chat lines; else blank_lines.
 
     Raises DataError where a file is missing, binary, UTF-16 or a MediaWiki dump, and where a folder holds no file.
     """
@@ -170,13 +170,13 @@ def _control_characters() -> re.Pattern[str]:
 
 
 def clean(text: str, lower_case: bool = False) -> list[str]:
-    """The lines of a text that hold any: in Unicode's NFC, without control characters, with single spaces."""
+    """The non-empty lines of a text, in Unicode's NFC, without control characters, with single spaces."""
     if lower_case:
         text = text.lower()
     lines = []
     for line in unicodedata.normalize("NFC", text).split("\n"):
         line = " ".join(line.split())
-        if not line.isprintable():  # so that the slow search is for few lines
+        if not line.isprintable():  # the search below is slow, and few lines need it
             line = unicodedata.normalize("NFC", " ".join(_control_characters().sub("", line).split()))
         if line:
             lines.append(line)
@@ -184,9 +184,9 @@ def clean(text: str, lower_case: bool = False) -> list[str]:
 
 
 def cut_at_spaces(text: str, most: int) -> Iterator[str]:
-    """A text in pieces of at most so many characters, cut behind a space; in the middle of a word where there is none.
+    """Cuts a text after spaces into pieces of at most `most` characters; longer words are cut too.
 
-    Together the pieces are the text.
+    Joined, the pieces are the text.
     """
     at = 0
     while len(text) - at > most:
@@ -208,7 +208,7 @@ def _each_line(lines: Iterator[tuple[int, str]]) -> MarkedLines:
     for number, line in lines:
         if not line.strip():
             continue
-        if number != last:  # not one more piece of the same
+        if number != last:  # else it is a further piece of the same line
             yield None
         last = number
         yield line
@@ -223,7 +223,7 @@ def _wikiextractor(lines: Iterator[tuple[int, str]], malformed: MalformedLines) 
                 malformed.add(number, f"<doc> opens here before that of line {opened} is closed")
                 yield None
             opened = number
-            yield ""  # so that a document is there, with or without text
+            yield ""  # so that a document without text is counted too
         elif line.strip() == "</doc>":
             if opened:
                 yield None
@@ -248,7 +248,7 @@ def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: Ma
         except json.JSONDecodeError as error:
             malformed.add(number, f"not a JSON object on one line: {error.msg} (column {error.colno})")
             continue
-        except (ValueError, RecursionError):  # what Python itself bounds
+        except (ValueError, RecursionError):  # Python's own limits
             malformed.add(number, "a number has thousands of digits, or brackets are nested too deep")
             continue
         if not isinstance(row, dict):
@@ -265,7 +265,7 @@ def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: Ma
 
 
 def _gathered(marked: MarkedLines) -> Iterator[Part]:
-    """Documents, in parts of about PART_CHARACTERS; at most twice as many, as no line is longer than one."""
+    """Joins lines to documents, in parts of about PART_CHARACTERS; at most twice as many, as no line is longer."""
     held: list[str] = []
     size, document, is_first = 0, 0, True
     for line in itertools.chain(marked, [None]):
@@ -284,7 +284,7 @@ def _gathered(marked: MarkedLines) -> Iterator[Part]:
 
 
 def hash_of_document(text: str) -> int:
-    """From 0 to 2**31 - 1, evenly, by what the document begins with, however spaced; the same on every machine."""
+    """A hash of a document's beginning without white space: 0 to 2**31 - 1, uniform, the same on every machine."""
     beginning = "".join(text[:HASHED_CHARACTERS].split())
     digest = hashlib.blake2b(beginning.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return int.from_bytes(digest, "little") >> 1

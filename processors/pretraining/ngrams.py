@@ -1,4 +1,7 @@
-"""The n-grams that recurring spans ask for, with counts, and files of them: KoSplinter asks for none in two corpora."""
+"""Counts the n-grams that recur, and writes and reads them as files.
+
+KoSplinter asks for no n-gram in two corpora. A file of the n-grams of one corpus lets the next leave them out.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ NGRAM_COLUMNS = ("ngram", "rows")
 
 
 def count_ngrams(clusters: Clusters, input_ids: np.ndarray, vocabulary: SplinterVocabulary) -> Counter[str]:
-    """In how many rows each n-gram has a cluster; an n-gram is the tokens as written, between spaces: `독립 ##운동`.
+    """The number of rows in which each n-gram has a cluster; an n-gram is its tokens joined by spaces: `독립 ##운동`.
 
-    input_ids: `[B, L]`, of the rows that the clusters were found in. These are all that can be asked for: what is drawn
-    in one epoch is left for another in the next.
+    input_ids: `[B, L]`, the rows in which the clusters were found. All clusters count, not only those that are drawn as
+    questions, because each epoch draws anew.
     """
     first = clusters.starts[clusters.offsets[:-1]]
     counts: Counter[str] = Counter()
@@ -30,16 +33,16 @@ def count_ngrams(clusters: Clusters, input_ids: np.ndarray, vocabulary: Splinter
 
 
 def keys_of(ngrams: Iterable[str], vocabulary: SplinterVocabulary) -> frozenset[bytes]:
-    """N-grams as `left_out` takes them; those with tokens that are not in this vocabulary cannot occur, and are not."""
+    """N-grams in the form of `left_out`, without those that have a token which is not in this vocabulary."""
     ids = {token: i for i, token in enumerate(vocabulary.tokens)}
     found = ([ids.get(token) for token in ngram.split(" ")] for ngram in ngrams)
     return frozenset(np.array(ngram, dtype=np.int64).tobytes() for ngram in found if None not in ngram)
 
 
 def write_ngrams(path: Path, counts: Mapping[str, int]) -> None:
-    """Writes n-grams and in how many rows they were, the most frequent first; the file is there whole or not at all.
+    """Writes n-grams with their number of rows, the most frequent first. An interrupted write leaves no partial file.
 
-    Raises DataError where it cannot be written.
+    Raises DataError where the file cannot be written.
     """
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     lines = ["\t".join(NGRAM_COLUMNS), *(f"{ngram}\t{count}" for ngram, count in ordered), ""]
@@ -51,7 +54,7 @@ def write_ngrams(path: Path, counts: Mapping[str, int]) -> None:
 
 
 def read_ngrams(path: Path) -> Counter[str]:
-    """What `write_ngrams` wrote. Raises DataError with file and line where the file is missing or malformed."""
+    """Reads a file of `write_ngrams`. Raises DataError with file and line where it is missing or malformed."""
     counts: Counter[str] = Counter()
     for record in tab_separated(path, NGRAM_COLUMNS, "utf-8"):
         match record.values:

@@ -1,14 +1,14 @@
-"""Recurring spans: which spans of a row occur again in it, and questions made of them.
+"""Recurring spans: finds the spans that occur several times in a row, and turns them into questions.
 
-Splinter (Ram et al., 2021, arXiv:2101.00438), section 3: of the spans that are the same, one stays and is the answer,
-and a [QUESTION] token stands for each of the others. KoSplinter adds that n-grams of earlier corpora are left out.
+Splinter (Ram et al., 2021, arXiv:2101.00438), section 3: in each group of identical spans one is kept as the answer,
+and a [QUESTION] token replaces each of the others. In KoSplinter, n-grams of earlier corpora can be left out.
 
     vocabulary = SplinterVocabulary.of_tokens(tokens, tokenizer.all_special_ids, question_id, pad_id, unk_id)
     selected = select_spans(input_ids, attention_mask, vocabulary, RecurringSpans(), draws)
 
-Spans are found for a whole batch at once, one length after another: positions with the same n-gram are grouped, and
-only the groups of two and more are looked at again, a token longer. Each length costs a sort of what is left, so that
-a row of one repeated token costs little more than any other.
+Spans are found for a whole batch at once, one length after the other: positions with the same n-gram are grouped, and
+only groups of at least two are examined again with one token more. Each length costs a sort of the positions that are
+left, so that a row of one repeated token costs little more than any other.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ import numpy as np
 from processors.pretraining.draws import Draws
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 
-CLUSTERS, SPANS = range(2)  # kinds of draws
+CLUSTERS, SPANS = range(2)  # kinds of random numbers
 
 
 @dataclass(frozen=True)
 class RecurringSpans:
-    """Which spans recur, and how many are asked for; the defaults are Splinter's.
+    """Which spans count as recurring, and how many become questions; the defaults are Splinter's.
 
-    longest: tokens of the longest span.
-    first_member_only: whether all spans that are the same stand or fall by whether the first of them ends where a word
-        does, as in the original, where then parts of words are asked for; else those that do not are left out.
-    budget: questions in a row, as a share of its real tokens; to a whole number, and at least one.
-    most_questions: in a row, however long.
+    longest: tokens in the longest span.
+    first_member_only: keep or drop identical spans together, by whether the first of them ends at the end of a word.
+        The original does this, and so also asks for parts of words. Otherwise each span must end at the end of a word.
+    budget: questions in a row as a share of its real tokens, rounded, and at least one.
+    most_questions: the largest number of questions in a row of any length.
     """
 
     longest: int = 10
@@ -48,17 +48,17 @@ class RecurringSpans:
             )
 
     def questions_in(self, tokens: np.ndarray | int) -> np.ndarray:
-        """At most so many in rows of so many real tokens."""
+        """The largest number of questions in rows with so many real tokens: int64, shaped like `tokens`."""
         return np.minimum(self.most_questions, np.maximum(1, np.rint(self.budget * tokens))).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """Spans of a batch that recur: C clusters of at least two spans that are the same, M spans in all.
+    """The recurring spans of a batch: C clusters of at least two identical spans, M spans in all.
 
-    rows: int64 `[C]`, ascending. lengths: int64 `[C]`, tokens of each span; in a row the longest come first.
-    offsets: int64 `[C + 1]`; the spans of cluster c are `offsets[c]` to `offsets[c + 1]`.
-    starts: int64 `[M]`, column of the first token of each span, in a cluster from left to right. No two spans overlap.
+    rows: int64 `[C]`, ascending. lengths: int64 `[C]`, tokens in each span; within a row the longest come first.
+    offsets: int64 `[C + 1]`; the spans of cluster c are `starts[offsets[c] : offsets[c + 1]]`.
+    starts: int64 `[M]`, the column of each span's first token, ascending within a cluster. No two spans overlap.
     """
 
     rows: np.ndarray
@@ -68,7 +68,7 @@ class Clusters:
 
     @property
     def sizes(self) -> np.ndarray:
-        """`[C]`: how many spans each has."""
+        """`[C]`: the number of spans in each cluster."""
         return np.diff(self.offsets)
 
 
@@ -76,9 +76,9 @@ class Clusters:
 class SelectedSpans:
     """A batch with Q questions, in the order of rows and columns; a row in which no span recurs has none.
 
-    input_ids, attention_mask: int64 `[B, L]`. A question takes as many columns as the span it stands for: [QUESTION],
-    and for the other tokens [PAD], where the mask is 0.
-    rows, columns: int64 `[Q]`, where each [QUESTION] is.
+    input_ids, attention_mask: int64 `[B, L]`. A question takes as many columns as the span that it replaces: [QUESTION]
+    for the first token, and for each other token [PAD] with the mask 0.
+    rows, columns: int64 `[Q]`, the place of each [QUESTION].
     starts, ends: int64 `[Q]`, columns of the first and the last token of its answer, in the same row.
     """
 
@@ -105,16 +105,16 @@ def select_spans(
 ) -> SelectedSpans:
     """Recurring span selection: Splinter, section 3.
 
-    input_ids, attention_mask: int64 `[B, L]`; no span has a token in it where the mask is 0. left_out: what `keys_of`
-    makes of n-grams that are not to be used.
+    input_ids, attention_mask: int64 `[B, L]`; spans only contain tokens where the mask is not 0. left_out: n-grams that
+    must not be used, in the form of `keys_of`.
 
-    Clusters are taken in random order, and the spans of each: the first one stays, and is the answer to the others, up
-    to the budget. In the last cluster some may stay as they are besides the answer.
+    Clusters come in random order, and so do the spans of each cluster: the first span is kept as the answer, and
+    questions replace the others, until the budget is spent. In the last cluster, some spans may stay as they are.
 
-    A row in which no span recurs comes back as it is, without questions: it teaches nothing. The caller may leave such
-    rows out beforehand (`recurs_in`).
+    A row in which no span recurs is returned unchanged, without questions. It teaches nothing, so callers may leave
+    such rows out beforehand (`recurs_in`).
 
-    A row's questions are the same for the same draws, whatever stands beside it.
+    For the same draws, a row's questions do not depend on the other rows of the batch.
     """
     clusters = find_clusters(input_ids, attention_mask, vocabulary, settings, left_out)
     budgets = settings.questions_in(np.count_nonzero(attention_mask, axis=1))
@@ -140,17 +140,17 @@ def select_spans(
 
 
 def _draw(clusters: Clusters, budgets: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """`[Q]` each: the number of each span that is asked for, and of the one that answers it."""
+    """Draws the questions: `[Q]` each, the number of each span to ask for, and of its answer."""
     cluster = np.repeat(np.arange(len(clusters.rows)), clusters.sizes)
     row = clusters.rows[cluster]
-    # A span is known in its row by where it starts, and a cluster by its first span: none overlap.
+    # Spans do not overlap, so the column where a span starts identifies it in its row, and its first span a cluster.
     cluster_draw = draws.uniform(CLUSTERS, clusters.rows, clusters.starts[clusters.offsets[:-1]])[cluster]
     span_draw = draws.uniform(SPANS, row, clusters.starts)
     order = np.lexsort((span_draw, cluster, cluster_draw, row))
     row, cluster = row[order], cluster[order]
     stays = np.ones(len(order), dtype=bool)
     stays[1:] = cluster[1:] != cluster[:-1]
-    before = np.cumsum(~stays)  # questions up to here, in the batch, and before a row
+    before = np.cumsum(~stays)  # possible questions up to each span, counted over the batch
     before_row = np.append(0, before)[np.searchsorted(row, np.arange(len(budgets)))]
     is_asked = ~stays & (before - before_row[row] <= budgets[row])
     answers = order[stays][np.cumsum(stays) - 1]
@@ -169,19 +169,19 @@ def find_clusters(
     settings: RecurringSpans,
     left_out: Set[bytes] = frozenset(),
 ) -> Clusters:
-    """The spans that recur in each row of a batch; arguments as those of `select_spans`.
+    """The spans that recur in each row of a batch; the arguments are those of `select_spans`.
 
-    Any two positions with the same token are the starts of a pair of spans: the longest that are the same, up to
-    `settings.longest` tokens, where the first does not reach the start of the second. All that have the same tokens,
-    of whichever pairs, are a cluster. Of these a span is kept if
+    Any two positions with the same token start a pair of spans: the longest identical ones, up to `settings.longest`
+    tokens, of which the first ends before the second starts. All spans with the same tokens, from whichever pairs, form
+    a cluster. A span of it is kept if
 
-    - it starts where a word does, and ends where one does or where the row does,
-    - all its tokens are usable, and not all of them stop-words, and it is not left out,
-    - it has no token in common with one that was chosen before, longest clusters first, then from left to right,
+    - it starts at the start of a word, and ends at the end of a word or of the row,
+    - all its tokens are usable, not all of them are stop words, and its n-gram is not left out,
+    - it overlaps no span that was chosen before; the longest clusters come first, then the leftmost.
 
-    and a cluster if it has two such spans. What is the same is found first, and the rules are for all of it: of
-    `서울 시장 .` and `서울 시장 .`, where the full stop is the same too, no shorter span is tried instead. Where an
-    n-gram is left out, others may come in its stead, as 시장 of 서울 시장 is one by itself.
+    A cluster is kept if it has two such spans. These rules apply to the longest match only: in `서울 시장 .` and
+    `서울 시장 .`, where the full stop matches too, no shorter span is tried instead. Where an n-gram is left out,
+    others may take its place, as 시장 from 서울 시장 is an n-gram of its own.
     """
     found = _candidates(input_ids, attention_mask, vocabulary, settings, left_out)
     width = input_ids.shape[1] + 1
@@ -219,11 +219,11 @@ def recurs_in(
     settings: RecurringSpans,
     left_out: Set[bytes] = frozenset(),
 ) -> np.ndarray:
-    """bool `[B]`: which rows have a cluster, and so a question whatever is drawn; cheaper than finding all of them.
+    """bool `[B]`: which rows have a cluster, and so at least one question; cheaper than `find_clusters`.
 
-    Arguments as those of `select_spans`.
+    The arguments are those of `select_spans`.
     """
-    # The first cluster that is looked at has nothing to overlap with: where there is a candidate, one is chosen.
+    # The first candidate of a row overlaps with nothing chosen before, so a row with a candidate has a cluster.
     found = _candidates(input_ids, attention_mask, vocabulary, settings, left_out)
     recurs = np.zeros(len(input_ids), dtype=bool)
     recurs[found.starts // (input_ids.shape[1] + 1)] = True
@@ -232,10 +232,10 @@ def recurs_in(
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Clusters that keep to all rules but for overlaps with others, in each two spans at least that do not overlap.
+    """Clusters that satisfy all rules except for overlaps with other clusters; each has two spans that do not overlap.
 
-    starts: `[M]` in the flattened batch, in which a column without a token is behind each row. lengths: `[C]`,
-    offsets: `[C + 1]`, as those of `Clusters`.
+    starts: `[M]`, positions in the flattened batch, in which one column without a token follows each row. lengths:
+    `[C]`, offsets: `[C + 1]`, as in `Clusters`.
     """
 
     starts: np.ndarray
@@ -254,16 +254,16 @@ def _candidates(
     real = np.zeros((batch, length + 1), dtype=bool)
     real[:, :-1] = attention_mask != 0
     real = real.reshape(-1)
-    # Where there is no token, there is an id that is nowhere else, so that nothing is the same across it.
+    # Places without a token get ids that occur nowhere else, so that no match extends across them.
     tokens = -1 - np.arange(real.size)
     tokens[real] = input_ids[attention_mask != 0]
     ids = np.where(real, tokens, 0)
     starts_word = vocabulary.starts_word[ids] | ~real
     usable = vocabulary.usable[ids] & real
-    # Whether spans are of stop-words only: by how many other tokens are before each place.
+    # The number of tokens before each place that are no stop words; where it does not grow, a span has only stop words.
     others = np.append(0, np.cumsum(~vocabulary.stop_word[ids] & real))
 
-    # A span may start at these, which the n-gram alone decides: what is left out here is no partner of the others.
+    # Positions where a span may start. The token alone decides that, so no position loses a partner here.
     at = np.flatnonzero(starts_word & usable)
     at, sizes = _repeated(at, at // (length + 1) * len(vocabulary.tokens) + tokens[at])
     spans, group_sizes, lengths = [], [], []
@@ -286,7 +286,7 @@ def _candidates(
         spans.append(at[chosen])
         group_sizes.append(np.bincount(group[chosen], minlength=len(sizes)))
         lengths.append(np.full(len(sizes), n))
-        # What follows is from -real.size up.
+        # The ids in `following` are at least -real.size; the keys must not be negative.
         longer = usable[at + n]
         keys = group * (real.size + len(vocabulary.tokens)) + following + real.size
         at, sizes = _repeated(at[longer], keys[longer])
@@ -294,7 +294,7 @@ def _candidates(
 
 
 def _repeated(at: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions by groups of the same key, ascending in each, without those that are alone; and the groups' sizes."""
+    """The positions grouped by equal keys, ascending in each group, without groups of one; and the groups' sizes."""
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     sizes = np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))) if len(keys) else keys
@@ -304,20 +304,21 @@ def _repeated(at: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _are_members(
     at: np.ndarray, group: np.ndarray, sizes: np.ndarray, following: np.ndarray, n: int, is_longest: bool, size: int
 ) -> np.ndarray:
-    """bool `[A]`: which positions have a partner in their group with exactly n tokens as the longest match.
+    """bool `[A]`: which positions have a partner in their group whose longest match with them has exactly n tokens.
 
-    at, group: `[A]`, positions by groups with the same n tokens, ascending in each. sizes: of the groups. following:
-    `[A]`, the tokens n after the positions. size: of the flattened batch.
+    at, group: `[A]`, positions and the number of their group, in which the same n tokens begin; ascending in each
+    group. sizes: the groups' sizes. following: `[A]`, the token n places after each position. size: the number of
+    places in the flattened batch.
 
-    The partner is at least n away. The match goes no further if another token follows there, or if the partner is
-    exactly n away, or if n is the longest.
+    A partner is at least n places away. The match ends after n tokens if different tokens follow, if the partner is
+    exactly n places away, or if n is the longest length.
     """
     first = np.cumsum(sizes) - sizes
     last = first + sizes - 1
     if is_longest:
         return (at[first][group] <= at - n) | (at[last][group] >= at + n)
-    # The nearest to the row's start that another token follows is the first of the group, or, for those that the same
-    # token follows as that one, the first that another token follows; the nearest to the row's end likewise.
+    # For each position, the leftmost one of its group with a different following token: this is the group's first, or,
+    # if the first has the same following token, the first one that has a different one. Likewise for the rightmost.
     as_first, as_last = following == following[first][group], following == following[last][group]
     leftmost_other = np.minimum.reduceat(np.where(as_first, size + n, at), first)
     rightmost_other = np.maximum.reduceat(np.where(as_last, -n, at), first)
@@ -335,7 +336,7 @@ def _with_two_apart(
     tokens: np.ndarray,
     left_out: Set[bytes],
 ) -> _Candidates:
-    """The clusters, lists by lengths, of which two spans or more do not overlap, and whose n-gram is not left out."""
+    """The clusters in which at least two spans do not overlap and whose n-gram is not left out; lists: by length."""
     empty = np.zeros(0, dtype=np.int64)
     starts, length, size = (np.concatenate([empty, *arrays]) for arrays in (spans, lengths, sizes))
     cluster = np.repeat(np.arange(len(size)), size)

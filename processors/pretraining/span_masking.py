@@ -1,9 +1,9 @@
 """Span masking: whole words in spans, for the masked language model and the span boundary objective.
 
-SpanBERT (Joshi et al., 2020, arXiv:1907.10529), section 3.1, is the default; the settings have what the Korean original
-(paul-hyun's transformer-evolution) did differently. Masks are drawn for a whole batch at once: lengths first, then
-places for all spans of a row together, so that the lengths are those of the law, and none is thrown away because it
-would not fit where it fell.
+The defaults follow SpanBERT (Joshi et al., 2020, arXiv:1907.10529), section 3.1; `ORIGINAL` has the settings of the
+Korean original (paul-hyun's transformer-evolution). Masks are drawn for a whole batch at once: lengths first, then
+places for all spans of a row together. So the lengths follow the chosen law, and no span is dropped because its place
+is too small for it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ import numpy as np
 from processors.pretraining.draws import Draws
 from processors.pretraining.word_starts import mark_of_words, start_words
 
-MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of what is predicted; the last tenth stays as it is
-# Words in spans for each word that the budget pays for. As words differ in tokens, fewer would leave some of it unspent
-# (and much where spans are skipped); more would fill short rows, and spans that are not paid for push others about.
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the predicted tokens; the last tenth is not changed
+# How many words are placed in spans for each word that fits into the budget. Words differ in their number of tokens, so
+# with fewer some budget would be left (and much where spans are skipped). With more, spans that exceed the budget would
+# fill short rows and shift the others.
 WORDS_PLACED = {"cut": 1.3, "skip": 2.0}
-LENGTHS, PLACES, DECISIONS, RANDOM_TOKENS = range(4)  # kinds of draws
+LENGTHS, PLACES, DECISIONS, RANDOM_TOKENS = range(4)  # kinds of random numbers
 
 
 @dataclass(frozen=True)
 class SpanMasking:
     """How spans are drawn and masked.
 
-    law: of a span's length n in words. geometric: p (1 - p)^(n - 1); inverse: 1 / n, as the original. Both end at
-        `longest`, and what lies above is shared among the rest in proportion (mean of the paper's: 3.8 words).
-    budget: share of a row's ordinary tokens to be masked; to whole tokens, and at least one.
-    overrun: what becomes of a span for which too little of the budget is left. cut: it keeps the words that are paid
-        for, and the row is done, as in the paper's code (which cuts inside words too). skip: it is left out, and others
-        are tried, as the original: nearly all is spent, but long spans are rarer than the law has them.
-    decision: whether a span becomes [MASK], random tokens, or stays (80/10/10), or each token of it, as the original.
+    law: the distribution of a span's length n in words. geometric: p (1 - p)^(n - 1). inverse: 1 / n, as in the
+        original. Both end at `longest`; the probability of longer spans is shared among the others in proportion (the
+        paper's mean is 3.8 words).
+    budget: share of a row's ordinary tokens to mask, rounded to whole tokens, and at least one.
+    overrun: what happens to a span that exceeds the budget that is left. cut: it keeps the words that fit, and the row
+        is finished, as in the paper's code (which also cuts inside words). skip: it is left out, and others are tried,
+        as in the original: nearly all of the budget is used, but long spans are rarer than in the law.
+    decision: [MASK], random tokens or no change (80/10/10) are drawn for each span, or, as in the original, each token.
     """
 
     law: Literal["geometric", "inverse"] = "geometric"
@@ -70,11 +72,12 @@ ORIGINAL = SpanMasking(law="inverse", overrun="skip", decision="token")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What masking has to know of a vocabulary of V tokens.
+    """A vocabulary of V tokens, with the properties that masking needs.
 
-    starts_word: bool `[V]`. A word is a token that starts one, and all after it that do not.
-    special: bool `[V]`. These are never masked, nor is a word that has one in it.
-    mask_id: of [MASK]. ordinary_ids: of all tokens but the special ones; random replacements are drawn from these.
+    starts_word: bool `[V]`. A word is a token that starts a word and all following tokens that do not.
+    special: bool `[V]`. Special tokens are never masked, and neither are words that contain one.
+    mask_id: the id of [MASK]. ordinary_ids: the ids of all other tokens but the special ones; random replacements are
+        drawn from them.
     """
 
     starts_word: np.ndarray
@@ -86,8 +89,10 @@ class Vocabulary:
     def of_tokens(
         cls, tokens: Sequence[str], special_ids: Iterable[int], mask_id: int, unk_id: int | None = None
     ) -> Vocabulary:
-        """The vocabulary whose token i is `tokens[i]`: SentencePiece's or byte-level BPE's, which mark where words
-        start (`▁학교 에서`, `Ġ`), or WordPiece's, which marks where they go on (`학교 ##에서`; HanBERT: `학교 ~~에서`).
+        """Makes it from the tokens in the order of their ids.
+
+        The vocabulary may be SentencePiece's or byte-level BPE's, which mark the first token of words (`▁학교 에서`,
+        `Ġ`), or WordPiece's, which marks the others (`학교 ##에서`; HanBERT: `학교 ~~에서`).
 
         Raises ValueError where there are no ordinary tokens, or where [MASK] is not in the vocabulary.
         """
@@ -97,7 +102,7 @@ class Vocabulary:
         special[[*special_ids, mask_id]] = True
         starts_word = start_words(tokens) | special
         if mark_of_words(tokens) and unk_id is not None:
-            starts_word[unk_id] = False  # stands for some characters of a word; WordPiece's for a whole word
+            starts_word[unk_id] = False  # [UNK] is a part of a word here; WordPiece's is a whole word
         ordinary_ids = np.flatnonzero(~special)
         if not len(ordinary_ids):
             raise ValueError("the vocabulary holds special tokens only")
@@ -106,12 +111,12 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class MaskedSpans:
-    """A masked batch, and what is to be predicted: M tokens in the order of rows and columns.
+    """A masked batch, and the M tokens to predict, in the order of rows and columns.
 
-    input_ids: int64 `[B, L]`. All others int64 `[M]`:
-    rows, columns: where the token is. labels: what was there.
+    input_ids: int64 `[B, L]`. All others are int64 `[M]`:
+    rows, columns: the place of each token. labels: its id before masking.
     left_boundaries, right_boundaries: columns of the tokens before and after its span, which are never masked.
-    positions: of the token in its span, from 1: how far it is from the left boundary.
+    positions: the token's position in its span, from 1, that is its distance from the left boundary.
     """
 
     input_ids: np.ndarray
@@ -125,10 +130,11 @@ class MaskedSpans:
 
 @dataclass(frozen=True)
 class _Words:
-    """The words of a batch that may be masked, N in all, row by row.
+    """The N words of a batch that may be masked, row by row.
 
-    first, end: int64 `[N]`, tokens in the flattened batch, from the first to before the end.
-    row_starts: `[B]`, the number of a row's first word. counts, tokens: `[B]`, how many words, and tokens in them.
+    first, end: int64 `[N]`; a word is the tokens [first, end) of the flattened batch.
+    row_starts: `[B]`, the number of each row's first word. counts, tokens: `[B]`, how many words each row has, and how
+        many tokens these have together.
     """
 
     first: np.ndarray
@@ -138,7 +144,7 @@ class _Words:
     tokens: np.ndarray
 
     def run_ends(self, words: np.ndarray) -> np.ndarray:
-        """Up to which word (exclusively) the words follow one another without a gap, from each of `words` on."""
+        """For each of `words`, the first later word that does not directly follow the word before it."""
         breaks = np.append(np.flatnonzero(self.first[1:] != self.end[:-1]) + 1, len(self.first))
         return breaks[np.searchsorted(breaks, words, side="right")]
 
@@ -152,14 +158,14 @@ def mask_spans(
 ) -> MaskedSpans:
     """Masks spans of whole words in a batch; SpanBERT, section 3.1.
 
-    input_ids, attention_mask: int64 `[B, L]`; where the mask is 0 (also in the middle of a row) nothing is masked, and
-    nothing beside it. Two spans of a row have at least one token between them, which both may have as their boundary.
+    input_ids, attention_mask: int64 `[B, L]`; places where the mask is 0 (also inside a row) are never masked, nor are
+    the tokens next to them. Two spans of a row have at least one token between them, which may be a boundary of both.
 
-    A row's first span has at least its first word, whatever the budget, so that short rows are learned from too. Words
-    of more than half of a row's ordinary tokens are never masked (but for the only token of a row of one), and neither
-    is what is left of a word that started before the row.
+    A row's first span keeps at least its first word, whatever the budget, so that short rows are used too. Words with
+    more than half of a row's ordinary tokens are never masked (except for the only token of a row), and neither is the
+    rest of a word that started before the row.
 
-    A row's masks are the same for the same draws, whatever stands beside it.
+    For the same draws, a row's masks do not depend on the other rows of the batch.
     """
     real = attention_mask != 0
     ordinary = real & ~vocabulary.special[input_ids]
@@ -171,13 +177,13 @@ def mask_spans(
 
 
 def _find_words(starts_word: np.ndarray, real: np.ndarray, ordinary: np.ndarray, longest: np.ndarray) -> _Words:
-    """The words of at most `longest` tokens, `[B]`, that are ordinary throughout and have real tokens on both sides.
+    """The words of at most `longest` tokens, int64 `[B]`, that have only ordinary tokens, and real ones on both sides.
 
-    The other arguments: bool `[B, L]`.
+    The other arguments are bool `[B, L]`.
     """
     batch, length = real.shape
-    # The batch is cut where a word starts, and at every token that is not ordinary. A word is whole where its first
-    # token is ordinary, and the next cut is not due to a token in the midst of it.
+    # The batch is cut where a word starts, and at every token that is not ordinary. A word is whole if its first token
+    # is ordinary and the next cut is not at a token inside it.
     is_cut = starts_word | ~ordinary
     is_cut[:, :1] = True
     may_be_first = np.zeros_like(real)
@@ -199,21 +205,21 @@ def _find_words(starts_word: np.ndarray, real: np.ndarray, ordinary: np.ndarray,
 def _draw_spans(
     words: _Words, budgets: np.ndarray, settings: SpanMasking, draws: Draws
 ) -> tuple[np.ndarray, np.ndarray]:
-    """First word and word after the last of each span, ascending."""
+    """Draws the spans: the first word of each, and the word after its last, ascending."""
     probabilities = settings.length_probabilities()
     mean_length = probabilities @ np.arange(1, settings.longest + 1)
     paid_for = np.ceil(budgets * words.counts / np.maximum(words.tokens, 1))
     wanted = np.maximum(1, np.floor(WORDS_PLACED[settings.overrun] * paid_for))
-    # How many spans a row may have depends on nothing but the row, though as many are drawn for all.
+    # The limit of spans depends on each row alone, although the same number is drawn for all rows.
     most = np.ceil((WORDS_PLACED["skip"] * paid_for + settings.longest) / mean_length).astype(np.int64)
     rows, number = np.arange(len(budgets))[:, None], np.arange(most.max(initial=0))
 
     uniform = draws.uniform(LENGTHS, rows, number)
     drawn = 1 + np.searchsorted(np.cumsum(probabilities)[:-1], uniform, side="right")
-    # Longer spans than the budget pays for would be cut, or skipped, wherever they were.
+    # Spans longer than the whole budget would be cut or skipped at any place.
     lengths = np.minimum(drawn, np.minimum(np.maximum(paid_for, 1), words.counts).astype(np.int64)[:, None])
     is_skipped = (settings.overrun == "skip") & (drawn > lengths)
-    lengths[:, 1:][is_skipped[:, 1:]] = 0  # the first has a place: one word of it is masked where nothing else is
+    lengths[:, 1:][is_skipped[:, 1:]] = 0  # the first span keeps its place, as its first word may have to be masked
     lengths[number >= most[:, None]] = 0
     places, is_placed = _place(lengths, wanted, words.counts, draws.uniform(PLACES, rows, number))
 
@@ -233,7 +239,7 @@ def _draw_spans(
     ends[left <= 0] = starts[left <= 0]
     cut = np.flatnonzero((left > 0) & (left < costs.reshape(-1)[placed]))
     ends[cut] = np.searchsorted(words.end, first[cut] + left[cut], side="right")
-    # The first word of the row's first span is masked whatever it costs, where nothing else is.
+    # Where nothing else is masked in a row, the first word of its first span is, whatever it costs.
     nothing_else = np.ones(len(budgets), dtype=bool)
     nothing_else[row[ends > starts]] = False
     ends = np.where((draw == 0) & nothing_else[row], starts + 1, ends)
@@ -246,11 +252,11 @@ def _draw_spans(
 def _place(
     lengths: np.ndarray, wanted: np.ndarray, counts: np.ndarray, uniform: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places spans of those `lengths`, `[B, K]` words, in rows of `counts` words, one word or more between them.
+    """Places spans of `lengths`, `[B, K]` words, in rows of `counts` words, with at least one word between two spans.
 
-    Returns the word in the row that each starts at, and which have a place: in the order of the draws, up to `wanted`
-    words and to what the row holds. Where they are is drawn for all of a row together: every span gets a number of free
-    words before it, uniformly, and they stand in the order of these numbers, or, where they are equal, of chance.
+    Returns the word of its row at which each span starts, and which spans are placed: in the order of the draws, as
+    long as there are fewer than `wanted` words and the row has room. The places in a row are drawn together: each span
+    gets a uniform number of free words before it, and the spans are sorted by these numbers; ties are broken at random.
     """
     batch, spans = lengths.shape
     number = np.arange(spans)
@@ -266,7 +272,7 @@ def _place(
 
 
 def _left_without_skipped(costs: np.ndarray, is_placed: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """`[B, K]`: what is left of the budget where a span is taken, 0 where it is skipped, as it costs more."""
+    """`[B, K]`: the budget left before each span that is taken, and 0 for each that is skipped because it costs more."""
     left, remaining = np.zeros_like(costs), budgets.copy()
     for draw in range(costs.shape[1]):
         fits = is_placed[:, draw] & (costs[:, draw] <= remaining)
@@ -283,7 +289,7 @@ def _mask(
     decision: str,
     draws: Draws,
 ) -> MaskedSpans:
-    """Masks the spans of the flattened batch that reach from `first` to before `end`, ascending, `[S]` each."""
+    """Masks the spans [first, end) of the flattened batch, ascending, `[S]` each."""
     length = input_ids.shape[1]
     sizes = end - first
     span = np.repeat(np.arange(len(first)), sizes)

@@ -1,4 +1,4 @@
-"""What recurring span selection has to know of a vocabulary: word starts, usable tokens, stop-words, special ids."""
+"""The vocabulary as recurring span selection sees it: word starts, usable tokens, stop words and special ids."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from processors.pretraining.word_starts import mark_of_words, start_words
 
 STOP_WORDS_FILE = Path(__file__).with_name("stopwords_ko.txt")
-PARTICLE = "##"  # before a stop-word that is also one as the rest of a word; in the file, whatever the vocabulary
+PARTICLE = "##"  # in the file of stop words, for any vocabulary: the word is also one where it continues another word
 
 
 @dataclass(frozen=True)
 class SplinterVocabulary:
-    """What finding spans has to know of a vocabulary of V tokens.
+    """A vocabulary of V tokens, with the properties by which spans are found.
 
-    starts_word: bool `[V]`. A word is a token that starts one, and all after it that do not.
-    usable: bool `[V]`. Spans are of these only: letters and digits, neither special nor [UNK].
-    stop_word: bool `[V]`. No span is of these only.
-    question_id, pad_id: of [QUESTION] and [PAD]. tokens: `[V]`, as they are written in files of n-grams.
+    starts_word: bool `[V]`. A word is a token that starts a word and all following tokens that do not.
+    usable: bool `[V]`. Spans consist of usable tokens only: letters and digits, no special tokens, not [UNK].
+    stop_word: bool `[V]`. A span needs at least one token that is no stop word.
+    question_id, pad_id: the ids of [QUESTION] and [PAD]. tokens: the V tokens, as files of n-grams have them.
     """
 
     starts_word: np.ndarray
@@ -42,13 +42,14 @@ class SplinterVocabulary:
         unk_id: int | None = None,
         stop_words: Set[str] | None = None,
     ) -> SplinterVocabulary:
-        """The vocabulary whose token i is `tokens[i]`: SentencePiece's, which marks where words start (`▁학교 에서`),
-        or WordPiece's, which marks where they go on (`학교 ##에서`; HanBERT: `학교 ~~에서`).
+        """Makes it from the tokens in the order of their ids.
 
-        stop_words: as `read_stop_words` has them, which are the default.
+        The vocabulary may be SentencePiece's, which marks the first token of words (`▁학교 에서`), or WordPiece's,
+        which marks the others (`학교 ##에서`; HanBERT: `학교 ~~에서`). stop_words: in the form of `read_stop_words`,
+        whose list is the default.
 
-        Raises ValueError where [QUESTION] or [PAD] is not in the vocabulary, and where it is byte-level BPE's, whose
-        tokens may be parts of characters.
+        Raises ValueError where [QUESTION] or [PAD] is not in the vocabulary, and for byte-level BPE, whose tokens may
+        be parts of characters.
         """
         for name, token_id in (("[QUESTION]", question_id), ("[PAD]", pad_id)):
             if not 0 <= token_id < len(tokens):
@@ -62,7 +63,7 @@ class SplinterVocabulary:
         usable = np.array([_is_alphanumeric(surface) for surface in surfaces], dtype=bool)
         stop_word = np.array(
             [
-                # SentencePiece's bare ▁, where a word begins whose first characters are no piece with it, says nothing.
+                # SentencePiece's bare ▁, which starts words whose first piece has no variant with it, means nothing.
                 not surface or PARTICLE + surface in stop_words or (starts and surface in stop_words)
                 for surface, starts in zip(map(str.lower, surfaces), starts_word.tolist(), strict=True)
             ],
@@ -73,12 +74,12 @@ class SplinterVocabulary:
         usable[special] = False
         if unk_id is not None:
             usable[unk_id] = False
-            starts_word[unk_id] = not mark  # stands for some characters of a word; WordPiece's for a whole word
+            starts_word[unk_id] = not mark  # SentencePiece's [UNK] is a part of a word, WordPiece's a whole word
         return cls(starts_word, usable, stop_word, question_id, pad_id, tuple(tokens))
 
 
 def _surface(token: str, starts_word: bool, mark: str | None) -> str:
-    """A token without what marks it as the start or the rest of a word; one that is such a mark only, as it is."""
+    """A token without its mark for the start or the rest of a word; a WordPiece token that is only a mark stays."""
     if mark:
         return token.removeprefix(mark)
     if starts_word:
@@ -87,14 +88,14 @@ def _surface(token: str, starts_word: bool, mark: str | None) -> str:
 
 
 def _is_alphanumeric(text: str) -> bool:
-    """Whether all characters are letters or numbers by their Unicode category: 가, ㄱ, A, 漢, 1; ㎞ is a symbol.
+    """Whether all characters are letters or numbers by their Unicode category: 가, ㄱ, A, 漢, 1; but ㎞ is a symbol.
 
-    So is nothing: SentencePiece's ▁, by itself the start of a word.
+    True for the empty text: SentencePiece's bare ▁ is a usable token.
     """
     return all(unicodedata.category(character)[0] in "LN" for character in text)
 
 
 def read_stop_words(path: Path = STOP_WORDS_FILE) -> frozenset[str]:
-    """Stop-words; `##` before one says that it is also one as the rest of a word. `# ` begins a line of comment."""
+    """Reads stop words. `##` before a word: it is also one where it continues a word. `# ` begins a comment line."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return frozenset(word for line in lines if not line.startswith("# ") for word in line.split())

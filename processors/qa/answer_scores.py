@@ -1,9 +1,9 @@
 """Scores of extracted answers: KorQuAD's official ones, and SQuAD 2.0's for questions that may have no answer.
 
 Pure functions of texts, in fractions 0..1 (the official scripts print per cent). KorQuAD 1.0: `evaluate-v1.0.py` of
-https://korquad.github.io, that is SQuAD 1.1's script with F1 over characters instead of words. Unanswerable questions:
-SQuAD 2.0's `evaluate-v2.0.py`, with the same characters. `normalize` can be replaced everywhere by another function of
-a text; nothing but white space must become the empty string there. KorQuAD 2.0, whose answers are HTML, has its own:
+https://korquad.github.io, which is SQuAD 1.1's script with F1 over characters instead of words. Unanswerable questions:
+SQuAD 2.0's `evaluate-v2.0.py`, also with F1 over characters. Each function takes a different `normalize` as an
+argument, which must map white space alone to the empty string. KorQuAD 2.0, whose answers are HTML, uses
 `normalize_korquad_2`.
 """
 
@@ -18,14 +18,15 @@ from html import unescape
 
 import numpy as np
 
-# Twelve symbols become a space. The official script takes them one after the other, but none yields another: one pass
-# does. Not among them, and so part of an answer: “ ” 「 」 『 』 （ ） · … and all other punctuation beyond ASCII.
+# Twelve symbols become a space. The official script replaces them one after the other, but no replacement makes a new
+# one, so one pass gives the same. All other punctuation beyond ASCII (“ ” 「 」 『 』 （ ） · …) is part of an answer.
 SYMBOLS = re.compile("['\"《》<>〈〉()‘’]")
 PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 
-# A predicted span may end inside a tag. The parser of the official script (lxml) drops what is there of it.
+# A predicted span may end inside a tag. The official script's parser (lxml) drops such an unfinished tag.
 UNFINISHED_TAG = re.compile(r"<[!/a-zA-Z][^<>]*\Z")
-# A tag or declaration; or text: a tag whose quotes leave it open, or a comment that has no end, up to the next ">".
+# A tag or a declaration. The group `text` matches what only looks like one, up to the next ">": a tag that an open
+# quote leaves unfinished, or a comment without an end.
 TAG = r"""
     (?> < [a-zA-Z] [^\t\n\r\f />\x00]* [\s/]*
         (?: (?<=['"\s/]) [^\s/>] [^\s/=>]*                                    # an attribute
@@ -40,31 +41,31 @@ MARKUP = re.compile(TAG, re.VERBOSE)
 MARKUP_OR_COMMENT = re.compile(rf"<!--.*?--\s*> | {TAG}", re.VERBOSE | re.DOTALL)
 COMMENT_END = re.compile(r"--\s*>")
 
-# Sums of scores that differ by less are equal: F1s are rounded, and so are their sums.
+# Sums of scores that differ by less count as equal, because F1s and their sums are rounded.
 EQUAL = 1e-9
 
 
 def normalize(text: str) -> str:
     """`text` as KorQuAD 1.0 compares it: symbols to spaces, lower case, no ASCII punctuation, single spaces.
 
-    In this order, which shows: a quote or bracket separates (`'가'나` is `가 나`, `서울(Seoul)시` is `서울 seoul 시`),
-    a full stop, comma or hyphen joins (`1,000` is `1000`, `가-나` is `가나`), and one alone leaves its spaces to be
-    merged (`가 - 나` is `가 나`). White space is what `str.split` takes for it, U+00A0 and U+3000 included. Nothing is
-    composed: a syllable and its conjoining jamo (NFD) are different answers.
+    The order matters: a quote or bracket separates (`'가'나` is `가 나`, `서울(Seoul)시` is `서울 seoul 시`), while a
+    full stop, comma or hyphen joins (`1,000` is `1000`, `가-나` is `가나`), and one between spaces leaves a single
+    space (`가 - 나` is `가 나`). White space is as in `str.split`, U+00A0 and U+3000 included. Nothing is composed: a
+    syllable and its conjoining jamo (NFD) are different answers.
     """
     return " ".join(PUNCTUATION.sub("", SYMBOLS.sub(" ", text).lower()).split())
 
 
 def text_of_html(html: str) -> str:
-    """The text without tags, comments and declarations, and with entities resolved, in time that grows with its length.
+    """The text without tags, comments and declarations, with entities resolved; takes linear time.
 
-    As Python 3.11's `html.parser` has it, whose successors differ: an attribute's value may hold `>`; of a tag or a
-    comment that is never closed all up to the next `>` is text, but at the end of the text a tag is dropped.
+    The rules are those of `html.parser` in Python 3.11 (later versions differ): an attribute's value may hold `>`, and
+    a tag or comment that is never closed is text up to the next `>`. An unfinished tag at the end is dropped.
     """
     if "<" not in html and "&" not in html:
         return html
     html = UNFINISHED_TAG.sub("", html)
-    # What is behind these is closed by nothing: no end of it is looked for, again and again, in all that follows.
+    # Nothing after these positions can be closed. Without them, every "<" there would search the whole rest in vain.
     end = html.rfind(">") + 1
     end_of_comments = max((match.end() for match in COMMENT_END.finditer(html)), default=0)
     texts, start, at = [], 0, html.find("<", 0, end)
@@ -79,19 +80,19 @@ def text_of_html(html: str) -> str:
 
 
 def normalize_korquad_2(text: str) -> str:
-    """`text` as KorQuAD 2.0 compares it: its HTML stripped, then as KorQuAD 1.0, then without any white space."""
+    """`text` as KorQuAD 2.0 compares it: without HTML, then normalized as in KorQuAD 1.0, then without white space."""
     return normalize(text_of_html(text)).replace(" ", "")
 
 
 def exact_match(prediction: str, gold: str, normalize: Callable[[str], str] = normalize) -> float:
-    """1 if both are the same after normalisation, white space included; else 0. Two empty ones are the same."""
+    """1 if both are the same after normalisation, white space included; else 0. Two empty texts are the same."""
     return float(normalize(prediction) == normalize(gold))
 
 
 def f1(prediction: str, gold: str, normalize: Callable[[str], str] = normalize) -> float:
     """F1 of the characters (white space aside) of `prediction` against those of `gold`, counted as multisets.
 
-    0 where nothing is in common, as in KorQuAD 1.0: so also for two empty texts, although their exact match is 1.
+    0 where they have no character in common, as in KorQuAD 1.0; so also for two empty texts, whose exact match is 1.
     """
     return _character_f1(normalize(prediction), normalize(gold))
 
@@ -107,7 +108,7 @@ def _character_f1(prediction: str, gold: str) -> float:
 
 
 def best(prediction: str, golds: Sequence[str], normalize: Callable[[str], str] = normalize) -> tuple[float, float]:
-    """The largest exact match and the largest F1 over several gold answers, each by itself.
+    """The largest exact match and the largest F1 over several gold answers, each maximum taken by itself.
 
     Raises ValueError if there is no gold answer.
     """
@@ -123,9 +124,9 @@ def _best_of_normalized(prediction: str, golds: Sequence[str]) -> tuple[float, f
 def best_or_none(
     prediction: str, golds: Sequence[str], normalize: Callable[[str], str] = normalize
 ) -> tuple[float, float]:
-    """`best` as SQuAD 2.0 has it: `golds` is empty for a question without an answer, which is answered with "".
+    """`best` by the rules of SQuAD 2.0: a question without an answer has empty `golds`, and "" is the right answer.
 
-    A side that is empty (after normalisation) leaves both scores 1 if the other is empty too, else 0. Gold answers that
+    If prediction or golds are empty (after normalisation), both scores are 1 if both are, else 0. Gold answers that
     normalise to nothing are dropped, so an empty prediction never matches one of several.
     """
     prediction = normalize(prediction)
@@ -140,12 +141,12 @@ def score(
     golds: Mapping[str, Sequence[str]],
     normalize: Callable[[str], str] = normalize,
 ) -> dict[str, float]:
-    """`{"em", "f1"}`: means of `best` over the questions of `golds`, as KorQuAD 1.0's script has them.
+    """`{"em", "f1"}`: means of `best` over the questions of `golds`, as KorQuAD 1.0's script computes them.
 
-    predictions: question id -> answer; golds: question id -> its gold answers, at least one. As in the official script,
-    a question without a prediction counts 0 (that is not the same as "", which matches a gold answer of mere symbols),
-    and a prediction for a question that is not in `golds` counts nothing.
-    Raises ValueError if there is no question or one without gold answers, TypeError where the answers are one string.
+    predictions: question id -> answer. golds: question id -> its gold answers, at least one. As in the official script,
+    a question without a prediction counts 0 (unlike "", which matches a gold answer of symbols only), and predictions
+    for questions that are not in `golds` are ignored.
+    Raises ValueError where there are no questions or one has no gold answers, TypeError where its answers are a string.
     """
     _check(golds)
     for id, answers in golds.items():
@@ -165,14 +166,15 @@ def score_with_unanswerable(
     answers_if_any: Mapping[str, str] | None = None,
     normalize: Callable[[str], str] = normalize,
 ) -> dict[str, float]:
-    """Means of `best_or_none` over all questions and over either kind of them, as in SQuAD 2.0.
+    """Means of `best_or_none` over all questions, and over those with and without an answer, as in SQuAD 2.0.
 
-    predictions: question id -> answer, "" for "there is none"; golds: question id -> its gold answers, `[]` where there
-    are none. Gives `em`, `f1`, `has_ans_em`, `has_ans_f1`, `no_ans_em`, `no_ans_f1`; the two of a kind of
-    question that does not occur are absent. With `null_odds` and `answers_if_any`, what `best_thresholds` gives too.
-    A question without a prediction counts 0, also an unanswerable one (SQuAD's script leaves it out of the mean).
-    Raises ValueError if there is no question, if only one of `null_odds` and `answers_if_any` is given, or where
-    `best_thresholds` does; TypeError where the gold answers are one string.
+    predictions: question id -> answer, "" for "there is none". golds: question id -> its gold answers, `[]` where there
+    are none. Returns `em`, `f1`, `has_ans_em`, `has_ans_f1`, `no_ans_em` and `no_ans_f1`; where there are no questions
+    of a kind, its two scores are absent. With `null_odds` and `answers_if_any`, the result of `best_thresholds` is
+    added. A question without a prediction counts 0, even an unanswerable one (SQuAD's script leaves it out of the
+    mean).
+    Raises ValueError where there are no questions, where only one of `null_odds` and `answers_if_any` is given, or
+    where `best_thresholds` does; TypeError where the gold answers are one string.
     """
     _check(golds)
     if (null_odds is None) != (answers_if_any is None):
@@ -199,11 +201,11 @@ def score_korquad_2(
     null_odds: Mapping[str, float] | None = None,
     answers_if_any: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """`score_with_unanswerable` with KorQuAD 2.0's normalisation, and beside it `published_style`.
+    """`score_with_unanswerable` with KorQuAD 2.0's normalisation, together with `published_style`.
 
-    What KoBigBird scores its long documents with. `predictions` are those at the no-answer threshold that is reported
-    (0, unless told otherwise). Unlike in KorQuAD 2.0's script, where every question has an answer, F1 is 1 for an empty
-    answer to a question that has none. Raises as `score_with_unanswerable`.
+    KoBigBird scores its long documents like this. `predictions` are the answers at the reported no-answer threshold
+    (0 by default). KorQuAD 2.0's script knows no unanswerable questions; here an empty answer to one has F1 1.
+    Raises the errors of `score_with_unanswerable`.
     """
     scores = score_with_unanswerable(predictions, golds, null_odds, answers_if_any, normalize_korquad_2)
     return scores | published_style(predictions, golds, normalize_korquad_2)
@@ -216,15 +218,15 @@ def published_style(
 ) -> dict[str, float]:
     """`{"published_style_em", "published_style_f1"}`: `best_exact` and `best_f1` as KoBigBird published them.
 
-    It searches the best no-answer threshold, but over probabilities that are all 0, so that the questions stay in their
-    order, here that of `golds`: the score is the best one of answering the first k questions and leaving the others
-    without an answer, where every unanswerable question counts 1, and 0 if among the first k and answered. Without
-    unanswerable questions that is the plain mean. It is never below that, and says less: compare it with published
-    numbers only. A question without a prediction counts as one that is not answered.
-    Raises ValueError if there is no question, TypeError where the gold answers are one string.
+    KoBigBird searches the best no-answer threshold, but over probabilities that are all 0, so that the questions keep
+    their order (here that of `golds`). Its score is therefore the best over all k of answering the first k questions
+    and leaving the others without an answer. An unanswerable question counts 1, but 0 if it is among the first k and
+    was answered. Without unanswerable questions this is the plain mean; otherwise it is at least that and says less, so
+    compare it with published numbers only. A question without a prediction counts as not answered.
+    Raises ValueError where there are no questions, TypeError where the gold answers are one string.
     """
     _check(golds)
-    gains = []  # EM and F1 that answering a question wins over not answering it
+    gains = []  # by how much answering a question raises its EM and F1 above not answering it
     for id, answers in golds.items():
         prediction = predictions.get(id, "")
         if answers:
@@ -244,21 +246,22 @@ def best_thresholds(
     golds: Mapping[str, Sequence[str]],
     normalize: Callable[[str], str] = normalize,
 ) -> dict[str, float]:
-    """`{"best_em", "best_em_threshold", "best_f1", "best_f1_threshold"}`: the best a no-answer threshold can do.
+    """`{"best_em", "best_em_threshold", "best_f1", "best_f1_threshold"}`: the best scores of any no-answer threshold.
 
     A threshold t answers a question with "" where `null_odds[id] > t`, else with `best_answers[id]`. best_answers:
-    question id -> best answer that is not "none"; null_odds: question id -> score of "none" minus the score of that
+    question id -> the best answer that is not "none". null_odds: question id -> score of "none" minus the score of that
     answer, compared in double precision; +inf and -inf are above and below every threshold.
-    `score_with_unanswerable` gives exactly `best_em` (`best_f1`) for the answers that t leaves.
+    With the answers at a returned threshold, `score_with_unanswerable` gives exactly `best_em` (or `best_f1`).
 
-    All t between two neighbouring odds do the same. Of the best intervals (scores whose sums differ by less than 1e-9
-    are equal) the one nearest 0 is taken, the upper one of two equally near. In it t is 0 if it can be, else the middle
-    rounded to as few decimals as keep it inside, and about 1 beyond the lowest or highest odds: always finite, and not
-    on some question's odds, where SQuAD's script puts it and where a rounding error turns that question over.
+    All t between two neighbouring odds give the same answers. Of the best intervals (scores whose sums differ by less
+    than 1e-9 are equal) the one nearest to 0 is chosen, the upper one of two equally near. In that interval, t is 0 if
+    possible, else the middle, rounded to as few decimals as keep it inside; below the lowest or above the highest odds
+    it is about 1 away from them. So t is always finite, and never equal to a question's odds, where SQuAD's script puts
+    it and where a rounding error changes that question's answer.
 
-    Takes O(N log N). A question in neither mapping counts 0, as everywhere.
-    Raises ValueError if there is no question, if one is in only one of the mappings, or if its odds are NaN; TypeError
-    where the gold answers are one string.
+    Takes O(N log N). A question in neither mapping counts 0, as in the other scores.
+    Raises ValueError where there are no questions, where one is in only one of the mappings, or where its odds are NaN;
+    TypeError where the gold answers are one string.
     """
     _check(golds)
     for id in golds:
@@ -269,7 +272,7 @@ def best_thresholds(
     odds = np.array([null_odds[id] for id in ids], dtype=np.float64)
     if np.isnan(odds).any():
         raise ValueError(f"null_odds of question {ids[int(np.isnan(odds).argmax())]!r} are not a number")
-    # [N, 2]: EM and F1 of each question, if answered and if not.
+    # [N, 2]: EM and F1 of each question, once answered and once not.
     answered = np.array([best_or_none(best_answers[id], golds[id], normalize) for id in ids]).reshape(-1, 2)
     unanswered = np.array([best_or_none("", golds[id], normalize) for id in ids]).reshape(-1, 2)
 
@@ -282,10 +285,10 @@ def best_thresholds(
 
 
 def _best_threshold(odds: np.ndarray, gains: np.ndarray) -> float:
-    """The t with the largest sum of `gains` where `odds <= t` (both `[N]`); see `best_thresholds` for equal ones."""
+    """The t with the largest sum of `gains` where `odds <= t` (both `[N]`); for ties see `best_thresholds`."""
     order = odds.argsort(kind="stable")
-    # Interval i is lows[i] <= t < highs[i] and answers the first i questions. Between equal odds it is empty, so these
-    # are answered all or none; the lowest may hold no finite t.
+    # In interval i, that is lows[i] <= t < highs[i], the first i questions are answered. Between equal odds the
+    # interval is empty, so these are answered together or not at all. The lowest interval may contain no finite t.
     lows, highs = np.append(-np.inf, odds[order]), np.append(odds[order], np.inf)
     sums = np.append(0.0, gains[order].cumsum())
     usable = (lows < highs) & (highs > -sys.float_info.max)
@@ -293,12 +296,12 @@ def _best_threshold(odds: np.ndarray, gains: np.ndarray) -> float:
 
     distance = np.maximum(0, np.maximum(lows, -highs))
     distance[sums < sums.max() - EQUAL] = np.inf
-    nearest = np.flatnonzero(distance == distance.min())[-1]  # of -1 <= t < 0 and 0 <= t < 1 the one that holds 0
+    nearest = np.flatnonzero(distance == distance.min())[-1]  # the last one: of [-1, 0) and [0, 1) the one with 0 in it
     return _number_between(float(lows[nearest]), float(highs[nearest]))
 
 
 def _number_between(low: float, high: float) -> float:
-    """A finite t with low <= t < high, of few digits: a person will copy it."""
+    """A finite t with low <= t < high, with few digits, as people copy it into commands."""
     if low <= 0 < high:
         return 0.0
     if low == -math.inf:
@@ -322,5 +325,5 @@ def _check(golds: Mapping[str, Sequence[str]]) -> None:
 
 
 def _means(pairs: Mapping[str, tuple[float, float]], ids: Sequence[str]) -> dict[str, float]:
-    """Means of (EM, F1); exact sums, so that the order of the questions changes no digit."""
+    """Means of (EM, F1), from exact sums, so that they do not depend on the order of the questions."""
     return {name: math.fsum(pairs[id][i] for id in ids) / len(ids) for i, name in enumerate(("em", "f1"))}

@@ -2,11 +2,11 @@
 
 The score of an answer is the sum of its start logit and its end logit. Candidates are all spans of at most
 `max_answer_length` tokens that lie in one window's part of the context and start at a token which that window owns
-(`QuestionFeatures.owned`). The n best of them are found exactly, also among equals, where the earlier start and then
-the earlier end comes first. (BERT's run_squad.py looks at pairs of the n best starts and the n best ends only.)
+(`QuestionFeatures.owned`). The n best are exact; among equal scores the earlier start comes first, then the earlier
+end. (BERT's run_squad.py only looks at pairs of the n best starts and the n best ends.)
 
-Logits are taken batch by batch, in any order, and reduced to n spans a question: memory does not grow with the number
-of windows.
+Logits are added batch by batch, in any order, and reduced to n spans for each question, so memory does not grow with
+the number of windows.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from processors.qa.windows import QuestionFeatures
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the n best answers: its text, "" for none; its score and the logits that it is the sum of; its share of
-    the probability among the n best.
+    """One of the n best answers.
+
+    text: "" for "no answer". score: the sum of start_logit and end_logit. probability: softmax over the n best scores.
     """
 
     text: str
@@ -39,11 +40,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a question is answered with.
+    """The decoded answers of one question.
 
-    texts: the answers by score, all different, "" among them where questions may be unanswerable. figures: of each, its
-    score and its start logit. null_odds: score of "no answer" minus that of the best answer; None where every question
-    has one.
+    texts: different answers, the best first; "" is among them where questions may be unanswerable. figures: the score
+    and the start logit of each. null_odds: the score of "no answer" minus that of the best answer; None where every
+    question has an answer.
     """
 
     texts: list[str]
@@ -62,11 +63,11 @@ class Decoded:
 
     @property
     def answer_if_any(self) -> str:
-        """The best answer that is one."""
+        """The best answer other than "no answer"."""
         return next((text for text in self.texts if text), "")
 
     def answer(self, threshold: float) -> str:
-        """The answer, "" where the odds of there being none are above the threshold."""
+        """The answer: "" where `null_odds` are above the threshold, else the best one."""
         if self.null_odds is not None and self.null_odds > threshold:
             return ""
         return self.answer_if_any
@@ -74,7 +75,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What all questions are answered with. threshold: see `Decoded.answer`."""
+    """The answers of all questions. threshold: see `Decoded.answer`."""
 
     ids: list[str]
     decoded: list[Decoded]
@@ -82,23 +83,23 @@ class Predictions:
 
     @property
     def answers(self) -> dict[str, str]:
-        """Question id -> answer, "" for none."""
+        """Question id -> answer, "" for "no answer"."""
         return {id: one.answer(self.threshold) for id, one in zip(self.ids, self.decoded, strict=True)}
 
     @property
     def answers_if_any(self) -> dict[str, str]:
-        """Question id -> the best answer that is one."""
+        """Question id -> the best answer other than "no answer"."""
         return {id: one.answer_if_any for id, one in zip(self.ids, self.decoded, strict=True)}
 
     @property
     def null_odds(self) -> dict[str, float]:
-        """Question id -> odds of there being no answer; empty where every question has one."""
+        """Question id -> `Decoded.null_odds`; empty where every question has an answer."""
         odds = zip(self.ids, self.decoded, strict=True)
         return {id: one.null_odds for id, one in odds if one.null_odds is not None}
 
     def files(self) -> dict[str, str]:
-        """`predictions.json` (what the official scripts read), `nbest_predictions.json` and, where questions may be
-        unanswerable, `null_odds.json`.
+        """File name -> content: `predictions.json` (the official scripts' format), `nbest_predictions.json` and, where
+        questions may be unanswerable, `null_odds.json`.
         """
         best = {
             id: [dataclasses.asdict(answer) for answer in one.best]
@@ -111,10 +112,11 @@ class Predictions:
 
 
 class Decoder:
-    """Takes logits of windows, and gives the answers of their questions.
+    """Collects the logits of windows, and decodes the answers of their questions.
 
-    max_answer_length: tokens. n_best: spans kept for each question. with_null: whether questions may be unanswerable;
-    the score of that is the sum of the logits at the first token, [CLS], in the window where it is lowest.
+    max_answer_length: in tokens. n_best: spans kept for each question. with_null: whether questions may be
+    unanswerable. The score of "no answer" is the sum of the two logits at the first token, [CLS], in the window where
+    this sum is lowest.
     """
 
     def __init__(self, features: QuestionFeatures, max_answer_length: int, n_best: int, with_null: bool):
@@ -130,7 +132,7 @@ class Decoder:
         self.null = np.full((len(features.questions), 2), np.inf, np.float32)  # start and end logit
 
     def add(self, windows: np.ndarray, logits: np.ndarray) -> None:
-        """Takes the logits of some windows. windows: `[B]`; logits: `[B, 2, L]`, start and end, fp32."""
+        """Adds the logits of some windows. windows: `[B]`. logits: fp32 `[B, 2, L]`, for start and end."""
         questions = self.features.question[windows]
         if self.with_null:
             self._lower_null(questions, logits[:, :, 0])
@@ -138,14 +140,14 @@ class Decoder:
         alone = np.flatnonzero(self.features.windows_of_question[questions] == 1)
         self.best.put(questions[alone], spans.take(alone))
         waiting = np.flatnonzero(self.features.windows_of_question[questions] > 1)
-        while len(waiting):  # one window of each question after the other
+        while len(waiting):  # each pass merges one window of every waiting question
             _, first = np.unique(questions[waiting], return_index=True)
             now = waiting[first]
             self.best.put(questions[now], self.best.take(questions[now]).merged(spans.take(now)))
             waiting = np.delete(waiting, first)
 
     def _lower_null(self, questions: np.ndarray, logits: np.ndarray) -> None:
-        """Keeps the start and end logit of "no answer", `[B, 2]`, with the lowest sum; of equals, the lowest start."""
+        """Keeps the "no answer" logits `[B, 2]` with the lowest sum; among equal sums, those with the lowest start."""
         asked = np.unique(questions)
         logits, questions = np.concatenate([self.null[asked], logits]), np.concatenate([asked, questions])
         order = np.lexsort((logits[:, 0], logits.astype(np.float64).sum(axis=1), questions))
@@ -153,7 +155,7 @@ class Decoder:
         self.null[asked] = logits[lowest]
 
     def _best_of_windows(self, windows: np.ndarray, logits: np.ndarray) -> _Spans:
-        """The n best spans of each window."""
+        """The n best spans of each window; windows: `[B]`, logits: `[B, 2, L]`."""
         features = self.features
         length = features.length[windows]
         longest = max(1, int(length.max()))  # a context may have no tokens at all
@@ -164,7 +166,7 @@ class Decoder:
         start_logits[(columns < first[:, None]) | (columns >= end[:, None])] = -np.inf
         end_logits[columns >= length[:, None]] = -np.inf
 
-        # The n starts whose best span is best: no span of another start is among the n best. Of equals the first.
+        # The n best spans start at the n starts with the best spans; among equal ones the earlier starts are kept.
         span = min(self.max_answer_length, longest)
         best_end = maximum_filter1d(end_logits, span, axis=1, mode="constant", cval=-np.inf, origin=-(span // 2))
         starts = np.sort(_largest(start_logits + best_end, self.n_best), axis=1)
@@ -188,7 +190,7 @@ class Decoder:
         return spans.widened(self.n_best)
 
     def answers(self) -> Iterator[Decoded]:
-        """What each question is answered with, in the order of questions."""
+        """The decoded answers of each question, in the order of the questions."""
         for question in range(len(self.features.questions)):
             yield self._answers_of(question)
 
@@ -207,12 +209,12 @@ class Decoder:
         found: dict[str, tuple[float, float]] = {}  # text -> score, start logit
         for start, end, score, start_logit in spans:
             found.setdefault(text[start:end].strip(), (score, start_logit))
-        found.pop("", None)  # tokens that stand for no character
+        found.pop("", None)  # from tokens that stand for no characters
         if not self.with_null:
             return Decoded(list(found), list(found.values()), None)
         start_logit, end_logit = map(float, self.null[question])
         null = start_logit + end_logit
-        # Of a context without tokens the odds are endless, which JSON cannot say.
+        # For a context without tokens the odds are infinite, which JSON cannot express.
         odds = min(null - max((score for score, _ in found.values()), default=-math.inf), sys.float_info.max)
         found[""] = null, start_logit
         ranked = sorted(found.items(), key=lambda item: -item[1][0])  # stable: among equals "" comes last
@@ -221,7 +223,7 @@ class Decoder:
 
 @dataclass
 class _Spans:
-    """Spans of tokens of contexts, `[rows, n]`, in each row by score (downwards), start, end. Score -inf: no span."""
+    """Spans of context tokens, `[rows, n]`, each row sorted by score (best first), start, end. Score -inf: no span."""
 
     scores: np.ndarray
     starts: np.ndarray
@@ -236,7 +238,7 @@ class _Spans:
             mine[rows] = array
 
     def merged(self, other: _Spans) -> _Spans:
-        """The n best of both, row by row."""
+        """The n best spans of both, in each row."""
         n = self.scores.shape[1]
         both = [np.concatenate(pair, axis=1) for pair in zip(vars(self).values(), vars(other).values(), strict=True)]
         scores, starts, ends, _ = both
@@ -244,7 +246,7 @@ class _Spans:
         return _Spans(*(np.take_along_axis(array, order, axis=1) for array in both))
 
     def widened(self, n: int) -> _Spans:
-        """With `n` columns: short contexts have fewer spans."""
+        """The same spans in `n` columns, filled up with no spans, as short contexts have fewer."""
         missing = n - self.scores.shape[1]
         fill = (-np.inf, 0, 0, 0)
         return _Spans(*(
@@ -254,7 +256,7 @@ class _Spans:
 
 
 def _largest(values: np.ndarray, n: int) -> np.ndarray:
-    """`[rows, n]` indices of the n largest of each row, largest first; of equals the first ones first."""
+    """`[rows, n]`: indices of the n largest values of each row, largest first; among equal values the earlier first."""
     if values.shape[1] > n:
         # Sorting all of them would take several times as long as finding the n-th.
         threshold = np.partition(values, -n, axis=1)[:, -n, None]

@@ -1,4 +1,4 @@
-"""Few-shot samples of questions: drawn by a seed, nested, and kept as a file of ids that anyone can use again."""
+"""Few-shot samples of questions: drawn with a seed, nested, and saved as a file of ids that can be used again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from processors.task import DataError
 
 
 def draw_sample(ids: Sequence[str], size: int, seed: int) -> list[str]:
-    """`size` of the ids. With the same seed a smaller sample is the beginning of a larger one; the order of `ids` does
-    not matter.
+    """Draws `size` of the ids. With the same seed, a smaller sample is the beginning of a larger one.
 
-    Raises DataError where there are not so many.
+    The order of `ids` does not matter. Raises DataError where there are fewer than `size`.
     """
     if size > len(ids):
         raise DataError(f"few_shot {size}: there are only {len(ids)} questions to draw from")
@@ -23,9 +22,9 @@ def draw_sample(ids: Sequence[str], size: int, seed: int) -> list[str]:
 
 
 def read_sample(path: Path, ids: Sequence[str], size: int) -> list[str]:
-    """The ids in a file, one a line, of which there must be `size`.
+    """Reads the `size` ids of a sample from a file with one id on each line.
 
-    ids: of the questions there are. Raises DataError naming file and line.
+    ids: all questions that a sample may contain. Raises DataError naming file and line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")

@@ -1,7 +1,7 @@
-"""KorQuAD 2.1: the reader of its folders of JSON files, whose contexts are whole pages of HTML.
+"""KorQuAD 2.1: reads its folders of JSON files, whose contexts are whole HTML pages. https://korquad.github.io
 
-A page is made shorter by what carries no structure, as KoBigBird did, and every answer's place is carried along, and
-held against the answer. https://korquad.github.io
+As in KoBigBird, tags that carry no structure are removed from a page. Every answer's span is adjusted to that, and then
+compared with the answer's text.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from processors.qa.questions import (
 )
 from processors.task import BadRows, DataError, Task, check_is_file, names_in, place_of, read_json
 
-# Tables and lists tell which cell or item a text is, and an answer may be one with its tags: these tags stay. All other
-# tags of HTML and MathML go; a name that is in neither list is no tag but text (<서울>, <Help!>).
+# The tags of tables and lists are kept: they tell in which cell or item a text stands, and an answer may include them.
+# All other tags of HTML and MathML are removed. A name in neither list is text and not a tag (<서울>, <Help!>).
 KEPT_TAGS = "table caption tr td th ul ol li dl dt dd".split()
 LAYOUT_TAGS = """
     a abbr address area article aside audio b base bdi bdo big blockquote body br button canvas center cite code col
@@ -45,7 +45,7 @@ LAYOUT_TAGS = """
     annotation maction math menclose merror mfenced mfrac mi mmultiscripts mn mo mover mpadded mphantom mprescripts
     mroot mrow ms mspace msqrt mstyle msub msubsup msup mtable mtd mtext mtr munder munderover none semantics
 """.split()
-CONTAINERS = ("table", "ul", "ol", "dl")  # of the kept ones those that HTML always closes
+CONTAINERS = ("table", "ul", "ol", "dl")  # those of the kept tags that HTML always closes
 
 MARKUP = re.compile(
     r"<!--(?:-?>|.*?(?:-->|\Z))|<![a-z][^<>]*>"
@@ -53,9 +53,9 @@ MARKUP = re.compile(
     rf"|</?(?:{'|'.join(LAYOUT_TAGS)})(?=[\s/>])[^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
-# What is [편집] was <span>[</span><a>편집</a><span>]</span>. Of an attribute the first letter stays: <td r2">.
+# [편집] (edit) was <span>[</span><a>편집</a><span>]</span>. Only the first letter of the attributes is kept: <td r2">.
 EDIT_LINK_OR_ATTRIBUTE = re.compile(r'\[편집\]|(?<=\br)owspan="|(?<=\bc)olspan="')
-RUN = re.compile(r"(?<= ) +|(?<=\n)\n+")  # all of a run but its first
+RUN = re.compile(r"(?<= ) +|(?<=\n)\n+")  # a run of spaces or line ends, except for its first character
 CONTAINER_TAG = re.compile(rf"<(/?)({'|'.join(CONTAINERS)})(?=[\s/>])", re.IGNORECASE)
 
 VANISHED = "answers of which nothing is left without the tags, of no use in training"
@@ -67,13 +67,16 @@ NOT_FIRST = "questions that are not the first of their document, left out"
 
 @dataclass(frozen=True)
 class CleanedText:
-    """What is left of a text. text: `[N]` characters. origin: int32 `[N]`, where in the original each stood, rising."""
+    """A text from which parts were removed.
+
+    text: the N characters that are left. origin: int32 `[N]`, the place of each in the original text, ascending.
+    """
 
     text: str
     origin: np.ndarray
 
     def without(self, pattern: re.Pattern[str]) -> CleanedText:
-        """What is left where all that matches the pattern goes."""
+        """The text without all matches of the pattern."""
         spans = np.array([match.span() for match in pattern.finditer(self.text)], dtype=np.int64).reshape(-1, 2)
         if not len(spans):
             return self
@@ -81,13 +84,14 @@ class CleanedText:
         pieces = zip(starts.tolist(), ends.tolist(), strict=True)
         steps = np.zeros(len(self.text) + 1, dtype=np.int8)
         steps[starts] += 1
-        steps[ends] -= 1  # where a piece between two matches is empty, its start and its end cancel out
+        steps[ends] -= 1  # an empty piece between two matches adds 1 and -1 at the same place
         stays = np.cumsum(steps[:-1], dtype=np.int8).astype(bool)
         return CleanedText("".join(self.text[start:end] for start, end in pieces), self.origin[stays])
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """What is left of the original's characters [start, end), as [start, end) here, white space at its ends left
-        out; both are equal where nothing is left.
+        """The span here of what is left of the original's characters [start, end), without white space at its ends.
+
+        Its start and end are equal where nothing is left.
         """
         start, end = (int(at) for at in self.origin.searchsorted((start, end)))
         part = self.text[start:end]
@@ -95,10 +99,10 @@ class CleanedText:
 
 
 def cleaned_html(text: str) -> CleanedText:
-    """`text` without the tags that carry no structure, comments, the title, and Wikipedia's links for editing.
+    """`text` without tags that carry no structure, comments, the title, and Wikipedia's edit links.
 
-    `rowspan="` and `colspan="` become `r` and `c`, runs of spaces one space and runs of line ends one. Entities
-    (`&amp;`) stay: what is compared with gold answers is unescaped (`qa_score.normalize_korquad_2`).
+    `rowspan="` and `colspan="` become `r` and `c`; a run of spaces becomes one space, a run of line ends one line end.
+    Entities (`&amp;`) are kept, because scoring resolves them (`answer_scores.normalize_korquad_2`).
     """
     whole = CleanedText(text, np.arange(len(text), dtype=np.int32))
     return whole.without(MARKUP).without(EDIT_LINK_OR_ATTRIBUTE).without(RUN)
@@ -107,19 +111,20 @@ def cleaned_html(text: str) -> CleanedText:
 def read_korquad_2(
     task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False, skip_flag: str = "--skip_bad_rows"
 ) -> Questions:
-    """The questions of a folder of files of KorQuAD 2.1, by name, or of one file; contexts and answers `cleaned_html`.
+    """The questions of one KorQuAD 2.1 file, or of all files in a folder in the order of their names.
 
-    The text at its span is the gold answer. Where that is not the answer without its tags, the question is of no use in
-    training; its gold answer is that one still, or where nothing is left of it, the one with tags. Such questions are
-    counted, with the first ids, and so are documents whose HTML never closes.
-    skip_flag: what the script calls `skip_bad_rows`, for error messages; broken files are left out by it as a whole.
+    Contexts and answers are cleaned (`cleaned_html`). Where the cleaned text at an answer's span differs from the
+    cleaned answer, the question is not used in training, and its gold answer is the cleaned answer, or the original one
+    if cleaning leaves nothing of it. Such questions are counted, with the first ids, and so are documents with a table
+    or list that is never closed.
+    skip_flag: the script's flag for `skip_bad_rows`, for error messages. Skipping leaves a broken file out as a whole.
     Raises DataError naming file, document and question where the format is not kept.
     """
     return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
 
 
 def read_unanswered_korquad_2(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
-    """Questions to be answered, in the same format and cleaned alike; answers that there may be are not looked at.
+    """Questions without labels, in the same format and cleaned alike. Answers are ignored if the files have them.
 
     path: the folder or file, or None for standard input. Raises DataError as `read_korquad_2` does.
     """
@@ -170,7 +175,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
 
 
 def first_of_each_context(questions: Questions) -> Questions:
-    """The first question of each context, which is what KoBigBird trains on by default. The others are counted."""
+    """The first question of each context, on which KoBigBird trains by default. The others are counted."""
     seen: set[int] = set()
     keep = np.array([not (context in seen or seen.add(context)) for context in questions.context_of], dtype=bool)
     first = questions.where(keep)
@@ -182,7 +187,7 @@ def first_of_each_context(questions: Questions) -> Questions:
 def _files(path: Path | None) -> list[Path | None]:
     if path is None or not path.is_dir():
         return [path and check_is_file(path)]
-    # macOS puts ._<name> beside files that it packs.
+    # macOS adds ._<name> files to the archives that it makes.
     ending = (".json", ".json.gz")
     files = sorted(file for file in path.iterdir() if file.name.lower().endswith(ending) and file.name[0] != ".")
     if not files:
@@ -191,7 +196,7 @@ def _files(path: Path | None) -> list[Path | None]:
 
 
 def _names(path: Path | None, ending: str) -> list[str]:
-    """Of files in the folder, if it is one."""
+    """The names with this ending in the folder; none where `path` is not a folder."""
     return sorted(file.name for file in path.glob(f"*{ending}")) if path and path.is_dir() else []
 
 
@@ -214,13 +219,13 @@ def _title(document: Any) -> str:
 
 
 def _context(document: Any, counts: Counter[str]) -> tuple[str, CleanedText]:
-    """The page, and what is left of it."""
+    """The document's page, as it is and cleaned. Raises Malformed where it cannot be used."""
     context = text_of(document, "context", counts)
     if not isinstance(document.get("qas"), list):
         raise Malformed('no list "qas"')
     tag, comment = UNFINISHED_TAG.search(context), context.rfind("<!--")
     at = tag.start() if tag else -1
-    if comment >= 0 and context.find("-->", comment + 2) < 0:  # <!--> is a whole one
+    if comment >= 0 and context.find("-->", comment + 2) < 0:  # <!--> is a whole comment
         at = comment
     if at >= 0:
         raise Malformed(f"the context breaks off inside the tag or comment {shown(context[at:])} at character {at}")
@@ -231,7 +236,7 @@ def _context(document: Any, counts: Counter[str]) -> tuple[str, CleanedText]:
 
 
 def _never_closed(context: str) -> str:
-    """Which tables and lists are opened more often than closed: the page was cut off, or is no page of Wikipedia."""
+    """Names the tables and lists that are opened more often than closed, as where a page was cut off."""
     tags = Counter((slash, name.lower()) for slash, name in CONTAINER_TAG.findall(context))
     return ", ".join(
         f"<{name}> {tags['', name]} times, </{name}> {tags['/', name]} times"
@@ -241,7 +246,7 @@ def _never_closed(context: str) -> str:
 
 
 def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answers: _Answers, seen: set[str]) -> None:
-    """Adds a question about the context that is next. Raises Malformed, and adds nothing, where it cannot be used."""
+    """Adds a question about the context that is appended next. Raises Malformed, adding nothing, if it is unusable."""
     id = question_id(qa, seen)
     question = text_of(qa, "question", questions.counts)
     golds, span = (), UNANSWERABLE
@@ -257,7 +262,7 @@ def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answ
 
 
 class _Answers:
-    """Finds answers in what is left of their contexts, and keeps account of those that are not there."""
+    """Finds answers in the cleaned contexts, and records those that cannot be used in training."""
 
     def __init__(self):
         self.offsets = OffsetReport()
@@ -267,7 +272,7 @@ class _Answers:
     def locate(
         self, id: str, context: str, cleaned: CleanedText, answer: str, start: int
     ) -> tuple[str, tuple[int, int]]:
-        """The answer without its tags, and where it stands; UNANSWERABLE where that cannot be verified."""
+        """The cleaned answer and its span in the cleaned context; UNANSWERABLE where the two texts differ."""
         wanted = cleaned_html(answer).text.strip()
         span = self.offsets.locate(id, context, answer, start)
         if span != UNANSWERABLE:

@@ -1,4 +1,4 @@
-"""Question answering on long documents: the tasks beside korquad, whose documents are short."""
+"""The question answering tasks with long documents; run_long_qa.py runs them and korquad."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from processors.qa.questions import read_squad
 from processors.qa.tydiqa import read_tydiqa, read_unanswered_tydiqa
 from processors.task import Task
 
-# What the script calls `skip_bad_rows`: error messages name it.
+# The script's flag for `skip_bad_rows`, which error messages name.
 SKIP_FLAG = "--skip_bad_documents"
 
-# What KoBigBird's scripts of both models have in common. Lengths and batches are in the models' JSON files.
+# The settings that KoBigBird's scripts share for both models. Lengths and batch sizes are in the models' JSON files.
 AS_KOBIGBIRD = {
     "num_train_epochs": 5,
     "learning_rate": 3e-5,
@@ -51,7 +51,7 @@ LONG_QA_TASKS = (
         score=score_korquad_2,
         source="https://korquad.github.io/",
         licence="CC BY-ND 2.0 KR",
-        # An answer may be a whole table: as long as a window, so a model of shorter ones needs no smaller number.
+        # An answer may be a whole table. Answers never exceed a window, so models with shorter windows can keep this.
         defaults=AS_KOBIGBIRD | {"max_answer_length": 4096},
     ),
     Task(

@@ -22,11 +22,11 @@ UNREAD = "questions left out with a malformed context"
 class Questions:
     """The questions of one or more files.
 
-    contexts: each once, however many questions are about it. ids, texts: of the questions. context_of: which context
-    each is about. answers: its gold answers; none for an unanswerable one, or one that is to be answered. spans: where
-    its first answer stands in the context, as characters [start, end); UNANSWERABLE where there is none. is_labelled:
-    whether the questions have answers (or are known to have none). counts: what the reader noticed, in words, with how
-    often.
+    contexts: each once, however many questions are about it. ids, texts: the questions' ids and texts. context_of: the
+    number of each question's context. answers: its gold answers; none where the question is unanswerable or has no
+    labels. spans: where the first answer stands in the context, as characters [start, end); UNANSWERABLE where there is
+    none. is_labelled: whether it is known which questions have which answers. counts: things the reader noticed,
+    described in words, and how often each occurred.
     """
 
     contexts: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Questions:
         return len(self.ids)
 
     def __add__(self, other: Questions) -> Questions:
-        """Raises DataError where a question is in both."""
+        """The questions of both. Raises DataError where an id is in both."""
         if twice := set(self.ids) & set(other.ids):
             raise DataError(f"two files have a question with the id {min(twice)!r}, {len(twice)} ids in all")
         moved = [index + len(self.contexts) for index in other.context_of]
@@ -58,7 +58,7 @@ class Questions:
         )
 
     def add(self, id: str, text: str, context: int, answers: tuple[str, ...], span: tuple[int, int]) -> None:
-        """Adds a question about context number `context`."""
+        """Adds a question about the context with the number `context`."""
         self.ids.append(id)
         self.texts.append(text)
         self.context_of.append(context)
@@ -70,7 +70,7 @@ class Questions:
         return self.is_labelled and not all(self.answers)
 
     def where(self, keep: np.ndarray) -> Questions:
-        """The questions whose place in `keep`, bool `[N]`, is true; the contexts stay."""
+        """The questions for which `keep`, bool `[N]`, is true. All contexts stay."""
 
         def pick(values: list) -> list:
             return [value for value, kept in zip(values, keep, strict=True) if kept]
@@ -82,7 +82,7 @@ class Questions:
 
 
 class Malformed(Exception):
-    """What is wrong with a part of the file."""
+    """A part of a file that cannot be used; the message says why, and the reader adds where it is."""
 
 
 def read_squad(
@@ -90,16 +90,16 @@ def read_squad(
 ) -> Questions:
     """The questions of a file in the format of SQuAD 1.1 or 2.0, with their answers.
 
-    An answer that does not stand where `answer_start` says is looked for in the words there, as KoELECTRA did; where it
-    is not in them, the question is of no use in training. Both are counted, with the first ids. skip_flag: what the
-    script calls `skip_bad_rows`, for error messages.
+    Where an answer does not stand at its `answer_start`, it is looked for in the words there, as KoELECTRA did. If they
+    do not contain it, the question is not used in training. Both are counted, with the first ids. skip_flag: the
+    script's flag for `skip_bad_rows`, for error messages.
     Raises DataError naming file and question where the format is not kept.
     """
     return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
 
 
 def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
-    """Questions to be answered, in the same format; answers that there may be are not looked at.
+    """Questions without labels, in the same format. Answers are ignored if the file has them.
 
     path: the file, or None for standard input. Raises DataError as `read_squad` does.
     """
@@ -157,7 +157,7 @@ def check_any_left(questions: Questions, place: str) -> None:
 
 
 def questions_in(paragraph: Any) -> int:
-    """How many questions go with a context that cannot be used."""
+    """How many questions are lost with a context that cannot be used."""
     qas = paragraph.get("qas") if isinstance(paragraph, dict) else None
     return len(qas) if isinstance(qas, list) else 0
 
@@ -171,13 +171,13 @@ def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
 
 
 def name_of(qa: Any, place: str) -> str:
-    """What to call a question in an error message: by its id, or by its place where it has none."""
+    """The name of a question in an error message: its id, or its place where it has none."""
     id = qa.get("id") if isinstance(qa, dict) else None
     return f"question {id!r}" if isinstance(id, str) and id else place
 
 
 def question_id(qa: Any, seen: Container[str]) -> str:
-    """The id of a question, as a text. Raises Malformed where there is none, or one that is in `seen`."""
+    """The id of a question, as a text. Raises Malformed where it is missing, or already in `seen`."""
     if not isinstance(qa, dict):
         raise Malformed("is no object")
     id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
@@ -191,7 +191,7 @@ def question_id(qa: Any, seen: Container[str]) -> str:
 
 
 def text_of(part: Any, key: str, counts: Counter[str]) -> str:
-    """The text under `key`. Raises Malformed where there is none, or nothing but white space in it."""
+    """The text under `key`. Raises Malformed where it is missing or only white space."""
     text = part.get(key) if isinstance(part, dict) else None
     if not isinstance(text, str):
         raise Malformed(f'no text "{key}"')
@@ -203,7 +203,7 @@ def text_of(part: Any, key: str, counts: Counter[str]) -> str:
 def _answers(
     qa: dict, id: str, context: str, offsets: OffsetReport, counts: Counter[str]
 ) -> tuple[tuple[str, ...], tuple[int, int]]:
-    """The gold answers, and where the first of them stands."""
+    """The gold answers, and the span of the first one in the context."""
     answers = qa.get("answers", [])
     if not isinstance(answers, list):
         raise Malformed('"answers" is no list')
@@ -229,7 +229,7 @@ def _answers(
 
 
 def answer_start(answer: dict, context: str) -> int:
-    """Where an answer is said to begin. Raises Malformed where that is not said, or not in the context."""
+    """An answer's `answer_start`. Raises Malformed where it is missing or outside the context."""
     start = answer.get("answer_start")
     if not isinstance(start, int) or isinstance(start, bool):
         raise Malformed('an answer without "answer_start", a whole number')
@@ -239,15 +239,19 @@ def answer_start(answer: dict, context: str) -> int:
 
 
 class OffsetReport:
-    """Finds answers in their contexts, and keeps account of those that are not where they are said to be."""
+    """Finds answers in their contexts, and records those that are not at their `answer_start`.
+
+    moved: messages about answers found near it. lost: messages about answers that were not found near it.
+    """
 
     def __init__(self):
         self.moved: list[str] = []
         self.lost: list[str] = []
 
     def locate(self, id: str, context: str, answer: str, start: int) -> tuple[int, int]:
-        """Where the answer stands, without white space around it: where it is said to, or next to that in the same
-        words; UNANSWERABLE where it is not.
+        """The span of the answer without white space around it: at `start`, or else within the words there.
+
+        UNANSWERABLE where it is in neither place.
         """
         end = min(start + len(answer), len(context))
         there = context[start:end]
@@ -273,19 +277,17 @@ class OffsetReport:
 
 
 def count_shown(counts: Counter[str], what: str, place: str, messages: Sequence[str]) -> None:
-    """Adds to `counts` how many messages about `what` there are, the first of them in words; nothing where none."""
+    """Counts the messages about `what`, under a key that quotes the first of them. Does nothing without messages."""
     if messages:
         more = ", ..." if len(messages) > SHOWN_ROWS else ""
         counts[f"{what} ({place}: {'; '.join(messages[:SHOWN_ROWS])}{more})"] += len(messages)
 
 
-WHITE_SPACE = " \t\r\n\u202f"  # what the original took for it
+WHITE_SPACE = " \t\r\n\u202f"  # the characters that the original treats as white space
 
 
 def words_at(text: str, start: int, end: int) -> tuple[int, int]:
-    """The words that hold the characters [start, end), themselves as [start, end); white space belongs to the word
-    before it.
-    """
+    """The span of all words that share characters with [start, end). White space belongs to the word before it."""
     while start > 0 and text[start] in WHITE_SPACE:
         start -= 1
     while start > 0 and text[start - 1] not in WHITE_SPACE:
@@ -298,14 +300,14 @@ def words_at(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _nearest(text: str, part: str, at: int, start: int, end: int) -> int:
-    """Where in text[start:end] the `part` is that begins nearest to `at`, the earlier of two; -1 if nowhere."""
+    """The start of the `part` in text[start:end] that is nearest to `at`, the earlier of two; -1 if there is none."""
     before = text.rfind(part, start, min(end, at + len(part)))
     after = text.find(part, at, end)
     return min((place for place in (before, after) if place >= 0), key=lambda place: abs(place - at), default=-1)
 
 
 def shown(text: str, most: int = 30) -> str:
-    """The text in quotes, its end left out where it is long."""
+    """The text in quotes, shortened if it is long."""
     return repr(text if len(text) <= most else text[:most] + "...")
 
 
@@ -324,7 +326,7 @@ QA_TASKS = (
         defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
     ),
 )
-# Splinter's protocol: ten epochs and at least 200 steps on samples of a few questions, of which the last step counts.
+# Splinter's protocol: ten epochs and at least 200 steps on samples of a few questions; the last checkpoint is scored.
 FEW_SHOT_TASKS = (
     dataclasses.replace(
         QA_TASKS[0],

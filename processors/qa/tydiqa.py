@@ -1,6 +1,6 @@
-"""TyDi QA v1.0, Korean: the reader of its JSON lines, whose answers are given as bytes of the document.
+"""TyDi QA v1.0, Korean: reads its JSON lines, in which the offsets of answers count the document's bytes.
 
-A line is a question about a document, read by one annotator (training) or three (development):
+Each line is a question about a document, answered by one annotator (training) or three (development):
 https://github.com/google-research-datasets/tydiqa
 """
 
@@ -32,7 +32,7 @@ from processors.task import (
     refuse_utf_16,
 )
 
-# Inside a JSON text a quotation mark is always escaped, so this can only be a key (or a text of that word).
+# Quotation marks inside a JSON string are escaped, so this can only be a key, or a string that is just this word.
 LANGUAGE_KEY = b'"language"'
 LANGUAGE = re.compile(LANGUAGE_KEY + rb'\s*:\s*"([^"\\]*)"')
 
@@ -47,17 +47,17 @@ def read_tydiqa(
 ) -> Questions:
     """The Korean questions of a file of TyDi QA v1.0 (JSON lines, also in gzip), read line by line.
 
-    A question that any annotator answered with yes or no is left out, and counted. Several annotators give several gold
-    answers: the distinct ones in their order, the span being that of the first. A question has no answer only if no
-    annotator found one. A document that several questions are about is one context.
-    skip_flag: what the script calls `skip_bad_rows`, for error messages.
+    A question that any annotator answered with yes or no is left out and counted. The gold answers are the different
+    answers of all annotators, in their order; the span is the first one's. A question is unanswerable only if no
+    annotator found an answer. Questions about the same document share one context.
+    skip_flag: the script's flag for `skip_bad_rows`, for error messages.
     Raises DataError naming file, line and question where the format is not kept.
     """
     return _read(path, encoding, BadRows(path, skip_bad_rows, skip_flag), is_labelled=True)
 
 
 def read_unanswered_tydiqa(task: Task, path: Path | None, encoding: str = "utf-8") -> Questions:
-    """Korean questions to be answered, in the same format; annotations that there may be are not looked at.
+    """Korean questions without labels, in the same format. Annotations are ignored if the file has them.
 
     path: the file, or None for standard input. Raises DataError as `read_tydiqa` does.
     """
@@ -84,7 +84,9 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
             except UnicodeDecodeError as error:
                 hint = hint_of_encoding(data, encoding, "the line")
                 what = f"not {encoding.upper()} at byte {error.start} of the line{hint}"
-                if hint and not questions.ids and not bad.skip:  # of every line the same would be said
+                if (
+                    hint and not questions.ids and not bad.skip
+                ):  # otherwise the same message would follow for every line
                     raise DataError(f"{place}:{line}: {what}") from None
                 bad.add(line, what)
             except Malformed as error:
@@ -106,14 +108,14 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
 
 
 def character_offsets(text: str, byte_offsets: Sequence[int]) -> np.ndarray:
-    """Which character begins at each offset in the UTF-8 bytes of `text`: int `[N]`; the end of the text is one too.
+    """Converts offsets in the UTF-8 bytes of `text`, up to its end, to offsets in characters: int `[N]`.
 
     Raises ValueError, naming the offset, where no character begins there.
     """
     data = np.frombuffer(text.encode(), dtype=np.uint8)
     if outside := [at for at in byte_offsets if not 0 <= at <= len(data)]:
         raise ValueError(f"{outside[0]} is outside the text of {len(data)} bytes")
-    # All bytes of a character but its first are 0b10xxxxxx. One more at the end: the text's end is a boundary.
+    # All bytes of a character but its first are 0b10xxxxxx. The text's end is appended, as an answer may end there.
     leads = np.append((data & 0xC0) != 0x80, True)
     characters = np.cumsum(leads, dtype=np.int32) - 1
     if inside := [at for at in byte_offsets if not leads[at]]:
@@ -125,7 +127,7 @@ def character_offsets(text: str, byte_offsets: Sequence[int]) -> np.ndarray:
 
 
 def _lines(path: Path | None) -> Iterator[bytes]:
-    """The lines without a byte order mark. Raises one of BROKEN_ARCHIVE where a gzip file breaks off."""
+    """The lines without a byte order mark. Raises one of BROKEN_ARCHIVE where a gzip file is incomplete or damaged."""
     with check_is_file(path).open("rb") if path else io.BufferedReader(sys.stdin.buffer) as file:
         lines = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(GZIP) else file
         for number, line in enumerate(lines):
@@ -136,9 +138,9 @@ def _lines(path: Path | None) -> Iterator[bytes]:
 
 
 def _is_in_another_language(line: bytes) -> bool:
-    """Whether that is certain without parsing the line: 15 lines of 16 are, and parsing takes ten times as long.
+    """Whether the line is certainly not Korean, judged without parsing it, which would take ten times as long.
 
-    Two lines that were glued together are not passed over: the key is there twice.
+    15 of 16 lines are in other languages. A line with the key twice is not skipped: two lines may have been joined.
     """
     at = line.find(LANGUAGE_KEY)
     if line.find(LANGUAGE_KEY, at + 1) >= 0:
@@ -148,7 +150,7 @@ def _is_in_another_language(line: bytes) -> bool:
 
 
 def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: dict[str, int], line: int) -> None:
-    """Adds what is said on a line. Raises Malformed, and adds nothing, where that cannot be used."""
+    """Adds the question on one line. Raises Malformed, and adds nothing, where it cannot be used."""
     if not isinstance(sample, dict):
         raise Malformed("is no object: a line of TyDi QA v1.0 is expected")
     if not isinstance(language := sample.get("language"), str):
@@ -188,7 +190,7 @@ def _name(sample: dict) -> str:
 
 
 def _minimal_answers(annotations: Any) -> list[tuple[int, int]] | None:
-    """The bytes [start, end) of each annotation that has an answer; None where any is yes or no."""
+    """The answer's bytes [start, end) from each annotation that has one; None where any annotation says yes or no."""
     if not isinstance(annotations, list):
         raise Malformed('no list "annotations"')
     if not annotations:
@@ -213,7 +215,7 @@ def _minimal_answers(annotations: Any) -> list[tuple[int, int]] | None:
 
 
 def _spans(text: str, places: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The characters [start, end) of answers given as bytes, without white space around them."""
+    """The characters [start, end) of answers that are given in bytes, without white space around them."""
     if not places:
         return []
     for start, end in places:

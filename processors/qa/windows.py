@@ -1,9 +1,9 @@
 """Question answering: each context and each question is tokenized once, and windows are cut by arithmetic.
 
-A row is `[CLS] question [SEP] window [SEP]`, or what else the tokenizer puts around a pair. `max_seq_length` counts
-all of it, `max_query_length` the question's tokens, and `doc_stride` is the step from one window to the next: in
-tokens, and as in the SQuAD example of transformers 2, which KoELECTRA and KoBigBird used. (The `stride` of today's
-tokenizers is the overlap of two windows.)
+A row is `[CLS] question [SEP] window [SEP]`, or has the special tokens that the tokenizer puts around a pair. All
+lengths are in tokens: `max_seq_length` is the whole row's, `max_query_length` the question's, and `doc_stride` the step
+from one window to the next, as in the SQuAD example of transformers 2, which KoELECTRA and KoBigBird used. (The
+`stride` of today's tokenizers is the overlap of two windows.)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from processors.qa.answer_scores import normalize
 from processors.qa.questions import UNANSWERABLE, Questions, shown, words_at
 from processors.task import SHOWN_ROWS, DataError
 
-CHARACTERS_IN_BATCH = 100_000  # what the tokenizer makes of them takes a thousand times as many bytes
+CHARACTERS_IN_BATCH = 100_000  # the tokenizer's output takes a thousand bytes for each character
 TEXT_SCHEMA = pa.schema({"input_ids": pa.list_(pa.int32()), "unknown_tokens": pa.int32()})
 # starts, ends: the characters of the text that a token stands for, end excluded
 SPAN_SCHEMA = pa.schema(
@@ -39,9 +39,9 @@ SPAN_SCHEMA = pa.schema(
 
 
 def tokenized(texts: list[str], tokenizer, with_spans: bool, cache_dir: Path, threads: int = 1) -> MappedTable:
-    """The tokens of each text, without special tokens and uncut, or what `cache_dir` has of them.
+    """The tokens of each text, without special tokens and without truncation, cached in `cache_dir`.
 
-    Raises DataError where spans are wanted of a tokenizer that cannot tell them.
+    with_spans: also which characters each token stands for. Raises DataError where the tokenizer cannot tell.
     """
     schema = SPAN_SCHEMA if with_spans else TEXT_SCHEMA
 
@@ -53,7 +53,7 @@ def tokenized(texts: list[str], tokenizer, with_spans: bool, cache_dir: Path, th
 
 
 def _slices(texts: list[str]) -> Iterator[list[str]]:
-    """Texts that follow one another, of so many characters together; a longer one by itself."""
+    """Consecutive texts with at most CHARACTERS_IN_BATCH characters together; a longer text is alone in its slice."""
     first, characters = 0, 0
     for number, text in enumerate(texts):
         if number > first and characters + len(text) > CHARACTERS_IN_BATCH:
@@ -66,7 +66,7 @@ def _slices(texts: list[str]) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class _TextEncoder:
-    """Tokenizes a slice of texts; sent to worker processes."""
+    """Tokenizes a slice of texts. It is pickled and sent to worker processes."""
 
     tokenizer: Any
     with_spans: bool
@@ -99,8 +99,10 @@ class _TextEncoder:
 
 
 def _whole_characters(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Where a normalizer composes, a span from `tokenizers` may end within the last character: with the initial of a
-    decomposed syllable, say. Moved to the end of what that character consists of.
+    """Spans that end after whole characters. In decomposed text, a span from `tokenizers` may end inside one.
+
+    Where a normalizer composes characters, a span may end after the initial of a decomposed syllable, for example. Its
+    end moves to the end of the syllable.
     """
     if unicodedata.is_normalized("NFC", text):
         return spans
@@ -114,12 +116,12 @@ def _whole_characters(text: str, spans: list[tuple[int, int]]) -> list[tuple[int
 
 
 def _continues(character: str) -> bool:
-    """Whether it is a part of the character before it: a vowel or final of a syllable (U+1160-U+11FF), or a mark."""
+    """Whether it belongs to the character before it: a vowel or final of a syllable (U+1160-U+11FF), or a mark."""
     return "\u1160" <= character <= "\u11ff" or unicodedata.category(character).startswith("M")
 
 
 def _lists(rows: list) -> pa.ListArray:
-    """A list column, its values written in one go."""
+    """An Arrow list column, built from one flat array of values."""
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
     flat = np.concatenate([np.zeros(0, np.int32), *(np.asarray(row, dtype=np.int32) for row in rows)])
     return pa.ListArray.from_arrays(offsets, flat)
@@ -127,14 +129,14 @@ def _lists(rows: list) -> pa.ListArray:
 
 @dataclass(frozen=True)
 class Lengths:
-    """The settings that say how rows are cut; see the head of this file."""
+    """The settings that determine how windows are cut; see the docstring of this file."""
 
     max_seq_length: int
     doc_stride: int
     max_query_length: int
 
     def check(self, special_tokens: int) -> None:
-        """Raises DataError where the longest question would leave no room, or two windows would not overlap."""
+        """Raises DataError where the longest question leaves no room, or where neighbouring windows do not overlap."""
         room = self.max_seq_length - self.max_query_length - special_tokens
         if room < 1:
             raise DataError(
@@ -150,14 +152,14 @@ class Lengths:
 
 
 class QuestionFeatures:
-    """All windows of all questions, as integers: rows of tokens are put together when a batch is made.
+    """All windows of all questions, as integers; rows of tokens are only assembled when a batch is made.
 
-    question: `[W]`, which question a window is of; the windows of a question follow one another.
-    start, length: `[W]`, the window's tokens in its context, [start, start + length).
-    windows_of_question: `[Q]`, how many each question has; first_window: `[Q + 1]`, where they begin.
-    lengths: `[W]`, tokens of the whole row, special ones included.
-    query_lengths: `[Q]`, tokens of each question, cut to `max_query_length`; cut_questions: how many were longer.
-    unknown_share: [UNK] tokens of all tokens of contexts and questions.
+    question: `[W]`, the question that each window belongs to; the windows of a question follow one another.
+    start, length: `[W]`, each window holds the tokens [start, start + length) of its context.
+    windows_of_question: `[Q]`, the number of windows of each question. first_window: `[Q + 1]`, the first of them.
+    lengths: `[W]`, tokens of the whole row, special tokens included.
+    query_lengths: `[Q]`, tokens of each question, cut to `max_query_length`. cut_questions: how many were cut.
+    unknown_share: [UNK] tokens as a share of all tokens of contexts and questions.
     """
 
     def __init__(self, questions: Questions, contexts: MappedTable, queries: MappedTable, special: SpecialTokens,
@@ -186,17 +188,17 @@ class QuestionFeatures:
 
     @property
     def content(self) -> str:
-        """Stands for the texts and their tokens; how windows are cut of them is for the settings to say."""
+        """An identifier of the texts and their tokens. It does not cover the lengths by which windows are cut."""
         return f"{self.contexts.path.stem} {self.queries.path.stem}"
 
     def context_positions(self, windows: np.ndarray) -> np.ndarray:
-        """`[B]`: where in a row the window's first token is."""
+        """`[B]`: the position of the window's first context token in its row."""
         return len(self.special.prefix) + self.query_lengths[self.question[windows]] + len(self.special.middle)
 
     def padded(self, windows: np.ndarray, pad_id: int, length: int | None = None) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask` and `token_type_ids`, int64 `[B, L]`.
 
-        L is the longest of the rows, or `length`.
+        L is `length`, or the length of the longest row.
         """
         batch = empty_batch(len(windows), length or int(self.lengths[windows].max()), pad_id)
         special = self.special
@@ -215,15 +217,16 @@ class QuestionFeatures:
         return batch
 
     def text(self, question: int, first: int, last: int) -> str:
-        """The characters of the context from token `first` to token `last`, both of the context and included."""
+        """The characters of the context from token `first` to token `last` (included), both counted in the context."""
         context = int(self.context_of[question])
         start = int(self.contexts.row("starts", context)[first])
         end = int(self.contexts.row("ends", context)[last])
         return self.questions.contexts[context][start:end].strip()  # some tokens carry the space before their word
 
     def tokens_of(self, question: int, start: int, end: int) -> tuple[int, int, str]:
-        """The first and the last token that share a character with [start, end) of the context, and what the two and
-        those between stand for; where there are none, the last comes before the first.
+        """The first and last token that share a character with [start, end) of the context, and the text they span.
+
+        Where no token does, the last comes before the first, and the text is empty.
         """
         context = int(self.context_of[question])
         first = int(self.contexts.row("ends", context).searchsorted(start, side="right"))
@@ -231,11 +234,11 @@ class QuestionFeatures:
         return first, last, self.text(question, first, last) if first <= last else ""
 
     def owned(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`[B]` first and end of the tokens that have most context in a window, counted from the window's first.
+        """`[B]` each: the range [first, end) of tokens that a window owns, counted from the window's first token.
 
-        Context is the number of tokens on the scarcer side, and a hundredth of the window's length, as in BERT's
-        run_squad.py; of equal windows the first has the token. An answer may start only at a token that its window
-        owns, so that no span is counted twice.
+        A token is owned by the window that shows most context around it, the first of equals. As in BERT's
+        run_squad.py, context is the number of tokens on the shorter side plus a hundredth of the window's length. An
+        answer may start only at a token that its window owns, so that no span is counted twice.
         """
         length = self.length[windows]
         if (self.windows_of_question[self.question[windows]] == 1).all():
@@ -244,25 +247,25 @@ class QuestionFeatures:
         tokens, inside = self.start[windows][:, None] + columns, columns < length[:, None]
 
         def context_in(step: int) -> np.ndarray:
-            """`[B, L]` a hundred times each token's context in the window `step` further on; -1 where it is not in."""
+            """`[B, L]`: 100 times each token's context in the window `step` places later; -1 if it is not in there."""
             others = np.clip(windows + step, 0, len(self) - 1)
             is_there = (others == windows + step) & (self.question[others] == self.question[windows])
             start, length = self.start[others][:, None], self.length[others][:, None]
             sides = np.minimum(tokens - start, start + length - 1 - tokens)
             return np.where(is_there[:, None] & (sides >= 0), 100 * sides + length, -1)
 
-        # Neighbours suffice: the further off a window is, the less of a token's context it has.
+        # Comparing with the neighbours suffices: windows further away show less of a token's context.
         here, before, after = context_in(0), context_in(-1), context_in(1)
         return (inside & (before >= here)).sum(axis=1), length - (inside & (after > here)).sum(axis=1)
 
 
 @dataclass(frozen=True)
 class GoldSpans:
-    """Where answers are, in tokens.
+    """The tokens of each question's first answer.
 
     first, last: `[Q]` tokens of the context, both included; -1 where there is no answer or it could not be found.
-    inexact: the questions for which no tokens hold the answer and nothing else, with what is taken for it: as in
-    KoELECTRA, the tokens of all the words that the answer is in.
+    inexact: messages about answers that begin or end inside a token. As in KoELECTRA, the tokens of all words that the
+    answer is in are taken for it.
     """
 
     first: np.ndarray
@@ -271,7 +274,7 @@ class GoldSpans:
 
     @classmethod
     def of(cls, features: QuestionFeatures) -> GoldSpans:
-        """The tokens that hold each question's first answer."""
+        """Finds the tokens of each question's first answer."""
         questions, inexact = features.questions, []
         first, last = (np.full(len(questions), -1, dtype=np.int64) for _ in range(2))
         for question, span in enumerate(questions.spans):
@@ -288,7 +291,7 @@ class GoldSpans:
         return cls(first, last, inexact)
 
     def positions(self, features: QuestionFeatures, windows: np.ndarray) -> np.ndarray:
-        """`[B, 2]` positions of start and end in the rows; of the first token, [CLS], where the window lacks a part."""
+        """`[B, 2]`: the answer's first and last position in each row; 0 ([CLS]) unless the window holds all of it."""
         question, start = features.question[windows], features.start[windows]
         first, last = self.first[question] - start, self.last[question] - start
         inside = (first >= 0) & (last < features.length[windows]) & (self.first[question] >= 0)
@@ -296,12 +299,12 @@ class GoldSpans:
         return np.where(inside[:, None], np.stack([first + at, last + at], axis=1), 0)
 
     def in_no_window(self, features: QuestionFeatures) -> int:
-        """How many answers are longer than what neighbouring windows share, and whole in none of them."""
+        """How many answers are whole in no window, as they are longer than the overlap of neighbouring windows."""
         held = self.positions(features, np.arange(len(features)))[:, 0] > 0
         return np.count_nonzero(self.first >= 0) - len(np.unique(features.question[held]))
 
     def report(self) -> str:
-        """The questions that are not held exactly, in words; nothing where there are none."""
+        """A message about the inexact answers; empty where there are none."""
         if not self.inexact:
             return ""
         more = ", ..." if len(self.inexact) > SHOWN_ROWS else ""
@@ -317,10 +320,11 @@ def build_question_features(
     threads: int = 1,
     special: SpecialTokens | None = None,
 ) -> QuestionFeatures:
-    """Tokenizes contexts and questions, or finds them in `cache_dir`, and cuts windows.
+    """Tokenizes contexts and questions, or takes them from `cache_dir`, and cuts windows.
 
-    special: what stands around question and window, if that is not what the tokenizer puts there.
-    Raises DataError where the lengths do not go together, or the tokenizer cannot tell the characters of a token.
+    special: the tokens around question and window; None: those that the tokenizer adds.
+    Raises DataError where the lengths contradict one another, or the tokenizer cannot tell which characters a token
+    stands for.
     """
     special = special or SpecialTokens.of(tokenizer, pair=True)
     lengths.check(special.count)
