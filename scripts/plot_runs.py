@@ -41,7 +41,7 @@ PANELS = ("loss", "score")
 
 
 @dataclass(frozen=True)
-class TrainingRun:
+class PlottedRun:
     """One metrics.jsonl. `group`: runs with the same one differ in the seed only and share a colour."""
 
     folder: Path
@@ -66,7 +66,7 @@ def expand(folder: Path) -> list[Path]:
     return sorted(seeds, key=lambda path: (len(path.name), path.name))  # seed-9 before seed-10
 
 
-def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> TrainingRun:
+def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> PlottedRun:
     """`given` is the folder of the command line that `folder` was found in; name_by: model, or folder for its name."""
     events = read_lines(folder / "metrics.jsonl")
     results: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "mode
     seed = results.get("seed", unnamed_seed)
     # A model may itself be named after a path; its last part says enough.
     model = str((name_by == "model" and results.get("model")) or given.resolve().name)
-    return TrainingRun(
+    return PlottedRun(
         folder=folder,
         task=results.get("task"),
         model=model,
@@ -121,12 +121,12 @@ def moving_average(values: Sequence[float], window: int) -> list[float]:
     return means
 
 
-def separate(runs: Sequence[TrainingRun]) -> dict[tuple[str, ...], list[TrainingRun]]:
+def separate(runs: Sequence[PlottedRun]) -> dict[tuple[str, ...], list[PlottedRun]]:
     """Groups of runs that share a colour. Where a seed comes twice, the folders tell the experiments apart."""
-    groups: dict[tuple[str, ...], list[TrainingRun]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[PlottedRun]] = defaultdict(list)
     for run in runs:
         groups[run.group].append(run)
-    apart: dict[tuple[str, ...], list[TrainingRun]] = defaultdict(list)
+    apart: dict[tuple[str, ...], list[PlottedRun]] = defaultdict(list)
     for key, members in groups.items():
         repeated = len({run.seed for run in members}) < len(members)
         for run in members:
@@ -135,7 +135,7 @@ def separate(runs: Sequence[TrainingRun]) -> dict[tuple[str, ...], list[Training
     return apart
 
 
-def labels(groups: dict[tuple[str, ...], list[TrainingRun]]) -> tuple[str, list[str]]:
+def labels(groups: dict[tuple[str, ...], list[PlottedRun]]) -> tuple[str, list[str]]:
     """The figure's title (what all runs have in common) and a legend text for each group."""
     firsts = [members[0] for members in groups.values()]
     tasks = {run.task for run in firsts}
@@ -151,7 +151,7 @@ def labels(groups: dict[tuple[str, ...], list[TrainingRun]]) -> tuple[str, list[
     return f"Learning curves: {common}" if common else "Learning curves", texts
 
 
-def draw_loss(axes: Any, run: TrainingRun, x: str, scale: float, colour: Any, raw: bool) -> bool:
+def draw_loss(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, raw: bool) -> bool:
     """The line; where there are many points a moving average over the `raw` one, light. False: nothing to draw."""
     at, loss = series(run.training, x, [event.get("loss") for event in run.training])
     at = [value / scale for value in at]
@@ -168,7 +168,7 @@ def split_style(index: int) -> dict[str, Any]:
     return {"linestyle": STYLES[index % len(STYLES)], "marker": MARKERS[index % len(MARKERS)], "markersize": 4}
 
 
-def draw_scores(axes: Any, run: TrainingRun, x: str, scale: float, colour: Any, splits: Sequence[str]) -> bool:
+def draw_scores(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, splits: Sequence[str]) -> bool:
     """One line a split; scores are shown in per cent, a loss as it is. False: nothing to draw."""
     drawn = False
     for index, split in enumerate(splits):
@@ -181,14 +181,14 @@ def draw_scores(axes: Any, run: TrainingRun, x: str, scale: float, colour: Any, 
     return drawn
 
 
-def score_label(runs: Sequence[TrainingRun], splits: Sequence[str]) -> str:
+def score_label(runs: Sequence[PlottedRun], splits: Sequence[str]) -> str:
     metrics = {run.metric for run in runs if run.metric and run.evaluations}
     name = next(iter(metrics)).replace("_", " ") if len(metrics) == 1 else "main score"
     unit = "" if metrics <= NO_SHARES else " (%)"
     return f"{splits[0]} {name}{unit}" if len(splits) == 1 else f"{name}{unit}"
 
 
-def time_unit(runs: Sequence[TrainingRun], x: str) -> tuple[str, float]:
+def time_unit(runs: Sequence[PlottedRun], x: str) -> tuple[str, float]:
     """Label of the x axis and the number that x values are divided by."""
     if x != "seconds":
         return AXIS[x], 1.0
@@ -198,7 +198,7 @@ def time_unit(runs: Sequence[TrainingRun], x: str) -> tuple[str, float]:
     return f"{AXIS[x]} ({name})", seconds
 
 
-def draw(runs: Sequence[TrainingRun], x: str, panels: Sequence[str] = PANELS) -> Any:
+def draw(runs: Sequence[PlottedRun], x: str, panels: Sequence[str] = PANELS) -> Any:
     """The figure. Runs with nothing to show at `x` are left out by drawing nothing; empty panels say so."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -266,7 +266,7 @@ def main() -> None:
 
 def learning_curves(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     """What draws the figure, and the number of runs in it. Raises ValueError where there is nothing to draw."""
-    runs: dict[Path, TrainingRun] = {}
+    runs: dict[Path, PlottedRun] = {}
     for given in arguments.folders:
         for folder in expand(given):
             runs.setdefault(folder.resolve(), read_run(folder, given, arguments.metric, arguments.name_by))
@@ -287,7 +287,7 @@ def few_shot(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
     return functools.partial(few_shot_figure.draw, rows, (arguments.metric,) if arguments.metric else panels), count
 
 
-def check(runs: Sequence[TrainingRun], metric: str | None) -> None:
+def check(runs: Sequence[PlottedRun], metric: str | None) -> None:
     """ValueError where there is nothing to draw, or no run has the metric that was asked for."""
     if not any(run.training or run.evaluations for run in runs):
         raise ValueError(f"nothing to draw in {', '.join(str(run.folder / 'metrics.jsonl') for run in runs)}")

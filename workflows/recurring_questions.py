@@ -14,7 +14,8 @@ import numpy as np
 from models import ModelError
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
-from processors.pretraining.recurring_spans import RecurringSpans, SplinterVocabulary, find_clusters, recurs_in
+from processors.pretraining.recurring_spans import RecurringSpans, find_clusters, recurs_in
+from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.task import DataError
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
