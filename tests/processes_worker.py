@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from test_loop import Network, loss_of_terms, make_job
+from small_jobs import Network, loss_of_terms, make_job
 
 from training.evaluate import Predictor, evaluate
 from training.interrupt import Interrupted

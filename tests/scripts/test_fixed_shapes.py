@@ -16,7 +16,7 @@ import torch
 from closeness import assert_close_in_size
 from conftest import User, nsmc
 from exact_runs import OBJECTIVES, build_objective, command, make_models
-from test_loop import Network, collate, evaluated_job, loss_of_rows, make_job
+from small_jobs import Network, collate, evaluated_job, loss_of_rows, make_job
 from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from models import ModelError
