@@ -288,9 +288,9 @@ def test_models_and_samples_that_were_scored_on_other_questions(tmp_path: Path):
     write_run(tmp_path / "a", "a", 64, 42, 20)
     write_run(tmp_path / "b", "b", 64, 43, 20)
     first, second, third = notes(call(tmp_path)[0])
-    assert first == "16: models could not be compared: they were not scored on the same questions."
+    assert first.startswith("16: ") and "same questions" in first
     assert "question_scores.json has other questions than that of seed 42" in second
-    assert third == "64: models are not compared, as they have not the same samples (seeds of a: 42; b: 43)."
+    assert third.startswith("64: ") and "a: 42; b: 43" in third
 
 
 @pytest.mark.parametrize("few_shot", [[16, 32], [0], ["all"], [True], 16])

@@ -225,4 +225,4 @@ def test_what_is_refused(is_refused: Callable, words: list, message: str):
 def test_all_chips_are_taken_by_one_process(user: User, is_refused: Callable):
     launched = user.environment | {"WORLD_SIZE": "2", "RANK": "0"}
     said = is_refused(*nsmc("refused-shapes", "--use_tpu"), env=launched)
-    assert "use_tpu takes all chips of the machine in one process: start the script without torchrun" in said
+    assert "use_tpu" in said and "without torchrun" in said
