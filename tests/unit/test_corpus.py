@@ -748,6 +748,7 @@ def building(path: Path, cache: Path, processes: int = 1, limit: int = 0, shard:
     return subprocess.Popen([sys.executable, str(script)], text=True, **pipes)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_file_that_cannot_grow(processes: int, tmp_path: Path):
     path = write(tmp_path / "a.txt", as_plain_text(random_documents(3000, seed=5)))
@@ -758,6 +759,7 @@ def test_a_file_that_cannot_grow(processes: int, tmp_path: Path):
     assert len(build_blocks(open_corpus([path]), wordpiece(), tmp_path / "cache", 128)) > 3000
 
 
+@pytest.mark.seconds
 def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "a.txt", as_plain_text(random_documents(3000, seed=7)))
     monkeypatch.setattr(corpus_module, "SHARD_CHARACTERS", 20_000)

@@ -98,6 +98,7 @@ def test_kobert_offsets_slice_each_token_out_of_the_text(kobert, text):
     assert all(index in covered for index, character in enumerate(text) if "가" <= character <= "힣")
 
 
+@pytest.mark.seconds
 @pytest.mark.skipif(not NSMC.is_dir(), reason="no ../shared/data/nsmc")
 def test_kobert_equals_sentencepiece_on_reviews(tmp_path):
     def reviews(name: str, count: int) -> list[str]:
@@ -346,6 +347,7 @@ def test_hanbert_bears_any_text(shared_hanbert, text):
     assert all(index in covered for index, letter in enumerate(text) if "가" <= letter <= "힣" or "!" <= letter <= "~")
 
 
+@pytest.mark.seconds
 def test_hanbert_in_forked_processes_threads_and_pickles(hanbert):
     rows = ["나는 친구를 만났다.", "2가", "영화를 봤다! " * 50, "ㅋㅋ 3,000원"] * 5
     expected = [hanbert.tokenize(row) for row in rows]
