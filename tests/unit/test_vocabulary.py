@@ -160,6 +160,7 @@ def test_words_start_at_their_mark(trained):
     assert sum(starts[tokens]) == 3 and not starts[:7].any()
 
 
+@pytest.mark.seconds
 def test_it_is_read_back_the_same_everywhere(trained, tmp_path: Path):
     """By AutoTokenizer, with a model's configuration and without, from its own copy, and without sentencepiece."""
     _, folder = trained

@@ -577,6 +577,7 @@ def test_other_content_is_another_file(bert, tmp_path: Path):
     assert len({features.content for features in built}) == len(built)
 
 
+@pytest.mark.seconds
 def test_many_contexts_and_two_processes(tmp_path: Path):
     tokenizer = of_python_or_kobert("stand-in", tmp_path)
     count = 3 * CHARACTERS_IN_BATCH // 1000
@@ -654,6 +655,7 @@ def test_a_context_of_one_character(tokenizer, tmp_path: Path):
     assert ids[positions[0] : positions[1] + 1] == plain(tokenizer, "나")
 
 
+@pytest.mark.seconds
 def test_a_context_of_a_million_characters(bert, tmp_path: Path):
     """333,333 times 가 ##나, and 다."""
 
