@@ -4,7 +4,7 @@ import pytest
 
 
 def figures(right: int, found: int, there: int) -> dict[str, float]:
-    """Of so many entities that are right, of those found, of those that are there."""
+    """Scores from three counts of entities: found and right, found, and in the reference."""
     precision, recall = right / found if found else 0, right / there if there else 0
     f1 = 2 * precision * recall / (precision + recall) if right else 0
     return {"f1": pytest.approx(f1), "precision": pytest.approx(precision), "recall": pytest.approx(recall)}

@@ -55,7 +55,7 @@ def loss_of_rows(model, batch):
 
 
 def loss_of_terms(model, batch):
-    """An objective with unequal numbers of terms, as masked tokens are."""
+    """A loss whose rows have different numbers of terms, as rows have different numbers of masked tokens."""
     losses = nn.functional.cross_entropy(model(**batch["inputs"]), batch["labels"], reduction="none")
     return (losses * batch["terms_of_rows"]).sum()
 
@@ -114,7 +114,7 @@ def evaluated_job(folder: Path, **settings) -> Job:
 
 
 def expect_an_interruption_to_change_nothing(folder: Path, stop_after: int, **settings) -> None:
-    """A run with dropout that Ctrl-C stops after so many steps, and the same run resumed, against one never stopped."""
+    """Compares a run with dropout that is interrupted after `stop_after` steps and resumed with one never stopped."""
     whole = evaluated_job(folder / "whole", **settings)
     fit(whole)
 

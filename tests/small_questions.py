@@ -30,7 +30,7 @@ def asked(contexts: Sequence[str], *rows: tuple) -> Questions:
 
 @dataclass
 class Tokens:
-    """In the place of a MappedTable: token `i` of a text is `i`, and stands for the characters [2i, 2i + 2)."""
+    """Stands in for a MappedTable: token `i` of a text is `i`, and stands for the characters [2i, 2i + 2)."""
 
     counts: list[int]
 
@@ -47,7 +47,7 @@ class Tokens:
 
 
 def cut(contexts: Sequence[int], queries: Sequence[tuple[int, int]], lengths: Lengths) -> QuestionFeatures:
-    """Windows of contexts of so many tokens, for queries `(context, tokens)`."""
+    """Windows of contexts with these numbers of tokens, for queries `(number of the context, tokens)`."""
     questions = asked(["가" * 2 * count for count in contexts], *((context, "?") for context, _ in queries))
     return QuestionFeatures(questions, Tokens(list(contexts)), Tokens([size for _, size in queries]), BERT, lengths)
 

@@ -70,7 +70,7 @@ def sentences(count: int) -> list[str]:
 
 
 def write_kobert(folder: Path, texts: list[str], pieces: int, **options) -> sentencepiece.SentencePieceProcessor:
-    """A folder as monologg/kobert's: a model whose own ids are by score, a vocabulary in alphabetical order."""
+    """A folder like monologg/kobert's: the model orders its ids by score, vocab.txt is in alphabetical order."""
     folder.mkdir(exist_ok=True)
     options = {"model_type": "unigram", "unk_id": 0, "pad_id": 1, "bos_id": -1, "eos_id": -1, **options}
     sentencepiece.SentencePieceTrainer.train(
@@ -109,8 +109,8 @@ fragments = st.one_of(
     st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=6),
 )
 texts = st.lists(fragments, max_size=12).map("".join)
-# What Moran does, in small: particles and tildes are split off, `했다` is rewritten, what follows the 255th word is
-# lost, digits read what the last text left in a buffer, and more than the buffers hold is the end of the process.
+# What Moran does, in small: particles and tildes are split off, `했다` is rewritten, words after the 255th are
+# lost, digits read leftovers of the previous text, and input that overflows the buffers aborts the process.
 STAND_IN = r"""
 #include <stdlib.h>
 #include <string.h>
