@@ -1,4 +1,6 @@
-"""The scenarios that `test_processes.py` runs in several processes: python3 -m torch.distributed.run ... processes_worker.py FOLDER.
+"""The scenarios that `test_processes.py` runs in several processes.
+
+python3 -m torch.distributed.run ... processes_worker.py FOLDER
 
 Each scenario leaves what it found in FOLDER, in `<name>-<process>.json`, or a run's own files.
 """
