@@ -264,17 +264,14 @@ def test_a_vocabulary_of_bytes(user: User, is_refused, corpora):
     assert "vocabulary is of bytes" in said and "WordPiece or SentencePiece" in said
 
 
-def test_commands_that_cannot_be(user: User, is_refused, corpora):
+def test_commands_that_cannot_be(is_refused):
+    """Of this script alone: what both pretraining scripts refuse, test_pretrain_spanbert.py has."""
     assert "unknown flag --dupe_factor" in is_refused(*words("splinter-wrong", "--dupe_factor", 5))
     assert "unknown flag --most_question; did you mean '--most_questions'?" in is_refused(
         *words("splinter-wrong", "--most_question", 5)
     )
     said = is_refused(*words("splinter-wrong", "--question_budget", 1.0, "--longest_span", 0, "--most_questions", 0))
     assert all(key in said for key in ("question_budget", "longest_span", "most_questions"))
-    assert "corpus_weights has 1 numbers for 2 corpora: one each" in is_refused(
-        *words("splinter-wrong", *corpora, "--corpus_weights", 2)
-    )
-    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "talk.txt.gz")
     assert "unknown flag --span_law" in is_refused(*words("splinter-wrong", "--span_law", "inverse"))
 
 
