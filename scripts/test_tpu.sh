@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of --use_tpu, on this machine's CPU through torch_xla; makes both environments first (.venv-tpu: 8 GB).
+# Runs the tests of --use_tpu through torch_xla, which uses this machine's CPU in place of a TPU.
+# Makes both environments first; .venv-tpu takes 8 GB.
 #   bash scripts/test_tpu.sh [words for pytest]
 set -euo pipefail
 cd "$(dirname "$0")/.."

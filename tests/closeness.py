@@ -1,4 +1,4 @@
-"""Numbers that are the same but for rounding, which depends on what a CPU adds up in which order, and on their size."""
+"""Comparisons that allow for rounding, which depends on the order of additions and on the size of the numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def assert_close_in_size(
 ) -> None:
     """Nothing differs by more than `tolerance` of the largest expected value, or of `size`.
 
-    An expected tensor may be of fp64 where that found is not; else both are of one type. Lists and arrays do too.
+    Both tensors have the same dtype, except that the expected one may be fp64. Lists and arrays are accepted too.
     """
     if isinstance(found, Tensor) and isinstance(expected, Tensor):
         assert found.dtype == expected.dtype or expected.dtype == torch.float64, name

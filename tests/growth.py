@@ -1,4 +1,4 @@
-"""How the work of something grows with its input, which no clock of one machine says of another."""
+"""How CPU time grows with the size of an input: a ratio, as a limit in seconds would depend on the machine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 
 def expect_linear(work: Callable[[int], object], size: int, times: int = 20) -> None:
-    """What is `times` as large as `size` costs about `times` as much, and not the square of it.
+    """An input `times` as large as `size` must cost about `times` as much CPU time, not `times` squared.
 
-    The border is in the middle, on a scale of factors. Costs are the CPU time of this process, which other processes
-    make longer, never shorter: the least of several counts, and there are more of them while the border is crossed.
+    The limit is `times` to the power of 1.5, halfway between the two. Other programs on the machine lengthen the CPU
+    time of this process and never shorten it, so the smallest of several measurements counts; while it is above the
+    limit, up to four rounds are measured.
     """
     border = times**1.5
     small, large = math.inf, math.inf
@@ -20,7 +21,7 @@ def expect_linear(work: Callable[[int], object], size: int, times: int = 20) -> 
         large = min(large, _cost(work, size * times))
         if large < border * small:
             return
-        if large > 3 * border * small:  # far beyond noise: what takes minutes is not measured again
+        if large > 3 * border * small:  # far beyond noise, and measuring it again could take minutes
             break
     raise AssertionError(f"{large / small:.0f} times the work for {times} times the size")
 

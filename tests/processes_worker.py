@@ -1,4 +1,6 @@
-"""What `test_processes.py` has several processes do: python3 -m torch.distributed.run ... processes_worker.py FOLDER.
+"""The scenarios that `test_processes.py` runs in several processes.
+
+python3 -m torch.distributed.run ... processes_worker.py FOLDER
 
 Each scenario leaves what it found in FOLDER, in `<name>-<process>.json`, or a run's own files.
 """
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from test_loop import Network, loss_of_terms, make_job
+from small_jobs import Network, loss_of_terms, make_job
 
 from training.evaluate import Predictor, evaluate
 from training.interrupt import Interrupted

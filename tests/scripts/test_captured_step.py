@@ -22,7 +22,7 @@ from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, handed_to_train, make_models
 from safetensors.torch import load_file
-from test_loop import (
+from small_jobs import (
     RESUMABLE,
     expect_an_interruption_to_change_nothing,
     loss_of_rows,
@@ -31,7 +31,7 @@ from test_loop import (
     make_job,
     weights,
 )
-from test_processes import by_two, ended
+from started_by_torchrun import by_two, ended
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 

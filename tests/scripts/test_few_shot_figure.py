@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from test_few_shot_table import write_run
+from few_shot_runs import write_run
 
 SCRIPT = REPOSITORY / "scripts" / "plot_runs.py"
 

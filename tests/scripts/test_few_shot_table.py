@@ -18,48 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from few_shot_runs import QUESTIONS, RIGHT, write_run
 from reporting.few_shot_bootstrap import RESAMPLES, p_no_gain
 from scipy.stats import bootstrap
 
 SCRIPT = REPOSITORY / "scripts" / "results_table.py"
-QUESTIONS = 40
-RIGHT, HALF, WRONG = [1.0, 1.0], [0.0, 0.5], [0.0, 0.0]  # em, f1
-
-
-def write_run(
-    folder: Path,
-    model: str,
-    size: int | str,
-    seed: int,
-    right: int,
-    scores: dict[str, Any] | None = None,
-    **config: Any,
-) -> Path:
-    """A run that answers the first `right` of 40 questions, and half of the next one; returns its folder.
-
-    scores: of the questions, instead of these. config: settings beside those that runs have in common.
-    """
-    answers = [RIGHT] * right + [HALF] + [WRONG] * (QUESTIONS - right - 1)
-    scores = {f"q{number}": pair for number, pair in enumerate(answers)} if scores is None else scores
-    means = np.mean(list(scores.values()), axis=0)
-    results = {
-        **{"task": "korquad-few-shot", "model": model, "seed": seed, "split": "test", "main_metric": "f1"},
-        "metrics": dict(zip(("em", "f1"), means.tolist(), strict=True)),
-        **{"selection": "last", "at_chance": False, "rows": {"train": 16, "test": len(scores)}},
-        "data": {"data/korquad/KorQuAD_v1.0_train.json": "aa", "data/korquad/KorQuAD_v1.0_dev.json": "bb"},
-        "config": {
-            **{"few_shot": [size], "samples": None, "head": "linear", "from_scratch": False, "learning_rate": 3e-05},
-            **{"seed": seed, "predict_file": "KorQuAD_v1.0_dev.json"},
-            # what the script derives from the size
-            **{"num_train_epochs": 2.0 if size == "full" else 10.0},
-            **config,
-        },
-    }
-    folder = folder / str(size) / f"seed-{seed}"
-    folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
-    (folder / "question_scores.json").write_text(json.dumps(scores), encoding="utf-8")
-    return folder
 
 
 def call(*words: str | Path, code: int = 0) -> tuple[str, str]:
@@ -325,9 +288,9 @@ def test_models_and_samples_that_were_scored_on_other_questions(tmp_path: Path):
     write_run(tmp_path / "a", "a", 64, 42, 20)
     write_run(tmp_path / "b", "b", 64, 43, 20)
     first, second, third = notes(call(tmp_path)[0])
-    assert first == "16: models could not be compared: they were not scored on the same questions."
+    assert first.startswith("16: ") and "same questions" in first
     assert "question_scores.json has other questions than that of seed 42" in second
-    assert third == "64: models are not compared, as they have not the same samples (seeds of a: 42; b: 43)."
+    assert third.startswith("64: ") and "a: 42; b: 43" in third
 
 
 @pytest.mark.parametrize("few_shot", [[16, 32], [0], ["all"], [True], 16])

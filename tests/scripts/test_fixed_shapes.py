@@ -16,7 +16,7 @@ import torch
 from closeness import assert_close_in_size
 from conftest import User, nsmc
 from exact_runs import OBJECTIVES, build_objective, command, make_models
-from test_loop import Network, collate, evaluated_job, loss_of_rows, make_job
+from small_jobs import Network, collate, evaluated_job, loss_of_rows, make_job
 from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
 
 from models import ModelError
@@ -225,4 +225,4 @@ def test_what_is_refused(is_refused: Callable, words: list, message: str):
 def test_all_chips_are_taken_by_one_process(user: User, is_refused: Callable):
     launched = user.environment | {"WORLD_SIZE": "2", "RANK": "0"}
     said = is_refused(*nsmc("refused-shapes", "--use_tpu"), env=launched)
-    assert "use_tpu takes all chips of the machine in one process: start the script without torchrun" in said
+    assert "use_tpu" in said and "without torchrun" in said

@@ -18,7 +18,7 @@ from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, command, make_models, stop_after_three
 from safetensors.torch import load_file
-from test_loop import collate, loss_of_rows, losses, make_job
+from small_jobs import collate, loss_of_rows, losses, make_job
 from transformers import BertConfig, BertModel
 from varlen_reference import attention_row_by_row
 

@@ -134,9 +134,8 @@ def test_the_originals_vocabulary_is_one_file(user: User, types, is_refused, cor
     types(*command, "original-vocabulary/sentencepiece.model")
     tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-file") / "checkpoint-1")
     assert len(tokenizer) == 1007 and tokenizer.tokenize("A 영화") == tokenizer.tokenize("a 영화")
-    assert "the tokenizer in original-vocabulary treats capital letters in its own way" in is_refused(
-        *command, "original-vocabulary"
-    )
+    said = is_refused(*command, "original-vocabulary")
+    assert "--lower_case has no effect" in said and "tokenizer in original-vocabulary" in said
 
 
 def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(
@@ -173,24 +172,23 @@ def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refuse
     assert f"delete damaged/{folder.name} to make it again" in is_refused(*command, "--overwrite_output_dir")
 
 
-def test_commands_that_cannot_be(user: User, is_refused, corpora):
-    assert "--vocab_size has no effect without train_vocab" in is_refused(*words("span-wrong", "--vocab_size", 9))
-    assert "corpus_weights has 1 numbers for 2 corpora: give one for each" in is_refused(
-        *words("span-wrong", *corpora, "--corpus_weights", 2)
-    )
-    assert "unknown flag --corpora; did you mean '--corpus'?" in is_refused(*words("span-wrong", "--corpora", "a"))
-    assert "hidden_size 30 is not a multiple of num_attention_heads 4" in is_refused(
-        *["--config_file", "sample.json", "--hidden_size", 30]
-    )
-    assert "nowhere.txt: no such file" in is_refused(*words("span-wrong", "--corpus", "nowhere.txt"))
+def test_commands_that_cannot_be(user: User, is_refused, corpora, brief: str):
+    """What each message must name; its sentence may change."""
     (user.folder / "empty.txt").write_text("\n\n")
-    assert "no text" in is_refused(*words("span-wrong", "--corpus", "empty.txt"))
-    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "reviews.txt.gz")
-    assert "corpus is missing" in is_refused("--tokenizer", "sample_data/tiny-electra")
-    assert "max_seq_length 2000 is more than" in is_refused(
-        *["--corpus", "news", "--model_name_or_path", user.run_dir("span-brief") / "checkpoint-6"],
-        *["--max_seq_length", 2000],
-    )
+    trained = ["--corpus", "news", "--model_name_or_path", user.run_dir(brief) / "checkpoint-6"]
+    for command, *facts in (
+        (words("span-wrong", "--vocab_size", 9), "--vocab_size has no effect", "train_vocab"),
+        (words("span-wrong", *corpora, "--corpus_weights", 2), "corpus_weights", "1 numbers", "2 corpora"),
+        (words("span-wrong", "--corpora", "a"), "--corpora", "did you mean '--corpus'?"),
+        (["--config_file", "sample.json", "--hidden_size", 30], "hidden_size 30", "num_attention_heads 4"),
+        (words("span-wrong", "--corpus", "nowhere.txt"), "nowhere.txt: no such file"),
+        (words("span-wrong", "--corpus", "empty.txt"), "empty.txt", "no text"),
+        (["--corpus", "reviews.txt.gz"], "no vocabulary", "train_vocab"),
+        (["--tokenizer", "sample_data/tiny-electra"], "corpus is missing"),
+        ([*trained, "--max_seq_length", 2000], "max_seq_length 2000"),
+    ):
+        said = is_refused(*command)
+        assert [fact for fact in facts if fact not in said] == [], said
 
 
 @pytest.mark.parametrize("name", ["half", "base", "sample"])

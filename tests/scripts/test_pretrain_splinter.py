@@ -245,13 +245,13 @@ def test_positions_that_begin_as_sines(user: User, types, is_refused, corpora):
     positions = load_file(user.run_dir("sines") / "checkpoint-1/model.safetensors")[POSITIONS]
     assert not positions[0, 0::2].any() and (positions[0, 1::2] > 0.02).all()
     error = is_refused(*corpora, "--model_name_or_path", "ckpt/sines/checkpoint-1", "--sinusoidal_positions")
-    assert "--sinusoidal_positions has no effect on the model that model_name_or_path names" in error
+    assert "--sinusoidal_positions" in error and "model_name_or_path" in error
 
 
 def test_a_corpus_without_recurrence(user: User, is_refused):
     (user.folder / "once.txt").write_text("\n".join(" ".join(NAMES[i:]) for i in range(5)), encoding="utf-8")
     said = is_refused(*words("splinter-once", "--corpus", "once.txt"))
-    assert "once.txt: no span recurs in any of its 5 rows, so there is nothing to ask for: " in said
+    assert "once.txt: no span recurs in any of its 5 rows" in said
     assert "max_seq_length" in said
 
 
@@ -263,20 +263,17 @@ def test_a_vocabulary_of_bytes(user: User, is_refused, corpora):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=vocabulary._tokenizer, **names)
     tokenizer.save_pretrained(user.folder / "bytes-bpe")
     said = is_refused(*words("splinter-bytes", *corpora, "--tokenizer", "bytes-bpe"))
-    assert "this vocabulary is of bytes: use a WordPiece or SentencePiece vocabulary" in said
+    assert "vocabulary is of bytes" in said and "WordPiece or SentencePiece" in said
 
 
-def test_commands_that_cannot_be(user: User, is_refused, corpora):
+def test_commands_that_cannot_be(is_refused):
+    """Of this script alone: what both pretraining scripts refuse, test_pretrain_spanbert.py has."""
     assert "unknown flag --dupe_factor" in is_refused(*words("splinter-wrong", "--dupe_factor", 5))
     assert "unknown flag --most_question; did you mean '--most_questions'?" in is_refused(
         *words("splinter-wrong", "--most_question", 5)
     )
     said = is_refused(*words("splinter-wrong", "--question_budget", 1.0, "--longest_span", 0, "--most_questions", 0))
     assert all(key in said for key in ("question_budget", "longest_span", "most_questions"))
-    assert "corpus_weights has 1 numbers for 2 corpora: give one for each" in is_refused(
-        *words("splinter-wrong", *corpora, "--corpus_weights", 2)
-    )
-    assert "no vocabulary: set train_vocab" in is_refused("--corpus", "talk.txt.gz")
     assert "unknown flag --span_law" in is_refused(*words("splinter-wrong", "--span_law", "inverse"))
 
 

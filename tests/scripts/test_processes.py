@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,29 +21,14 @@ from conftest import REPOSITORY, User, nsmc
 from exact_runs import COMMANDS, make_models
 from processes_worker import SETTINGS
 from safetensors.torch import load_file
-from test_loop import ROWS, loss_of_terms, losses, make_job, weights
+from small_jobs import ROWS, loss_of_terms, losses, make_job, weights
+from started_by_torchrun import by_two, ended, torchrun
 
 from training.interrupt import Interrupted
 from training.loop import fit
 from training.results import MetricsLog
 
 SCRIPT = "run_seq_cls.py"
-
-
-def torchrun(processes: int, script: Path, *words: object, **options) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests' / 'unit'}"}
-    settings = {"env": environment, "encoding": "utf-8", "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen([*command, str(script), *map(str, words)], **settings)
-
-
-def ended(process: subprocess.Popen[str], code: int = 0, timeout: float = 300) -> tuple[str, str]:
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    assert process.returncode == code, err
-    return out, err
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -148,10 +132,6 @@ def still(user: User) -> None:
 
 def command(script: str, output_dir: str, batch_size: int, *more: object, **steps: list) -> list[object]:
     return exact_runs.command(script, output_dir, batch_size, *more, "--no_cuda", **steps)
-
-
-def by_two(user: User, script: str, *words: object, **options) -> subprocess.Popen[str]:
-    return torchrun(2, REPOSITORY / script, *words, cwd=user.folder, env=user.environment, **options)
 
 
 @pytest.mark.parametrize(

@@ -195,15 +195,14 @@ def test_documents_that_cannot_be_used(user: User, types, is_refused):
 
 
 def test_commands_that_cannot_be(types, is_refused, bigbird):
-    assert is_refused(*sample("tydiqa", "long-wrong", "--all_korquad_2_sample")) == (
-        "--all_korquad_2_sample is a setting of korquad-2, and has no effect on tydiqa"
-    )
+    message = is_refused(*sample("tydiqa", "long-wrong", "--all_korquad_2_sample"))
+    assert all(word in message for word in ("--all_korquad_2_sample", "korquad-2", "tydiqa")) and "\n" not in message
     message = is_refused(*sample("tydiqa", "long-wrong", "--attention", "spars", "--max_seq_len", 12))
     assert "--attention" in message and "did you mean '--max_seq_length'?" in message
     message = is_refused(*sample("tydiqa", "long-wrong", "--attention", "full"))
-    assert message == "attention full: only BigBird has that choice, and sample_data/tiny-electra holds another model"
+    assert message.startswith("attention full: ") and "BigBird" in message and "sample_data/tiny-electra" in message
     message = is_refused(*sample("tydiqa", "long-wrong", *bigbird, "--max_seq_length", 2048, "--doc_stride", 512))
-    assert message == "max_seq_length 2048 is more than the model's 1024 positions"
+    assert "max_seq_length 2048" in message and "1024 positions" in message and "\n" not in message
     assert "korquad is a task of" not in is_refused("--task", "nsmc", "--config_file", "sample.json")
     # Nothing is said before what is wrong.
     err = types(*sample("tydiqa", "long-wrong", *bigbird, *LONG[:2], "--doc_stride", 512), code=2).err

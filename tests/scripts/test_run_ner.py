@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import BRIEFLY, User, sample, snapshot
-from test_metrics import entities_of, figures
+from entity_counts import entities_of, figures
 
 from processors import TASKS
 from processors.ner import Sentences

@@ -161,7 +161,7 @@ def test_training_questions_that_are_all_lost(user: User, is_refused):
     path = user.folder / "all-lost.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     message = is_refused(*squad("qa-all-lost", *ONE_STEP, "--train_file", path.absolute()))
-    assert message == "train: no answer stands where its answer_start says: there is nothing to learn from"
+    assert message.startswith("train: no answer ") and "answer_start" in message and "\n" not in message
     assert snapshot(user.run_dir("qa-all-lost")) == {}
 
 

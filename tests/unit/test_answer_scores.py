@@ -395,6 +395,7 @@ def test_contradictions():
         )
 
 
+@pytest.mark.seconds
 def test_time_grows_with_the_number_of_questions_only():
     def work(size: int) -> None:
         golds = {str(i): [f"{i}년 {i % 12}월"] if i % 3 else [] for i in range(size)}

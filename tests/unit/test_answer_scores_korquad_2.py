@@ -82,6 +82,7 @@ SOUP = st.lists(
 ).map("".join)
 
 
+@pytest.mark.seconds
 @needs_that_parser
 @settings(max_examples=2000, deadline=None)
 @given(SOUP)

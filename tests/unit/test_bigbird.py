@@ -66,7 +66,7 @@ def pair(**changes) -> tuple[BigBirdModel, BigBirdModel]:
         (1024, 100, {"max_position_embeddings": 1024}),
         (1024, 0, {"max_position_embeddings": 2048, "num_random_blocks": 2}),
         (3072, 65, {}),
-        (4096, 1000, {}),
+        pytest.param(4096, 1000, {}, marks=pytest.mark.seconds),
         # and as for the others, whole blocks or not.
         (768, 0, {}),
         (705, 3, {}),
@@ -213,6 +213,7 @@ def test_nothing_is_as_large_as_the_square_of_the_length(attention: str, dropout
     assert largest.elements <= heads * length * 512 + length  # eight blocks of keys for each token
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("length", [640, 1024])
 @pytest.mark.parametrize("attention", ["sparse", "full"])
 def test_attention_dropout(attention: str, length: int):

@@ -170,6 +170,7 @@ print(fatal)
 """
 
 
+@pytest.mark.seconds
 def test_killed_at_every_file_operation_of_a_save_a_whole_checkpoint_is_left(tmp_path):
     """Whatever call the kill hits, the newest checkpoint with a state loads, and every listed one has its weights."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

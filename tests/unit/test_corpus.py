@@ -589,6 +589,7 @@ def test_some_rows(plain: Path, tmp_path: Path, small_shards):
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.seconds
 def test_several_processes_write_the_same_bytes(plain: Path, tmp_path: Path, small_shards):
     corpus, done = open_corpus([plain]), []
     one = build_blocks(corpus, wordpiece(), tmp_path / "one", 32, progress=lambda *pair: done.append(pair))
@@ -615,7 +616,7 @@ def test_finished_blocks_are_found_again_by_content(plain: Path, tmp_path: Path,
     assert content(again) == content(built) and again.content == built.content and again.counts == built.counts
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.seconds)])
 def test_an_interrupted_build_goes_on(processes: int, plain: Path, tmp_path: Path, small_shards, monkeypatch):
     whole = build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "whole", 32)
     shares: list[float] = []
@@ -685,6 +686,7 @@ def test_a_file_that_changes_during_the_build(plain: Path, tmp_path: Path, small
     assert not list((tmp_path / "cache").iterdir())
 
 
+@pytest.mark.seconds
 def test_a_worker_that_dies(plain: Path, tmp_path: Path, small_shards, monkeypatch):
     encoder = corpus_module._ShardEncoder
     monkeypatch.setattr(encoder, "__reduce__", lambda self: (os._exit, (1,)), raising=False)
@@ -748,6 +750,7 @@ def building(path: Path, cache: Path, processes: int = 1, limit: int = 0, shard:
     return subprocess.Popen([sys.executable, str(script)], text=True, **pipes)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_file_that_cannot_grow(processes: int, tmp_path: Path):
     path = write(tmp_path / "a.txt", as_plain_text(random_documents(3000, seed=5)))
@@ -758,6 +761,7 @@ def test_a_file_that_cannot_grow(processes: int, tmp_path: Path):
     assert len(build_blocks(open_corpus([path]), wordpiece(), tmp_path / "cache", 128)) > 3000
 
 
+@pytest.mark.seconds
 def test_a_killed_build_goes_on(tmp_path: Path, monkeypatch):
     path = write(tmp_path / "a.txt", as_plain_text(random_documents(3000, seed=7)))
     monkeypatch.setattr(corpus_module, "SHARD_CHARACTERS", 20_000)

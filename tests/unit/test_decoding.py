@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from growth import expect_linear
-from test_windows import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
+from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
+from small_tokenizers import wordpiece
 
 from processors.qa.decoding import Answer, Decoded, Decoder, Predictions
 from processors.qa.windows import Lengths, QuestionFeatures, build_question_features
@@ -367,8 +368,6 @@ def test_answers_that_are_white_space_are_none():
 
 def test_answers_of_a_tokenizer(tmp_path: Path):
     """Real tokens: a piece of a word is sliced out of the context, and a space within stays as it is."""
-    from test_features import wordpiece
-
     context = "《가나》는\u3000 다라 ?"
     questions = asked([context], (0, "마 ?"))
     tokenizer = wordpiece()

@@ -9,46 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from growth import expect_linear
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertTokenizer, PreTrainedTokenizerFast
+from small_tokenizers import SYLLABLES, WORDS, kobert, roberta, wordpiece
+from tokenizers import normalizers
+from transformers import BertTokenizer
 
 from processors import features
 from processors.features import ROWS_IN_BATCH, SCHEMA, Features, SpecialTokens, build_features, longest_first
 from processors.task import DataError, Rows
-
-SYLLABLES = "가나다라마바사아자차"
-WORDS = [f"{a}{b}" for a, b in itertools.product(SYLLABLES, SYLLABLES)]
-
-
-def wordpiece() -> BertTokenizer:
-    """BERT: [CLS] a [SEP] b [SEP], types 0 and 1; syllables, some words, and `?` is unknown."""
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *SYLLABLES, *(f"##{s}" for s in SYLLABLES), *WORDS[::3]]
-    return BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}, do_lower_case=False)
-
-
-def unigram(specials: dict[str, str], single: str, pair: str) -> PreTrainedTokenizerFast:
-    pieces = [*specials.values(), "▁", *SYLLABLES, *(f"▁{word}" for word in WORDS[::2])]
-    model = models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], list(specials).index("unk_token"))
-    tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.add_special_tokens(list(specials.values()))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=single, pair=pair, special_tokens=[(token, pieces.index(token)) for token in specials.values()]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials)
-
-
-def roberta() -> PreTrainedTokenizerFast:
-    """RoBERTa and XLM-R: <s> a </s></s> b </s>, all of type 0."""
-    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
-    return unigram(names, "<s> $A </s>", "<s> $A </s> </s> $B </s>")
-
-
-def kobert() -> PreTrainedTokenizerFast:
-    """KoBERT: [UNK] 0, [PAD] 1, [CLS] 2, [SEP] 3; types 0 and 1."""
-    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return unigram(names, "[CLS] $A [SEP]", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1")
-
 
 TOKENIZERS = {"bert": wordpiece, "roberta": roberta, "kobert": kobert}
 SPECIAL_COUNT = {"bert": (2, 3), "roberta": (2, 4), "kobert": (2, 3)}

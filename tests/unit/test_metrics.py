@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from entity_counts import entities_of, figures
 
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.metrics import METRICS, at_chance, entity_scores, score
@@ -166,13 +167,6 @@ def in_prefix_form(sentences: list[list[str]]) -> list[list[str]]:
     return [["-".join(reversed(label.split("-"))) for label in labels] for labels in sentences]
 
 
-def figures(right: int, found: int, there: int) -> dict[str, float]:
-    """Of so many entities that are right, of those found, of those that are there."""
-    precision, recall = right / found if found else 0, right / there if there else 0
-    f1 = 2 * precision * recall / (precision + recall) if right else 0
-    return {"f1": pytest.approx(f1), "precision": pytest.approx(precision), "recall": pytest.approx(recall)}
-
-
 @pytest.mark.parametrize(
     "labels, predicted, right, found, there",
     [
@@ -218,20 +212,6 @@ def test_entities_of_each_type():
 def test_nothing_to_be_found():
     for labels in ([["O", "O"], ["O"]], [["O"]], [[]], [[], ["O"]]):
         assert entity_scores(labels, labels, suffix=True) == ({"f1": 0, "precision": 0, "recall": 0}, {})
-
-
-def entities_of(labels: list[str]) -> set[tuple[str, int, int]]:
-    """(type, first word, last word + 1), as conlleval has them: a B, or an I behind anything but its own type."""
-    found: list[list] = []
-    for place, label in enumerate(labels):
-        name, _, part = label.partition("-")
-        if label == "O":
-            continue
-        if part == "I" and found and found[-1][0] == name and found[-1][2] == place:
-            found[-1][2] += 1
-        else:
-            found.append([name, place, place + 1])
-    return {tuple(one) for one in found}
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_features import wordpiece
-from test_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, write_kobert
+from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
 from models.tokenizers import HanBertTokenizer, build_kobert_tokenizer
 from processors import TASKS, ner

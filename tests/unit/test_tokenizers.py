@@ -1,7 +1,6 @@
 """KoBERT's tokenizer against SentencePiece itself; HanBERT's against Moran, or a small C library in its place."""
 
 import ctypes
-import importlib.util
 import json
 import os
 import pickle
@@ -20,6 +19,7 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_tokenizers import REAL, SPECIAL, VOCABULARY, compile_stand_in, needs_moran, sentences, texts, write_kobert
 from transformers import AutoTokenizer
 
 from models import tokenizers
@@ -27,7 +27,6 @@ from models.tokenizers import HanBertTokenizer, analyse, build_kobert_tokenizer,
 
 ROOT = Path(__file__).parents[2]
 NSMC = ROOT.parent / "shared" / "data" / "nsmc"
-SPECIAL = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Moran's dictionary")
 
@@ -35,43 +34,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Moran's dictionary")
 # --------------------------------------------------------------------------------------------------------------------
 # KoBERT
 # --------------------------------------------------------------------------------------------------------------------
-
-
-def sentences(count: int) -> list[str]:
-    rng = random.Random(7)
-    people = "나 너 우리 친구 학생 선생님 배우 감독 작가 아이 어머니 아버지 동생 형사 가수 기자 시민 대통령".split()
-    things = "영화 책 학교 음악 '사랑' \"커피\" 노래 집 100원 3,000원 사진 거리 시간 기억 이야기 마을 바다 눈물".split()
-    acts = "봤다. 읽었다! 좋아한다 ㅋㅋ 만들었다... 싫어했다; 들었다? OK! Love [UNKPADCLSEMO] 지켰다".split()
-    ends = ["는", "가", "도", "와", "를", "에서", "로", "만", "의", ""]
-    groups = (people, things, people, things)
-    return [
-        " ".join([*(rng.choice(group) + rng.choice(ends) for group in groups[: rng.randrange(1, 5)]), rng.choice(acts)])
-        for _ in range(count)
-    ]
-
-
-def write_kobert(folder: Path, texts: list[str], pieces: int, **options) -> sentencepiece.SentencePieceProcessor:
-    """A folder as monologg/kobert's: a model whose own ids are by score, a vocabulary in alphabetical order."""
-    folder.mkdir(exist_ok=True)
-    options = {"model_type": "unigram", "unk_id": 0, "pad_id": 1, "bos_id": -1, "eos_id": -1, **options}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_prefix=str(folder / "tokenizer_test"),
-        vocab_size=pieces,
-        unk_piece="[UNK]",
-        pad_piece="[PAD]",
-        control_symbols=["[CLS]", "[SEP]", "[MASK]"],
-        hard_vocab_limit=False,
-        num_threads=1,
-        minloglevel=2,
-        **options,
-    )
-    (folder / "tokenizer_test.vocab").unlink()
-    reference = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer_test.model"))
-    own = [reference.id_to_piece(index) for index in range(len(reference))]
-    lines = SPECIAL + sorted(piece for piece in own if piece not in SPECIAL)
-    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return reference
 
 
 @pytest.fixture(scope="session")
@@ -106,24 +68,6 @@ def same_but_for_ties(tokenizer, reference, text: str) -> bool:
     return abs(score[0] - score[1]) < 1e-3
 
 
-decomposed = st.sampled_from(["친구가", "학생이", "영화를", "봤다"]).map(
-    lambda word: unicodedata.normalize("NFD", word)
-)
-fragments = st.one_of(
-    st.sampled_from(
-        ["나는", "영화를", " 봤다", "학교", "3,000원", "ㅋㅋ", "ㅎ", "...", "''", '"', "“", "’", "OK", "love"]
-    ),
-    st.sampled_from(
-        [" ", "  ", "\t", "\n", "\r\n", "\u3000", "\u00a0", "\u200b", "\x00", "😀", "👨‍👩‍👧", "❤️", "♥", "㈜"]
-    ),
-    st.sampled_from(["ﾡ", "ﾢﾣ", "ＡＢＣ", "１２", "［CLS］", "！", "é", "中國", "日本語", "\ufeff", "\ufffd"]),
-    decomposed,
-    st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), max_size=4),
-    st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=6),
-)
-texts = st.lists(fragments, max_size=12).map("".join)
-
-
 @settings(max_examples=300, deadline=None)
 @given(text=texts)
 def test_kobert_gives_the_ids_of_sentencepiece(kobert, text):
@@ -154,6 +98,7 @@ def test_kobert_offsets_slice_each_token_out_of_the_text(kobert, text):
     assert all(index in covered for index, character in enumerate(text) if "가" <= character <= "힣")
 
 
+@pytest.mark.seconds
 @pytest.mark.skipif(not NSMC.is_dir(), reason="no ../shared/data/nsmc")
 def test_kobert_equals_sentencepiece_on_reviews(tmp_path):
     def reviews(name: str, count: int) -> list[str]:
@@ -285,57 +230,6 @@ def test_kobert_bears_a_vocabulary_with_small_faults(kobert, kobert_folder, tmp_
 # HanBERT
 # --------------------------------------------------------------------------------------------------------------------
 
-# What Moran does, in small: particles and tildes are split off, `했다` is rewritten, what follows the 255th word is
-# lost, digits read what the last text left in a buffer, and more than the buffers hold is the end of the process.
-STAND_IN = r"""
-#include <stdlib.h>
-#include <string.h>
-int longest_input = 0, calls = 0, opened = 0;
-static char stale[1024] = "";
-int MorAn16_open_dbs(void) { opened++; return STATUS; }
-static void put(char *out, const char *joiner, const char *from, size_t length) {
-    if (*out) strcat(out, " ");
-    strcat(out, joiner);
-    strncat(out, from, length);
-}
-char *Moran4dnlp(char *in, char *out, int size) {
-    int length = strlen(in), words = 0;
-    if (length >= 102400 || size != 102400) abort();
-    if (length > longest_input) longest_input = length;
-    calls++;
-    *out = 0;
-    for (char *word = in; *word && words < 255;) {
-        size_t n = *word == '~' ? 1 : strcspn(word, " ");
-        if (n > 3 && !strncmp(word + n - 3, "를", 3)) {
-            put(out, "", word, n - 3);
-            put(out, "~~", "를", 3);
-        } else if (n == 6 && !strncmp(word, "했다", 6)) {
-            put(out, "", "하", 3); put(out, "~~", "았", 3); put(out, "~~", "다", 3);
-        } else if (n == 4 && !strncmp(word, "2가", 4)) {
-            put(out, "", "2", 1);
-            put(out, "~", strlen(stale) > 200 ? "가" : "나", 3);
-        } else if (n) put(out, "", word, n);
-        words += n > 0;
-        word += n + (word[n] == ' ');
-    }
-    strncpy(stale, in, 1000);
-    return out;
-}
-"""
-VOCABULARY = (
-    "[PAD] [EOS] [UNK] [CLS] [SEP] [MASK] 나 친구 ~~를 ~~다 하 ~~았 . ##는 2 ~가 가 ##가 中 abc ##d ~~ ##바 ~".split()
-)
-
-
-def compile_stand_in(folder: Path, status: int = 0) -> Path:
-    if shutil.which("gcc") is None:
-        pytest.skip("no gcc to compile Moran's stand-in")
-    (folder / "moran.c").write_text(STAND_IN, encoding="utf-8")
-    library = folder / "libmoran4dnlp.so"
-    command = ["gcc", "-shared", "-fPIC", "-O1", "-w", f"-DSTATUS={status}", "-o", library, folder / "moran.c"]
-    subprocess.run(command, check=True)
-    return library
-
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
@@ -354,21 +248,6 @@ def stand_in_folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def stand_in(stand_in_folder):
     return HanBertTokenizer.from_pretrained(stand_in_folder)
-
-
-def real_folder() -> Path | None:
-    """The folder of the real library with its vocabulary: $HANBERT_MORAN's, or the package hanbert-tokenizer's."""
-    package = importlib.util.find_spec("hanbert_tokenizer")
-    roots = [Path(root) / "moran" for root in package.submodule_search_locations] if package else []
-    for folder in [*([Path(os.environ["HANBERT_MORAN"])] if "HANBERT_MORAN" in os.environ else []), *roots]:
-        folder = folder if folder.is_dir() else folder.parent
-        if (folder / "libmoran4dnlp.so").is_file() and (folder / "vocab_54k.txt").is_file():
-            return folder
-    return None
-
-
-REAL = real_folder() if (platform.system(), platform.machine()) == ("Linux", "x86_64") else None
-needs_moran = pytest.mark.skipif(REAL is None, reason="Moran is for x86-64 Linux: pip install hanbert-tokenizer")
 
 
 @pytest.fixture(params=["stand-in", pytest.param("moran", marks=needs_moran)])
@@ -468,6 +347,7 @@ def test_hanbert_bears_any_text(shared_hanbert, text):
     assert all(index in covered for index, letter in enumerate(text) if "가" <= letter <= "힣" or "!" <= letter <= "~")
 
 
+@pytest.mark.seconds
 def test_hanbert_in_forked_processes_threads_and_pickles(hanbert):
     rows = ["나는 친구를 만났다.", "2가", "영화를 봤다! " * 50, "ㅋㅋ 3,000원"] * 5
     expected = [hanbert.tokenize(row) for row in rows]

@@ -160,6 +160,7 @@ def test_words_start_at_their_mark(trained):
     assert sum(starts[tokens]) == 3 and not starts[:7].any()
 
 
+@pytest.mark.seconds
 def test_it_is_read_back_the_same_everywhere(trained, tmp_path: Path):
     """By AutoTokenizer, with a model's configuration and without, from its own copy, and without sentencepiece."""
     _, folder = trained
@@ -262,16 +263,24 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_same_lines_give_the_same_bytes(train, tmp_path: Path):
-    train(lines(), tmp_path / "here")
+@pytest.fixture(scope="module")
+def made_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of every trainer, made by another process, whose hash maps have another order."""
+    folder = tmp_path_factory.mktemp("there")
     code = (
         "import sys; from pathlib import Path; sys.path[:0] = sys.argv[1:3]\n"
         "from test_vocabulary import *\n"
         "for name, run in TRAINERS.items(): run(iter(lines()), Path(sys.argv[3]) / name, SIZES[name])"
     )
-    arguments = [str(ROOT), str(ROOT / "tests" / "unit"), str(tmp_path / "there")]
-    subprocess.run([sys.executable, "-c", code, *arguments], check=True)  # hash maps of another process
-    assert files(tmp_path / "here") in [files(tmp_path / "there" / name) for name in TRAINERS]
+    arguments = [str(ROOT), str(ROOT / "tests" / "unit"), str(folder)]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True)
+    return folder
+
+
+@pytest.mark.seconds
+def test_the_same_lines_give_the_same_bytes(train, made_elsewhere: Path, tmp_path: Path):
+    train(lines(), tmp_path / "here")
+    assert files(tmp_path / "here") in [files(made_elsewhere / name) for name in TRAINERS]
 
 
 def test_lines_are_drawn_from_many(train, tmp_path: Path, monkeypatch):

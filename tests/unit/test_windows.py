@@ -6,8 +6,6 @@ import functools
 import random
 import tempfile
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +13,28 @@ import pytest
 from growth import expect_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_features import SYLLABLES, WORDS, kobert, roberta, wordpiece
-from test_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, texts, write_kobert
+from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
+from small_tokenizers import (
+    REAL,
+    SYLLABLES,
+    VOCABULARY,
+    WORDS,
+    compile_stand_in,
+    kobert,
+    needs_moran,
+    roberta,
+    sentences,
+    texts,
+    wordpiece,
+    write_kobert,
+)
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizer
 
 from models.tokenizers import HanBertTokenizer, build_kobert_tokenizer
-from processors.features import SpecialTokens
 from processors.qa import windows as qa_features
 from processors.qa.answer_scores import normalize
-from processors.qa.questions import UNANSWERABLE, Questions, words_at
+from processors.qa.questions import words_at
 from processors.qa.windows import (
     CHARACTERS_IN_BATCH,
     GoldSpans,
@@ -37,9 +47,6 @@ from processors.qa.windows import (
 from processors.task import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Moran's dictionary")
-
-BERT = SpecialTokens([2], [3], [3], (0, 0, 0, 1, 1))
-WIDE = Lengths(64, 16, 24)
 
 
 def xlmr(splits_words_first: bool):
@@ -96,18 +103,6 @@ def of_python_or_kobert(name: str, folder: Path):
         return HanBertTokenizer.from_pretrained(folder)
 
 
-def asked(contexts: Sequence[str], *rows: tuple) -> Questions:
-    """Questions `(number of the context, question, where the answer starts, answer)`, the last two for an answer."""
-    questions = Questions(contexts=list(contexts))
-    for number, (context, text, *found) in enumerate(rows):
-        questions.ids.append(f"q{number}")
-        questions.texts.append(text)
-        questions.context_of.append(context)
-        questions.answers.append((found[1],) if found else ())
-        questions.spans.append((found[0], found[0] + len(found[1])) if found else UNANSWERABLE)
-    return questions
-
-
 def plain(tokenizer, text: str) -> list[int]:
     return tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0]
 
@@ -115,30 +110,6 @@ def plain(tokenizer, text: str) -> list[int]:
 def words(count: int, seed: int) -> str:
     rng = random.Random(seed)
     return " ".join(rng.choices([*WORDS, "?", "가나다라마", "친구를", "나는", "했다"], k=count))
-
-
-@dataclass
-class Tokens:
-    """In the place of a MappedTable: token `i` of a text is `i`, and stands for the characters [2i, 2i + 2)."""
-
-    counts: list[int]
-
-    def __post_init__(self):
-        self.numbers = {"unknown_tokens": np.zeros(len(self.counts), np.int32)}
-        self.path = Path("none")
-
-    def lengths(self, column: str) -> np.ndarray:
-        return np.array(self.counts, np.int32)
-
-    def row(self, column: str, index: int) -> np.ndarray:
-        numbers = np.arange(self.counts[index], dtype=np.int32)
-        return {"input_ids": numbers, "starts": 2 * numbers, "ends": 2 * numbers + 2}[column]
-
-
-def cut(contexts: Sequence[int], queries: Sequence[tuple[int, int]], lengths: Lengths) -> QuestionFeatures:
-    """Windows of contexts of so many tokens, for queries `(context, tokens)`."""
-    questions = asked(["가" * 2 * count for count in contexts], *((context, "?") for context, _ in queries))
-    return QuestionFeatures(questions, Tokens(list(contexts)), Tokens([size for _, size in queries]), BERT, lengths)
 
 
 @st.composite
@@ -178,11 +149,6 @@ def windows_of_the_original(tokens: int, query: int, lengths: Lengths) -> list[t
             break
         rest = rest[-(room - lengths.doc_stride + removed) :]
     return windows or [(0, 0)]  # of a context without tokens the original has none
-
-
-def windows_of(features: QuestionFeatures, question: int) -> list[tuple[int, int]]:
-    of = features.question == question
-    return list(zip(features.start[of].tolist(), features.length[of].tolist(), strict=True))
 
 
 @settings(max_examples=300, deadline=None)
@@ -337,21 +303,6 @@ def test_unknown_tokens_are_counted(bert, tmp_path: Path):
 # --------------------------------------------------------------------------------------------------------------------
 # Tokens and the windows that own them
 # --------------------------------------------------------------------------------------------------------------------
-
-
-def owned_as_in_bert(windows: list[tuple[int, int]], tokens: int) -> list[list[int]]:
-    """The tokens of each window by `_check_is_max_context` of run_squad.py, times a hundred."""
-    owned: list[list[int]] = [[] for _ in windows]
-    for token in range(tokens):
-        best_score, best = None, None
-        for number, (start, length) in enumerate(windows):
-            if not start <= token < start + length:
-                continue
-            score = 100 * min(token - start, start + length - 1 - token) + length
-            if best_score is None or score > best_score:
-                best_score, best = score, number
-        owned[best].append(token)
-    return owned
 
 
 @settings(max_examples=300, deadline=None)
@@ -626,6 +577,7 @@ def test_other_content_is_another_file(bert, tmp_path: Path):
     assert len({features.content for features in built}) == len(built)
 
 
+@pytest.mark.seconds
 def test_many_contexts_and_two_processes(tmp_path: Path):
     tokenizer = of_python_or_kobert("stand-in", tmp_path)
     count = 3 * CHARACTERS_IN_BATCH // 1000
@@ -703,6 +655,7 @@ def test_a_context_of_one_character(tokenizer, tmp_path: Path):
     assert ids[positions[0] : positions[1] + 1] == plain(tokenizer, "나")
 
 
+@pytest.mark.seconds
 def test_a_context_of_a_million_characters(bert, tmp_path: Path):
     """333,333 times 가 ##나, and 다."""
 
