@@ -31,7 +31,8 @@ from small_tokenizers import (
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizer
 
-from models.tokenizers import HanBertTokenizer, build_kobert_tokenizer
+from models.hanbert import HanBertTokenizer
+from models.kobert import build_kobert_tokenizer
 from processors.qa import windows as qa_features
 from processors.qa.answer_scores import normalize
 from processors.qa.questions import words_at
