@@ -53,10 +53,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--baseline", metavar="MODEL", help="hub id or folder; default: KoELECTRA-Base-v3, from the hub"
     )
-    parser.add_argument("--few_shot", nargs="+", metavar="SIZE", help="default: the published 16 to 1024 and full; of "
-                        "the sample data 16 and 64")  # fmt: skip
-    parser.add_argument("--samples", type=int, default=3, help="of each size (default: 3)")
-    parser.add_argument("--seed", type=int, help="of the first sample; the next ones have the next seeds")
+    sizes = "numbers of training questions; default: 16 to 1024 and full; 16 and 64 with --scale sample"
+    parser.add_argument("--few_shot", nargs="+", metavar="SIZE", help=sizes)
+    parser.add_argument("--samples", type=int, default=3, help="how many samples of each size (default: 3)")
+    parser.add_argument("--seed", type=int, help="seed of the first sample; further samples use the following seeds")
     parser.add_argument("--data_dir", help=f"folder that holds korquad/; default: data, or {SAMPLE_DATA}")
     add_common_arguments(parser)
     arguments = parser.parse_args()
