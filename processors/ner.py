@@ -143,7 +143,7 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> S
     lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if "\t" in line:
-            raise DataError(f"{place}:{number}: {task.name} takes a sentence without tabs a line")
+            raise DataError(f"{place}:{number}: {task.name} expects one sentence without tabs on each line")
     words = [line.split() for line in lines]
     empty = sum(not sentence for sentence in words)
     return Sentences(words, None, Counter({"blank lines": empty} if empty else {}))

@@ -127,7 +127,9 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> R
     for number, values in enumerate(sides, 1):
         if len(values) != wanted:
             form = "two sentences with a tab between them" if task.is_pair else "one text without tabs"
-            raise DataError(f"{place}:{number}: {task.name} takes {form} a line; this one has {len(values) - 1} tabs")
+            raise DataError(
+                f"{place}:{number}: {task.name} expects {form} on each line; this line has {len(values) - 1} tabs"
+            )
     empty = sum(not all(side.strip() for side in values) for values in sides)
     counts = Counter({"empty texts, labelled like the others": empty} if empty else {})
     return Rows([v[0] for v in sides], [v[1] for v in sides] if task.is_pair else None, None, counts)

@@ -52,5 +52,5 @@ def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
             range(len(rows)), test_size=task.held_out_share, stratify=rows.labels, random_state=seed
         )
     except ValueError as error:
-        raise DataError(f"{task.name}: the rows cannot be split in training and test rows: {error}") from None
+        raise DataError(f"{task.name}: the rows cannot be split into training and test rows: {error}") from None
     return rows.take(train), rows.take(test)

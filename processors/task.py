@@ -296,7 +296,7 @@ def _check_header(path: Path, found: list[str], expected: tuple[str, ...]) -> No
         return
     wanted = f"expected {' '.join(expected)} (tab-separated)"
     if sorted(found) == sorted(expected):
-        raise DataError(f"{path}:1: the columns are in another order: {' '.join(found)}; {wanted}")
+        raise DataError(f"{path}:1: the columns are in a different order: {' '.join(found)}; {wanted}")
     if not set(found) & set(expected):
         raise DataError(f"{path}:1: the header line is missing: {wanted}, found {_shorten(' '.join(found))}")
     raise DataError(f"{path}:1: the header is {_shorten(' '.join(found))}; {wanted}")

@@ -30,13 +30,13 @@ def read_rows(folders: Sequence[Path]) -> list[FewShotRow]:
 
 
 def positions_of(sizes: Sequence[Size]) -> dict[Size, float]:
-    """Where each size stands: numbers on a logarithmic axis, the whole training set apart from them."""
+    """The x position of each size: numbers on a logarithmic axis, and the whole training set at some distance."""
     places = {size: math.log2(size) for size in sizes if size != FULL}
     return places | ({FULL: max(places.values(), default=0.0) + APART} if FULL in sizes else {})
 
 
 def draw(rows: Sequence[FewShotRow], metrics: Sequence[str] = tuple(PANEL_TITLES)) -> Any:
-    """The figure. A colour a row; published scores are dashed, in the colour of their model."""
+    """Draws the figure. Each row has a colour; published scores are dashed, in the colour of their model."""
     from matplotlib.lines import Line2D
 
     sizes = sizes_of(rows, all_published=True)
@@ -76,7 +76,7 @@ def samples_of(row: FewShotRow) -> str:
 
 
 def draw_measured(axes: Any, row: FewShotRow, metric: str, places: dict[Size, float], colour: Any) -> None:
-    """Means, joined where they stand on the logarithmic axis, with an error bar where there are several samples."""
+    """Draws means, joined along the logarithmic axis, with an error bar where there are several samples."""
     points = {size: mean_and_deviation(percent(row.cells[size], metric)) for size in places if size in row.cells}
     for joined in ([size for size in points if size != FULL], [size for size in points if size == FULL]):
         axes.errorbar(
@@ -91,5 +91,5 @@ def draw_published(axes: Any, scores: dict[Size, float], places: dict[Size, floa
     numbers = [size for size in places if size in scores and size != FULL]
     style = {"color": colour, "linewidth": 1.0, "linestyle": "--", "alpha": 0.6}
     axes.plot([places[size] for size in numbers], [scores[size] for size in numbers], **style)
-    if FULL in scores:  # a short dash: a line from the last number would pass through sizes that nobody tried
+    if FULL in scores:  # a short dash, because a line from the last number would suggest scores for sizes in between
         axes.plot([places[FULL] - 0.2, places[FULL] + 0.2], [scores[FULL]] * 2, **style)

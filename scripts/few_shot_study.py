@@ -7,9 +7,9 @@
 
 Fine-tunes Splinter and another encoder on samples of KorQuAD's questions, scores each on its whole development file,
 prints the table beside the published one (table.md), and draws it (few_shot.png, few_shot.svg). With --scale sample a
-small Splinter is pretrained first, and compared with the same from scratch. Everything goes into
-ckpt/korquad-few-shot[-sample]/. What is finished there is not run again, and what was stopped goes on, with the same
-arguments; more sizes and more samples may be asked for.
+small Splinter is pretrained first, and compared with the same model from scratch. Everything is written to
+ckpt/korquad-few-shot[-sample]/. The same command continues an interrupted study: finished runs are not repeated, and
+stopped ones are resumed. Sizes and samples may be added, but the other arguments must stay the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reporting.study import (
     run_unless_finished,
 )
 
-SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # what a study that goes on must be given again
+SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # arguments that must stay the same in a study
 CONFIGS = REPOSITORY / "config" / TASK
 SAMPLE_DATA = "sample_data/few_shot"
 WHERE_KOSPLINTER_IS = (
@@ -48,15 +48,15 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run_korquad_few_shot.sh", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--splinter", metavar="FOLDER", help="KoSplinter's, or another Splinter's checkpoint")
+    which.add_argument("--splinter", metavar="FOLDER", help="checkpoint of KoSplinter, or of a different Splinter")
     which.add_argument("--scale", choices=["sample"], help="pretrain a small Splinter on the sample data instead")
     parser.add_argument(
         "--baseline", metavar="MODEL", help="hub id or folder; default: KoELECTRA-Base-v3, from the hub"
     )
-    parser.add_argument("--few_shot", nargs="+", metavar="SIZE", help="default: the published 16 to 1024 and full; of "
-                        "the sample data 16 and 64")  # fmt: skip
-    parser.add_argument("--samples", type=int, default=3, help="of each size (default: 3)")
-    parser.add_argument("--seed", type=int, help="of the first sample; the next ones have the next seeds")
+    sizes = "numbers of training questions; default: 16 to 1024 and full; 16 and 64 with --scale sample"
+    parser.add_argument("--few_shot", nargs="+", metavar="SIZE", help=sizes)
+    parser.add_argument("--samples", type=int, default=3, help="how many samples of each size (default: 3)")
+    parser.add_argument("--seed", type=int, help="seed of the first sample; further samples use the following seeds")
     parser.add_argument("--data_dir", help=f"folder that holds korquad/; default: data, or {SAMPLE_DATA}")
     add_common_arguments(parser)
     arguments = parser.parse_args()
@@ -69,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def refuse_missing_models(arguments: argparse.Namespace) -> None:
-    """Ends the study where a model is not there; the one on the hub is fetched, so that it is there for its turn."""
+    """Ends the study if a model is missing. A model on the hub is downloaded now, so that it is there when needed."""
     from models import ModelError, find_model
 
     if not (Path(arguments.splinter) / "config.json").is_file():
@@ -81,7 +81,7 @@ def refuse_missing_models(arguments: argparse.Namespace) -> None:
 
 
 def without_name(config_file: str) -> list[str]:
-    """The settings of a configuration as flags, for a model that should not bear that one's name."""
+    """The settings of a configuration as flags, without its model_type: for a different model with these settings."""
     settings = json.loads((CONFIGS / config_file).read_text(encoding="utf-8"))
     settings.pop("model_type", None)
     return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
@@ -90,7 +90,7 @@ def without_name(config_file: str) -> list[str]:
 def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
     """Name of a model's folder in the study -> its words for run_splinter_qa.py."""
     config = json.loads((Path(arguments.splinter) / "config.json").read_text(encoding="utf-8"))
-    is_kosplinter = not config.get("pretraining")  # which checkpoints of this suite have
+    is_kosplinter = not config.get("pretraining")  # checkpoints of this suite have this key
     splinter = ["--config_file", "kosplinter.json"] if is_kosplinter else without_name("kosplinter.json")
     baseline = ["--config_file", "koelectra-base-v3.json"]
     if arguments.baseline:
@@ -99,7 +99,7 @@ def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def sample_pair(folder: Path, common: list[str]) -> dict[str, list[str]]:
-    """The same of the sample's Splinter, which is pretrained unless that was done, and of its shape from scratch."""
+    """The words for the sample's Splinter, pretrained first if it is not yet, and for the same model from scratch."""
     refuse_older_fine_tunings(folder, "*/*/seed-*")
     pretraining = folder / "pretraining"
     run_unless_finished(pretraining, "pretrain_splinter.py", "--config_file", "sample.json", *common)
@@ -126,7 +126,7 @@ def main() -> None:
     models = sample_pair(folder, common) if is_sample else published_pair(arguments)
     sizes = arguments.few_shot or ([16, 64] if is_sample else published_scores()["sizes"])
     words = ["--few_shot", *map(str, sizes), *flags(arguments, "samples", "seed", "data_dir"), *common]
-    for name, its_own in models.items():  # which goes on by itself, and leaves finished samples as they are
+    for name, its_own in models.items():  # the script itself skips finished samples and resumes
         run("run_splinter_qa.py", "--task", TASK, *its_own, *words, "--ckpt_dir", folder, "--output_dir", name)
     folders = [folder / name for name in models]
     run("scripts/plot_runs.py", *folders, "--x", "questions", "--output", folder / "few_shot")

@@ -43,7 +43,7 @@ class FewShotTable:
 
     @property
     def samples(self) -> int:
-        """How many the best-measured cells have."""
+        """The largest number of samples in any cell."""
         return max((len(runs) for row in self.rows for runs in row.cells.values()), default=0)
 
 

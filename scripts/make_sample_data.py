@@ -3,12 +3,12 @@
     python3 scripts/make_sample_data.py                                  # everything, into sample_data/
     python3 scripts/make_sample_data.py --output_dir /tmp/small --rows 100 --tasks nsmc korsts
 
-Each task has its official file names and formats, below the folder a user would put the real files in. The texts come
-from the grammar in `sample_data/sample_grammar.py`, and the awkward rows from the file beside it for each kind of task;
-people, films and places are made up. The same seed gives the same bytes on any machine. `tiny-electra/` has a
+Each task has its official file names and formats, in the folder where the real files would be. The texts come from the
+grammar in `sample_data/sample_grammar.py`; the awkward rows are in the other files there, one for each kind of task.
+People, films and places are made up. The same seed gives the same bytes on any machine. `tiny-electra/` holds a
 config.json and a WordPiece tokenizer trained on all the texts, but no weights: it is for training from scratch.
-The questions of korquad-few-shot are below few_shot/, for a Splinter that is pretrained on splinter_corpus.jsonl; these
-are not among the texts, as a vocabulary of its own is made from that corpus.
+The questions of korquad-few-shot are in few_shot/, for a Splinter that is pretrained on splinter_corpus.jsonl. That
+corpus gets a vocabulary of its own, so neither is part of the texts that the tokenizer is trained on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from storage.whole import write_whole
 
-MIN_ROWS = 40  # room for a task's awkward rows and some of each label
+MIN_ROWS = 40  # leaves room for a task's awkward rows and for some rows with each label
 VOCAB_SIZE = 4000
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -113,17 +113,17 @@ def make_model(texts: Sequence[str]) -> dict[str, bytes]:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; a mistake ends the program with one line on stderr and exit code 2."""
+    """Reads the command line; a mistake ends the program with a message on stderr and exit code 2."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add = parser.add_argument
     add("--output_dir", type=Path, default=Path("sample_data"), help="folder to write to (default: sample_data)")
-    add("--seed", type=int, default=42, help="another seed gives other texts (default: 42)")
+    add("--seed", type=int, default=42, help="a different seed gives different texts (default: 42)")
     add(
         "--rows",
         type=int,
-        help=f"rows of each training file (questions, where there are such), at least {MIN_ROWS} "
+        help=f"rows in each training file (or questions, for question answering), at least {MIN_ROWS} "
         "(default: 100 to 2,000)",
     )
     names = ", ".join(TASKS)
@@ -135,13 +135,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def complain(message: str) -> int:
-    """One line on stderr, and the exit code to leave with."""
+    """Prints one line on stderr, and returns the exit code."""
     print(f"make_sample_data.py: error: {message}", file=sys.stderr)
     return 2
 
 
 def main() -> int:
-    """Make everything in memory, then write it. The model is the same whatever --rows and --tasks say."""
+    """Makes everything in memory, then writes it. The tokenizer does not depend on --rows and --tasks."""
     options = parse_arguments()
     samples = {name: make(options.seed, None) for name, make in TASKS.items()}
     files = make_model([text for sample in samples.values() for text in sample.texts])

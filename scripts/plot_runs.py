@@ -5,11 +5,11 @@
     python3 scripts/plot_runs.py ckpt/run-a ckpt/run-b --output accuracy --panels score --x epoch --name_by folder
     python3 scripts/plot_runs.py ckpt/kosplinter ckpt/koelectra --output few_shot --x questions
 
-Reads each run's metrics.jsonl; task, model and seed come from results.json where the run has finished. A folder with
+Reads each run's metrics.jsonl; task, model and seed come from results.json if the run has finished. A folder with
 seed-* folders stands for all of them; the seeds of one model share a colour. The same files give the same bytes.
 
-With --x questions: F1 and exact match of few-shot results over the number of training questions, instead; every
-results.json below the folders is read, and published scores are drawn beside those of their model.
+--x questions draws F1 and exact match of few-shot results by the number of training questions instead; every
+results.json below the folders is read, and published scores are drawn too, in the colour of their model.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ import few_shot_figure
 from reporting.figures import colours, panels_above_legend, put_legend, write_figure
 from reporting.results_reading import read_lines, read_object, stop
 
-MANY_POINTS = 50  # from here on the training loss gets a moving average over the raw line
+MANY_POINTS = 50  # with more points, a moving average of the training loss is drawn over the raw line
 AXIS = {"step": "optimizer step", "epoch": "epoch", "seconds": "training time"}
-QUESTIONS = "questions"  # an axis of its own: scores of many runs, not the course of one
-FEW_RUNS = 6  # with more, the raw lines of all would only hide the averages
-TIME_UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 600.0), ("s", 1.0, 0.0))  # name, its seconds, used from there on
+QUESTIONS = "questions"  # a different kind of figure: the scores of many runs by the number of training questions
+FEW_RUNS = 6  # with more runs, raw lines are not drawn, because they would hide the averages
+TIME_UNITS = (("h", 3600.0, 7200.0), ("min", 60.0, 600.0), ("s", 1.0, 0.0))  # name, in seconds, used from so many on
 MARKERS = "os^Dv"
 STYLES = ("-", "--", ":", "-.")  # one for each split
-NO_SHARES = frozenset({"loss", "mse", "mae", "perplexity"})  # shown as they are, all else in per cent
-LEFT_OUT = frozenset({"loss", "pearson"})  # not the main score of any task; used if nothing else is there
+NO_SHARES = frozenset({"loss", "mse", "mae", "perplexity"})  # shown as they are; all others are shown in per cent
+LEFT_OUT = frozenset({"loss", "pearson"})  # the main score of no task; drawn only if there is no other
 PANELS = ("loss", "score")
 
 
 @dataclass(frozen=True)
 class PlottedRun:
-    """One metrics.jsonl. `group`: runs with the same one differ in the seed only and share a colour."""
+    """One run's metrics.jsonl. group: runs in the same group differ only in the seed, and share a colour."""
 
     folder: Path
     task: str | None
@@ -55,7 +55,7 @@ class PlottedRun:
 
 
 def expand(folder: Path) -> list[Path]:
-    """The run folders that a folder of the command line stands for; ValueError where there is none."""
+    """The run folders that a folder of the command line stands for. Raises ValueError where there are none."""
     if (folder / "metrics.jsonl").is_file():
         return [folder]
     if not folder.is_dir():
@@ -67,7 +67,7 @@ def expand(folder: Path) -> list[Path]:
 
 
 def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "model") -> PlottedRun:
-    """`given` is the folder of the command line that `folder` was found in; name_by: model, or folder for its name."""
+    """Reads a run. given: the folder of the command line in which `folder` was found. name_by: model or folder."""
     events = read_lines(folder / "metrics.jsonl")
     results: dict[str, Any] = {}
     if (folder / "results.json").is_file():
@@ -81,7 +81,7 @@ def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "mode
     guess = next((name for name in names if name not in LEFT_OUT), names[0] if names else None)
     unnamed_seed = folder.name.removeprefix("seed-") if folder != given else None
     seed = results.get("seed", unnamed_seed)
-    # A model may itself be named after a path; its last part says enough.
+    # A folder given as a path is named by its last part.
     model = str((name_by == "model" and results.get("model")) or given.resolve().name)
     return PlottedRun(
         folder=folder,
@@ -96,7 +96,7 @@ def read_run(folder: Path, given: Path, metric: str | None, name_by: str = "mode
 
 
 def series(events: Sequence[dict[str, Any]], x: str, values: Sequence[Any]) -> tuple[list[float], list[float]]:
-    """Points (x, value) in the order of x; events without one of the two fall out, NaN and infinity leave a gap."""
+    """x and values, sorted by x; events that lack one of them are left out, NaN and infinity become gaps."""
     points = []
     for event, value in zip(events, values, strict=True):
         numbers = (event.get(x), value)
@@ -107,7 +107,7 @@ def series(events: Sequence[dict[str, Any]], x: str, values: Sequence[Any]) -> t
 
 
 def moving_average(values: Sequence[float], window: int) -> list[float]:
-    """Mean over the `window` (odd) values around each one, over fewer at both ends; NaN is left out of the means."""
+    """The mean of the `window` (an odd number) values around each value, of fewer at both ends; NaN is left out."""
     half = window // 2
     sums, counts = [0.0], [0]  # running totals: a long run has 100,000 points and a window of thousands
     for value in values:
@@ -122,7 +122,7 @@ def moving_average(values: Sequence[float], window: int) -> list[float]:
 
 
 def separate(runs: Sequence[PlottedRun]) -> dict[tuple[str, ...], list[PlottedRun]]:
-    """Groups of runs that share a colour. Where a seed comes twice, the folders tell the experiments apart."""
+    """Groups of runs that share a colour. A group in which a seed occurs twice is divided by folders."""
     groups: dict[tuple[str, ...], list[PlottedRun]] = defaultdict(list)
     for run in runs:
         groups[run.group].append(run)
@@ -152,7 +152,7 @@ def labels(groups: dict[tuple[str, ...], list[PlottedRun]]) -> tuple[str, list[s
 
 
 def draw_loss(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, raw: bool) -> bool:
-    """The line; where there are many points a moving average over the `raw` one, light. False: nothing to draw."""
+    """Draws one run's loss; with many points, a moving average over the light raw line. False: nothing to draw."""
     at, loss = series(run.training, x, [event.get("loss") for event in run.training])
     at = [value / scale for value in at]
     if len(at) > MANY_POINTS:
@@ -169,7 +169,7 @@ def split_style(index: int) -> dict[str, Any]:
 
 
 def draw_scores(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, splits: Sequence[str]) -> bool:
-    """One line a split; scores are shown in per cent, a loss as it is. False: nothing to draw."""
+    """Draws one line for each split, scores in per cent and a loss as it is. False: there is nothing to draw."""
     drawn = False
     for index, split in enumerate(splits):
         events = [event for event in run.evaluations if str(event.get("split")) == split]
@@ -189,7 +189,7 @@ def score_label(runs: Sequence[PlottedRun], splits: Sequence[str]) -> str:
 
 
 def time_unit(runs: Sequence[PlottedRun], x: str) -> tuple[str, float]:
-    """Label of the x axis and the number that x values are divided by."""
+    """The label of the x axis, and the number by which x values are divided."""
     if x != "seconds":
         return AXIS[x], 1.0
     every = [event.get(x) for run in runs for event in (*run.training, *run.evaluations)]
@@ -199,7 +199,7 @@ def time_unit(runs: Sequence[PlottedRun], x: str) -> tuple[str, float]:
 
 
 def draw(runs: Sequence[PlottedRun], x: str, panels: Sequence[str] = PANELS) -> Any:
-    """The figure. Runs with nothing to show at `x` are left out by drawing nothing; empty panels say so."""
+    """Draws the figure. A run without values at `x` has no line, and an empty panel says that it is empty."""
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
@@ -265,7 +265,7 @@ def main() -> None:
 
 
 def learning_curves(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
-    """What draws the figure, and the number of runs in it. Raises ValueError where there is nothing to draw."""
+    """A function that draws the learning curves, and the number of runs. Raises ValueError where there are none."""
     runs: dict[Path, PlottedRun] = {}
     for given in arguments.folders:
         for folder in expand(given):
@@ -276,7 +276,7 @@ def learning_curves(arguments: argparse.Namespace) -> tuple[Callable[[], Any], i
 
 
 def few_shot(arguments: argparse.Namespace) -> tuple[Callable[[], Any], int]:
-    """The same for scores over the number of training questions."""
+    """A function that draws few-shot scores by the number of training questions, and the number of runs."""
     if arguments.panels or arguments.name_by != "model":
         raise ValueError(f"--panels and --name_by are for learning curves, not for --x {QUESTIONS}")
     panels = tuple(few_shot_figure.PANEL_TITLES)

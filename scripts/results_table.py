@@ -4,13 +4,12 @@
     python3 scripts/results_table.py ckpt/nsmc ckpt/paws --all_published --output results.md
     python3 scripts/results_table.py ckpt --shape koelectra --csv > results.csv
 
-Every results.json below the folders is read. Runs that differ in nothing but the seed share a cell (mean ± sample
-standard deviation); runs that differ in anything else stand in rows of their own, and a note says in what. All scores
-are in per cent, in the CSV too. The published scores and the tables' layout are in
-scripts/reporting/published_scores.json.
+Every results.json below the folders is read. Runs that differ only in the seed share a cell (mean ± sample standard
+deviation); runs that differ in anything else get rows of their own, and a note says in what they differ. All scores are
+in per cent, in the CSV too. The published scores and the tables' layout are in scripts/reporting/published_scores.json.
 
-Few-shot question answering has a table of its own, a column for each number of training questions, in which a model
-that is better than all others is marked (reporting/few_shot_bootstrap.py).
+Few-shot question answering has a table of its own with a column for each number of training questions. A model that is
+better than all others is marked there (reporting/few_shot_bootstrap.py).
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class Table:
     groups: list[tuple[str, list[Row]]]
 
 
-Cells = dict[tuple[str, int, str], list[Run]]  # (model, number of the setting, task) -> one run a seed
+Cells = dict[tuple[str, int, str], list[Run]]  # (model, number of the setting, task) -> one run for each seed
 
 
 def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
@@ -125,7 +124,7 @@ def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
 
 
 def layout(published: dict[str, Any], runs: Sequence[Run], shape: str) -> list[Table]:
-    """The tables to show: the published ones that have a run, and one for tasks that are in neither."""
+    """The tables to show: the published ones that have a run, and one for all tasks that are in none of them."""
     tables = []
     tasks = {run.task for run in runs}
     for name, spec in published["tables"].items():
@@ -142,7 +141,7 @@ def layout(published: dict[str, Any], runs: Sequence[Run], shape: str) -> list[T
 
 
 def rows_to_show(table: Table, cells: Cells, all_published: bool) -> list[tuple[str, list[Row]]]:
-    """The groups' rows in the published order, then models nobody published; further settings under their model."""
+    """The groups' rows in the published order, then other models; further settings follow their model."""
     tasks = {column.task for column in table.columns}
     numbers: dict[str, int] = {}
     for model, number, task in cells:
@@ -162,7 +161,7 @@ def rows_to_show(table: Table, cells: Cells, all_published: bool) -> list[tuple[
 
 
 def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
-    """`89.12 ± 0.10ᵗ (90.21)`: measured, how selected, published."""
+    """`89.12 ± 0.10ᵗ (90.21)`: the measured score, a mark for how it was selected, and the published score."""
     published = " / ".join(f"{score:.2f}" for score in row.published(column))
     if not runs:
         return f"{NONE} ({published})" if published and row.number == 1 else NONE
@@ -171,7 +170,7 @@ def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
 
 
 def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published: bool) -> list[str]:
-    """The lines below a table: only marks that occur in it, the splits, and how many seeds."""
+    """The lines below a table: the marks that occur in it, the splits, and the number of seeds."""
     lines = legend_of_marks(shown)
     splits: dict[str, set[str]] = defaultdict(set)
     for runs in shown:
@@ -186,7 +185,7 @@ def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published:
 
 
 def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_published: bool) -> str:
-    """One shape's groups, each a grid, then the legend and the notes."""
+    """A table in Markdown: a grid for each group of models, then the legend and the notes."""
     groups = rows_to_show(table, cells, all_published)
     rows = [row for _, members in groups for row in members]
     columns = [
@@ -222,7 +221,7 @@ def csv_lines(table: Table, cells: Cells, all_published: bool) -> Iterator[dict[
 
 
 def table_csv(lines: Iterable[dict[str, Any]]) -> str:
-    """Scores in per cent, seeds separated by spaces; size and p are those of few-shot results."""
+    """The CSV file: scores in per cent, seeds separated by spaces; only few-shot results have a size and a p."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -268,7 +267,7 @@ def main() -> None:
 
 
 def few_shot_of(runs: Sequence[Run], arguments: argparse.Namespace) -> few_shot_table.FewShotTable | None:
-    """The few-shot table, where it is asked for and there is something to show."""
+    """The few-shot table, if it is asked for and has anything to show."""
     of_task = [run for run in runs if run.task == FEW_SHOT]
     if not of_task or arguments.shape not in ("all", FEW_SHOT_SHAPE):
         return None

@@ -6,8 +6,8 @@
 
 Pretrains for ten epochs (config/spanbert/<scale>.json), fine-tunes on NSMC after 0, 5 and 10 of them with the poolings
 of the published table (config/nsmc/spanbert-<scale>.json), prints that table, and draws both of its figures. Everything
-goes into ckpt/spanbert-nsmc-<scale>/. What is finished there is not run again, and what was stopped goes on, with the
-same arguments.
+is written to ckpt/spanbert-nsmc-<scale>/. The same command continues an interrupted study: finished runs are not
+repeated, and stopped ones are resumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from reporting.study import (
 )
 
 PRETRAINING_EPOCHS = 10
-SAME = ("corpus", "data_dir", "seeds", "precision")  # what a study that goes on must be given again
+SAME = ("corpus", "data_dir", "seeds", "precision")  # arguments that must stay the same in a study
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -43,10 +43,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scale", choices=["sample", "half", "base"], required=True, help="size of model and data")
     pretraining = parser.add_argument_group("for pretrain_spanbert.py")
     pretraining.add_argument("--corpus", nargs="+", help="files and folders of raw text; default: the configuration's")
-    pretraining.add_argument("--processes", help="that tokenize")
+    pretraining.add_argument("--processes", help="how many processes tokenize")
     fine_tuning = parser.add_argument_group("for run_seq_cls.py")
     fine_tuning.add_argument("--data_dir", help="folder that holds nsmc/; default: the configuration's, else data")
-    fine_tuning.add_argument("--seeds", nargs="+", type=int, help="several fine-tunings a row; then mean and deviation")
+    fine_tuning.add_argument(
+        "--seeds", nargs="+", type=int, help="fine-tune each row with these seeds; shows mean and standard deviation"
+    )
     both = parser.add_argument_group("for both")
     add_common_arguments(both)
     arguments = parser.parse_args()
@@ -61,7 +63,7 @@ def checkpoint_after(epochs: int, pretraining: Path) -> Path:
     for path in pretraining.glob("checkpoint-*/config.json"):
         try:
             known = json.loads(path.read_text(encoding="utf-8")).get("pretraining") or {}
-        except ValueError:  # of a damaged checkpoint, which may be another than the one that is needed
+        except ValueError:  # a damaged checkpoint; the one that is needed may be intact
             continue
         if known.get("epochs") == epochs:
             return path.parent
@@ -69,7 +71,7 @@ def checkpoint_after(epochs: int, pretraining: Path) -> Path:
 
 
 def fine_tune(study: Path, arguments: argparse.Namespace, common: Sequence[str]) -> list[Path]:
-    """A run for each published row; returns their folders."""
+    """Fine-tunes a model for each published row, and returns the runs' folders."""
     folders = []
     for row in json.loads(PUBLISHED.read_text(encoding="utf-8"))["spanbert_nsmc"]["rows"]:
         epochs, pooling = row["pretrain_epochs"], row["pooling"]

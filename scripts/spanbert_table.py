@@ -4,8 +4,8 @@
     python3 scripts/spanbert_table.py ckpt/run-a ckpt/run-b --output table.md
 
 Every results.json of NSMC below the folders is read; `scripts/run_spanbert_nsmc.sh` makes those of the published rows.
-Runs that differ in nothing but the seed share a row (mean ± sample standard deviation); a published figure stands
-in parentheses. Epochs are counted from 1; loss is the mean training loss of the scored checkpoint's epoch.
+Runs that differ only in the seed share a row (mean ± sample standard deviation); published figures are in parentheses.
+Epochs are counted from 1; loss is the mean training loss in the scored checkpoint's epoch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Cell = tuple[float, str]  # epochs of pretraining, pooling
 
 
 def is_spanbert(run: Run) -> bool:
-    """Whether a run began with this suite's SpanBERT, or from scratch."""
+    """Whether a run started from a SpanBERT of this suite, or from scratch."""
     known = run.pretraining or {}
     if run.config.get("from_scratch"):
         return True
@@ -78,7 +78,7 @@ def published_rows() -> dict[Cell, dict[str, Any]]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """Published cells first, in their order, each with its settings; then the others."""
+    """The table in Markdown: published cells first, in their order, then others; each setting has a row."""
     published = published_rows()
     found: dict[Cell, list[Run]] = defaultdict(list)
     for run in runs:
@@ -97,7 +97,7 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def texts_of(runs: Sequence[Run], published: dict[str, Any]) -> list[str]:
-    """Epoch, loss and accuracy of a row, each with the published figure behind it."""
+    """Epoch, loss and accuracy of a row, each followed by the published figure."""
     texts = [
         score_text([run.epoch for run in runs], 0 if len(runs) < 2 else 1),
         score_text([training_loss(run) for run in runs], 3),

@@ -272,7 +272,7 @@ def _place(
 
 
 def _left_without_skipped(costs: np.ndarray, is_placed: np.ndarray, budgets: np.ndarray) -> np.ndarray:
-    """`[B, K]`: the budget left before each span that is taken, and 0 for each that is skipped for its cost."""
+    """`[B, K]`: the budget left before each span that is taken; 0 for each that is skipped because it costs more."""
     left, remaining = np.zeros_like(costs), budgets.copy()
     for draw in range(costs.shape[1]):
         fits = is_placed[:, draw] & (costs[:, draw] <= remaining)

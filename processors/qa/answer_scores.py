@@ -178,7 +178,7 @@ def score_with_unanswerable(
     """
     _check(golds)
     if (null_odds is None) != (answers_if_any is None):
-        raise ValueError("null_odds and answers_if_any are of use only together: give both, or neither")
+        raise ValueError("null_odds and answers_if_any are only used together: give both or neither")
     pairs = {
         id: best_or_none(predictions[id], answers, normalize) if id in predictions else (0.0, 0.0)
         for id, answers in golds.items()

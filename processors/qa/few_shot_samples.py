@@ -30,17 +30,17 @@ def read_sample(path: Path, ids: Sequence[str], size: int) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
-        raise DataError(f"{path}: no sample can be read there ({why})") from None
+        raise DataError(f"{path}: the sample cannot be read ({why})") from None
     known: set[str] = set(ids)
     seen: dict[str, int] = {}
     for number, id in enumerate(lines, start=1):
         if not id:
             continue
         if id not in known:
-            raise DataError(f"{path}:{number}: there is no question {id!r} that can be learned from")
+            raise DataError(f"{path}:{number}: {id!r} is not the id of a question that can be trained on")
         if id in seen:
-            raise DataError(f"{path}:{number}: {id!r} stands there twice")
+            raise DataError(f"{path}:{number}: {id!r} is listed twice")
         seen[id] = number
     if len(seen) != size:
-        raise DataError(f"{path}: {len(seen)} ids stand there, and the sample is to have {size}")
+        raise DataError(f"{path}: {len(seen)} ids are listed, but the sample needs {size}")
     return list(seen)

@@ -184,7 +184,7 @@ def question_id(qa: Any, seen: Container[str]) -> str:
     if not isinstance(id, (str, int)) or isinstance(id, bool) or id == "":
         raise Malformed('no "id"')
     if without_lone_surrogates(str(id), Counter()) != str(id):
-        raise Malformed("half a surrogate pair is in its id, which no file of predictions can hold")
+        raise Malformed("its id contains half a surrogate pair, which no file of predictions can hold")
     if str(id) in seen:
         raise Malformed("another question has the same id")
     return str(id)

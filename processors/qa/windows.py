@@ -92,7 +92,8 @@ class _TextEncoder:
     def _of_python(self, texts: list[str]) -> tuple[list[list[int]], list]:
         if not hasattr(self.tokenizer, "tokenize_with_offsets"):
             raise DataError(
-                f"{type(self.tokenizer).__name__} cannot tell which characters a token stands for, which answers need"
+                f"{type(self.tokenizer).__name__} cannot tell which characters a token stands for, "
+                "and answers are found by them"
             )
         pairs = [self.tokenizer.tokenize_with_offsets(text) for text in texts]
         return [self.tokenizer.convert_tokens_to_ids(tokens) for tokens, _ in pairs], [spans for _, spans in pairs]

@@ -1,1 +1,1 @@
-"""What the scripts that make tables and figures share."""
+"""Functions shared by the scripts that make tables and figures, and by the studies."""

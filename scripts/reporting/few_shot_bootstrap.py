@@ -1,8 +1,8 @@
 """Which model of a few-shot table is better than the others: a paired bootstrap over the questions they were scored on.
 
-Both models answer the same questions, so that their gains and losses are drawn together (Koehn 2004, "Statistical
-Significance Tests for Machine Translation Evaluation"). Scores are averaged over a model's samples first: what is
-tested is the difference on other questions of this kind, not on other samples of training questions.
+Two models are compared on the same resampled questions (Koehn 2004, "Statistical Significance Tests for Machine
+Translation Evaluation"). Scores are averaged over a model's samples first: the test is about different questions of
+this kind, not about different samples of training questions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESAMPLES = 10_000
 SEED = 0
 LEVEL = 0.05
 RESAMPLES_AT_ONCE = 256  # times 5,774 questions of 8 bytes: 12 MB
-NOTHING = 1e-9  # a gain summed over all questions; what is smaller is rounding of means over samples
+NOTHING = 1e-9  # a smaller gain, summed over all questions, comes from rounding and counts as none
 
 QuestionScores = tuple[tuple[str, ...], np.ndarray]  # ids [Q] in order, their scores [Q, len(METRICS)]
 Cell = tuple[str, Size, str]  # row's label, size, metric
@@ -32,9 +32,10 @@ Cell = tuple[str, Size, str]  # row's label, size, metric
 
 @dataclass
 class Comparison:
-    """p: of the hypothesis that the cell's model is no better than one of the others, the largest of them.
+    """The result of the comparisons.
 
-    questions: how many the cells of each compared size were scored on. notes: what could not be compared.
+    p: for each cell, the largest p over all other models of "this model is no better than that one". questions: on how
+    many questions the cells of each compared size were scored. notes: what could not be compared, and why.
     """
 
     p: dict[Cell, float] = field(default_factory=dict)
@@ -46,11 +47,11 @@ class Comparison:
 
 
 def p_no_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
-    """One-sided p that the mean gain is not above 0, by resampling questions.
+    """One-sided p of "the mean gain is not above 0", by resampling questions.
 
-    gains: [Q, K], a question's score by one model less that by the other, for K pairs of models. All pairs see the same
-    resamples. Returns [K]: the share of resamples without a gain, the one that was observed counted as one of them, so
-    that it is never 0.
+    gains: `[Q, K]`, for K pairs of models, the one's score on each question minus the other's. All pairs use the same
+    resamples. Returns `[K]`: the share of resamples without a gain. The observed scores count as one such resample, so
+    that p is never 0.
     """
     generator = np.random.default_rng(seed)
     questions = len(gains)
@@ -64,7 +65,7 @@ def p_no_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -
 
 
 def read_question_scores(run: Run) -> QuestionScores:
-    """The questions of one run. Raises ValueError: there are none, or not those that its score is the mean of."""
+    """The question scores of one run. Raises ValueError where there are none, or their mean is not the run's score."""
     path = run.path.with_name(QUESTION_SCORES)
     if not path.is_file():
         raise ValueError(f"there is no {path}")
@@ -91,7 +92,7 @@ def is_share(value: object) -> bool:
 
 
 def mean_over_samples(runs: Sequence[Run]) -> QuestionScores:
-    """Raises ValueError where a sample has no scores of its questions, or was scored on others than the first."""
+    """Question scores, averaged over the samples. Raises ValueError where scores are missing or questions differ."""
     samples = [read_question_scores(run) for run in runs]
     for (ids, _), run in zip(samples, runs, strict=True):
         if ids != samples[0][0]:
@@ -101,7 +102,7 @@ def mean_over_samples(runs: Sequence[Run]) -> QuestionScores:
 
 
 def compare(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> Comparison:
-    """Each cell against those of all other models at its size."""
+    """Compares each cell with the cells of all other models at the same size."""
     found = Comparison()
     pairs: dict[tuple[str, ...], list[tuple[FewShotRow, FewShotRow, Size, np.ndarray]]] = defaultdict(list)
     for size in sizes:
@@ -128,7 +129,7 @@ def compare(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> Comparison:
 
 
 def read_cells(measured: Sequence[FewShotRow], size: Size, notes: list[str]) -> Mapping[str, QuestionScores] | None:
-    """The scores of a column's rows by label; None, with a note, where they are not of the same questions."""
+    """The question scores of a column's rows by label; None, with a note, where they cannot be compared."""
     scores: dict[str, QuestionScores] = {}
     problems = []
     for row in measured:

@@ -1,4 +1,4 @@
-"""Few-shot results in a row a model and a column a number of training questions: for the table and the figure."""
+"""Arranges few-shot results for the table and the figure: rows are models, columns numbers of training questions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from reporting.results_reading import PUBLISHED, Run, difference, numbered, rows
 
 TASK, METRICS = "korquad-few-shot", ("em", "f1")
 FULL = "full"  # the whole training set
-# The column, and what is said beside it of the study it was run in: no difference between the runs of a row.
+# The size of a column and settings of the study; runs of one row may differ in them.
 COLUMN_SETTINGS = frozenset({"few_shot", "samples", "keep_models", "full_train_epochs"})
-# What may follow from the size, and so differ along a row; within one cell it is a difference like any other.
+# Settings that may depend on the size, so runs of one row may differ in them, but runs of one cell may not.
 SETTINGS_OF_SIZE = frozenset({"num_train_epochs", "max_steps", "min_steps"})
 
 Size = int | str  # a number of training questions, or FULL
@@ -24,9 +24,9 @@ Contender = tuple[str, bool]  # model, whether from scratch
 
 @dataclass(frozen=True)
 class FewShotRow:
-    """A model in one setting; number 2, 3, ...: the same model in further ones.
+    """A model in one setting; number 2, 3, ...: the same model in further settings.
 
-    cells: one run a sample. published: metric -> size -> per cent.
+    cells: size -> one run for each sample. published: metric -> size -> per cent.
     """
 
     model: str
@@ -42,7 +42,7 @@ class FewShotRow:
 
     @property
     def contender(self) -> Contender:
-        """The same for all settings of a model."""
+        """Identifies the model; the same in all of its settings."""
         return self.model, self.from_scratch
 
 
@@ -60,7 +60,7 @@ def order_of(size: Size) -> tuple[bool, int]:
 
 
 def size_of(run: Run) -> Size:
-    """Raises ValueError where a run is not of one size. A run without samples is one on all questions."""
+    """The size of a run's sample; FULL without samples. Raises ValueError where a run has not exactly one size."""
     sizes = run.config.get("few_shot") or [FULL]
     if isinstance(sizes, list) and len(sizes) == 1:
         (size,) = sizes
@@ -74,9 +74,9 @@ def published_scores() -> dict[str, Any]:
 
 
 def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[FewShotRow], list[str]]:
-    """Published models first, in their order, then others by name; and what there is to note.
+    """Rows of published models first, in their order, then of other models by name; and the notes.
 
-    Runs without a size cost a warning on stderr. all_published: also models that have no run.
+    Warns on stderr about runs without a size. all_published: also rows of models that have no run.
     """
     spec = published_scores()
     known = {(row["model"], False): row for row in spec["rows"]}
@@ -110,10 +110,10 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[FewS
 def cells_by_setting(
     runs: Sequence[Run], label: str, head: str | None
 ) -> tuple[dict[int, dict[Size, list[Run]]], list[str]]:
-    """The cells of one model's rows, by the row's number, one run a sample; and what there is to note.
+    """The cells of one model's rows by the row's number, with one run for each sample; and the notes.
 
-    A row is a setting, apart from what may follow from the size; where that differs within one size, what is not in the
-    first row stands in one below it. head: of the published score, which stands in the first row.
+    Each row has one setting, except for SETTINGS_OF_SIZE, which may differ between its cells. Where these differ within
+    one size, the runs with further values go into rows below. head: the published model's head, whose row is first.
     """
     rows: dict[int, dict[Size, list[Run]]] = {}
     notes: list[str] = []
@@ -142,7 +142,7 @@ def cells_by_setting(
 
 
 def sizes_of(rows: Sequence[FewShotRow], all_published: bool = False) -> list[Size]:
-    """The columns: sizes that were run, and, where nothing was or all_published, those of published scores."""
+    """The columns: all sizes of runs, and, without runs or with all_published, the published sizes."""
     sizes = {size for row in rows for size in row.cells}
     if all_published or not sizes:
         sizes |= {size for row in rows for scores in row.published.values() for size in scores}

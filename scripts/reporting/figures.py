@@ -1,4 +1,4 @@
-"""What the figures share: colours, the layout around the panels, and files that are the same every time."""
+"""Functions shared by the figures: colours, layout, and writing files whose bytes are the same every time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# Okabe and Ito's colours, told apart with any colour vision (their yellow is too light on white); then tab20's.
+# Okabe and Ito's colours, which can be told apart with any colour vision, without yellow, which is too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
 HANGUL_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")  # used where installed
 
@@ -26,8 +26,9 @@ def colours(count: int) -> list[Any]:
 
 
 def panels_above_legend(count: int, texts: Sequence[str], keys: int) -> tuple[Any, list[Any], int]:
-    """A figure of `count` panels over one x axis, with room below for `keys` legend keys, of which `texts` are some.
+    """A figure with `count` panels over one x axis, and room for a legend below.
 
+    texts: the legend texts that determine its columns. keys: the number of legend keys, which may be more than these.
     Returns the figure, its axes, and the number of the legend's columns.
     """
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def panels_above_legend(count: int, texts: Sequence[str], keys: int) -> tuple[An
 
 
 def put_legend(figure: Any, handles: Sequence[Any], texts: Sequence[str], columns: int) -> None:
-    """Below the axes, so that it never hides a curve."""
+    """Puts the legend below the axes, so that it never hides a curve."""
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
@@ -60,14 +61,14 @@ def write_figure(draw: Callable[[], Any], output: Path) -> list[Path]:
     installed = get_font_names()
     fonts = ["DejaVu Sans", *(font for font in HANGUL_FONTS if font in installed)]
     output = output.with_suffix("") if output.suffix in (".png", ".svg") else output
-    # Names may hold a dollar sign, which is no formula; the salt keeps the SVG's ids the same every time.
+    # A dollar sign in a name does not start a formula. The salt makes the ids in the SVG the same every time.
     settings = {"svg.hashsalt": "plot_runs", "text.parse_math": False, "font.family": fonts}
     with matplotlib.rc_context(settings):
         return save(draw(), output)
 
 
 def save(figure: Any, output: Path) -> list[Path]:
-    """Writes both files."""
+    """Writes the figure as PNG and as SVG, and returns the two paths."""
     output.parent.mkdir(parents=True, exist_ok=True)
     paths = [output.with_name(output.name + suffix) for suffix in (".png", ".svg")]
     with warnings.catch_warnings(record=True) as caught:

@@ -1,4 +1,4 @@
-"""What the tables are made from: `results.json` files, what makes two of them comparable, Markdown."""
+"""Reads `results.json` files for the tables, groups the runs that are comparable, and formats cells in Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SELECTIONS = {  # results.json's "selection" -> mark in the cell, line in the le
 }  # fmt: skip
 UNKNOWN_SELECTION = ("ˀ", "how the checkpoint was selected is not recorded")
 CHANCE = ("⚠", "a run in this cell ended at chance level; its score is in the mean all the same")
-# Settings that change where a run lies or what it prints, never what it learns: `data` compares the files by content.
+# Settings that change where a run is saved or what it prints, not what it learns (`data` compares files by content).
 IDLE_SETTINGS = frozenset(
     "seed seeds output_dir ckpt_dir data_dir cache_dir config_file overwrite_output_dir resume threads verbose_logging "
     "save_optimizer save_total_limit do_train do_eval do_predict input_file output_file eval_batch_size no_cuda".split()
@@ -45,20 +45,20 @@ class Run:
     data: dict[str, str]  # file name -> sha256
     config: dict[str, Any]
     written: float  # modification time, seconds
-    pretraining: dict[str, Any] | None  # objective, steps, epochs, tokens; None: from scratch, or not by this suite
-    epoch: float | None  # of the scored checkpoint
-    scored_rows: int | None  # questions, where the task is to answer some
-    aside: frozenset[str] = frozenset()  # settings that a table shows as its columns, and so as no difference
+    pretraining: dict[str, Any] | None  # objective, steps, epochs, tokens; None: not pretrained by this suite
+    epoch: float | None  # the scored checkpoint's
+    scored_rows: int | None  # rows of the test split; for question answering, questions
+    aside: frozenset[str] = frozenset()  # settings that may differ between comparable runs, as the table's columns do
 
     @property
     def setting(self) -> dict[str, Any]:
-        """All that must be the same for two runs to be averaged."""
+        """Everything that must be the same in two runs that are averaged."""
         config = {key: value for key, value in self.config.items() if key not in IDLE_SETTINGS | self.aside}
         return {"selection": self.selection, "split": self.split, "data": self.data, "config": config}
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A file's JSON object. Raises ValueError: it has none."""
+    """Reads a file that holds one JSON object. Raises ValueError where it does not."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -71,9 +71,9 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
-    """Reads one results.json; `needed` has the metrics that a task's column shows. None: of a pretraining run.
+    """Reads one results.json; returns None for a pretraining run, which has no score.
 
-    Raises ValueError: not such a file.
+    needed: the metrics that must be there, by task. Raises ValueError where the file is no such result.
     """
     raw = read_object(path)
     kinds = {"task": str, "model": str, "main_metric": str, "metrics": dict}
@@ -121,7 +121,7 @@ def _epoch(raw: dict[str, Any]) -> float | None:
 
 
 def _precisions(raw: dict[str, Any]) -> dict[str, Any]:
-    """What `precision: auto` came to, in the evaluation and in the training: scores of fp32 stand by themselves."""
+    """The precisions of evaluation and training, as resolved from `auto`, so that fp32 scores get rows of their own."""
     found = {
         "precision": (raw.get("hardware") or {}).get("precision"),
         "training precision": (raw.get("training") or {}).get("precision"),
@@ -130,9 +130,9 @@ def _precisions(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_runs(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -> list[Run]:
-    """All runs below `folders`, each file once; a file that is no result costs a warning on stderr.
+    """Reads all runs below `folders`, each file once; warns on stderr about files that are no results.
 
-    Pretraining runs, which have a loss and no score, are passed over.
+    Pretraining runs, which have a loss but no score, are skipped.
     """
     paths: dict[Path, Path] = {}
     for folder in folders:
@@ -148,14 +148,14 @@ def find_runs(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -> li
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The events of a metrics.jsonl; a line that is none (a run may just be writing) costs a warning."""
+    """The events of a metrics.jsonl; warns about broken lines, which a run may be writing at the moment."""
     events = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             event = json.loads(line)
             if not isinstance(event, dict):
                 raise ValueError
-        except ValueError:  # broken JSON and broken UTF-8 are ValueErrors too
+        except ValueError:  # errors of broken JSON and broken UTF-8 are ValueErrors too
             print(f"warning: {path}:{number}: not a JSON object; left out", file=sys.stderr)
         else:
             events.append(event)
@@ -163,7 +163,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def difference(one: Run, first: Run) -> str:
-    """What sets a run apart from those in the model's first row, in words."""
+    """Describes how a run's settings differ from those in the model's first row."""
     ours, theirs = one.setting, first.setting
     parts = [f"{key} {ours[key]!r}, not {theirs[key]!r}" for key in ("selection", "split") if ours[key] != theirs[key]]
     files = [name for name in sorted(one.data.keys() | first.data.keys()) if one.data.get(name) != first.data.get(name)]
@@ -177,7 +177,7 @@ def difference(one: Run, first: Run) -> str:
 
 
 def one_run_a_seed(runs: list[Run], metrics: Sequence[str], where: str) -> tuple[list[Run], list[str]]:
-    """Drops repeated seeds (the newest file wins) and scores that are no number, both with a note."""
+    """Drops repeated seeds (the newest file is kept) and scores that are not finite, and returns notes about both."""
     by_seed: dict[int | None, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.written, str(run.path))):
         by_seed[run.seed].append(run)
@@ -194,16 +194,16 @@ def one_run_a_seed(runs: list[Run], metrics: Sequence[str], where: str) -> tuple
 
 
 def numbered(name: str, number: int) -> str:
-    """A row's name: `KoBERT`, and `KoBERT [2]` in further settings."""
+    """A row's name: `KoBERT`, and for its second setting `KoBERT [2]`."""
     return name if number == 1 else f"{name} [{number}]"
 
 
 def settings_of(runs: Sequence[Run], counted: Callable[[Run], Hashable] = lambda run: run.seed) -> list[list[Run]]:
-    """The runs of each setting, those with the most seeds (or what else is `counted`) first."""
+    """Groups runs by setting; groups with most different seeds, or other values of `counted`, come first."""
     settings: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         settings[json.dumps(run.setting, sort_keys=True)].append(run)
-    # The settings' text makes the order the same every time.
+    # Sorting by the settings' text as well makes the order the same every time.
     ordered = sorted(settings.items(), key=lambda item: (-len({counted(run) for run in item[1]}), item[0]))
     return [members for _, members in ordered]
 
@@ -211,10 +211,10 @@ def settings_of(runs: Sequence[Run], counted: Callable[[Run], Hashable] = lambda
 def rows_by_setting(
     runs: Sequence[Run], metrics: Sequence[str], where: Callable[[int], str]
 ) -> tuple[dict[int, list[Run]], list[str]]:
-    """What belongs into one cell of a table: runs in different settings never share one.
+    """Separates the runs of one cell by setting, as only runs with the same setting may be averaged.
 
-    where: number of the setting (from 1 on) -> what notes call its cell.
-    Returns one run a seed for each setting that has a score, by its number, and what there is to note.
+    where: number of the setting (from 1) -> the name of its cell in notes.
+    Returns one run for each seed, by the number of the setting (settings without a score are left out), and the notes.
     """
     rows, notes = {}, []
     groups = settings_of(runs)
@@ -241,7 +241,7 @@ def percent(runs: Sequence[Run], metric: str) -> list[float]:
 
 
 def score_text(values: Sequence[float | None], digits: int) -> str:
-    """`91.00 ± 1.00`; a value that is not known counts nowhere."""
+    """`91.00 ± 1.00`; unknown values (None) are left out."""
     known = [value for value in values if value is not None]
     if not known:
         return NONE
@@ -250,7 +250,7 @@ def score_text(values: Sequence[float | None], digits: int) -> str:
 
 
 def csv_score(runs: Sequence[Run], metric: str) -> dict[str, Any]:
-    """What a line of the CSV says of a cell's runs; nothing where there is none."""
+    """A cell's columns in the CSV; without runs, only the metric and a count of 0."""
     if not runs:
         return {"metric": metric, "n": 0}
     mean, std = mean_and_deviation(percent(runs, metric))
@@ -266,13 +266,13 @@ def csv_score(runs: Sequence[Run], metric: str) -> dict[str, Any]:
 
 
 def marks(runs: Sequence[Run]) -> str:
-    """What stands behind the score of a cell: how it was selected, and whether a run is at chance."""
+    """The marks after a cell's score: how its checkpoint was selected, and whether a run is at chance."""
     chance = CHANCE[0] if any(run.at_chance for run in runs) else ""
     return SELECTIONS.get(runs[0].selection, UNKNOWN_SELECTION)[0] + chance
 
 
 def legend_of_marks(cells: Sequence[Sequence[Run]], over: str = "seeds") -> list[str]:
-    """The first lines below a table: only marks that occur in its cells, and over how many seeds there is a ±."""
+    """Explains below a table the marks that occur in its cells, and over how many seeds the ± is computed."""
     lines = []
     selections = {run.selection for runs in cells for run in runs}
     for name, (mark, meaning) in SELECTIONS.items():
@@ -287,12 +287,12 @@ def legend_of_marks(cells: Sequence[Sequence[Run]], over: str = "seeds") -> list
 
 
 def bullet_list(legend: Sequence[str], notes: Sequence[str]) -> str:
-    """What stands below a table, a line each."""
+    """The legend and the notes below a table, one line for each."""
     return "".join(f"- {line}\n" for line in [*legend, *(f"Note: {note}." for note in notes)])
 
 
 def markdown_grid(lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first line the header, padded so that it can be read in a terminal too."""
+    """A Markdown table whose header is the first line, padded so that it is readable in a terminal too."""
     lines = [[text.replace("|", "\\|") for text in line] for line in lines]
     widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(lines[0]))]
     padded = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
@@ -302,14 +302,14 @@ def markdown_grid(lines: Sequence[Sequence[str]]) -> str:
 
 
 def refuse_missing(folders: Sequence[Path]) -> None:
-    """Ends the program where one of the folders is not there."""
+    """Ends the program if one of the folders does not exist."""
     missing = [str(folder) for folder in folders if not folder.exists()]
     if missing:
         stop(f"no such folder: {', '.join(missing)}")
 
 
 def write_out(text: str, output: Path | None) -> None:
-    """To standard output, or into a file; ends the program where that cannot be written."""
+    """Writes to standard output, or to a file; ends the program if that fails."""
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8")  # ± and the marks, whatever the locale says
         sys.stdout.write(text)
@@ -322,6 +322,6 @@ def write_out(text: str, output: Path | None) -> None:
 
 
 def stop(message: str) -> None:
-    """One line for the person at the keyboard, exit code 2."""
+    """Ends the program with one line on stderr and exit code 2."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""What the studies share: commands of this repository one after another, into a folder from which they can go on."""
+"""Functions shared by the studies, which run commands of this repository and continue where they were interrupted."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from reporting.results_reading import stop
 from storage.whole import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FINISHED = ("results.json", "seeds.json")  # a run has one of them when it is done
+FINISHED = ("results.json", "seeds.json")  # a finished run has one of these files
 ARGUMENTS_FILE = "study.json"
 
 
 def add_common_arguments(parser: Any) -> None:
-    """What every command of a study is given."""
-    parser.add_argument("--ckpt_dir", default="ckpt", help="folder that holds the study's (default: ckpt)")
+    """Adds the arguments that a study passes on to all of its commands."""
+    parser.add_argument("--ckpt_dir", default="ckpt", help="folder for the study's own folder (default: ckpt)")
     parser.add_argument("--cache_dir", help="folder for tokenized data")
     parser.add_argument("--precision", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--no_cuda", action="store_true", help="use the CPU even where there is a GPU")
 
 
 def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
-    """`--name value` of those that were given, for another command."""
+    """The words `--name value` of all `names` that were given, to pass them to a different command."""
     words: list[str] = []
     for name in names:
         value = getattr(arguments, name)
@@ -42,7 +42,7 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 
 def run(script: str, *words: str | Path) -> None:
-    """A command of this repository, shown before it runs; ends the study with its exit code where it fails."""
+    """Prints and runs a command of this repository; if it fails, the study ends with its exit code."""
     print(f"\n$ python3 {shlex.join([script, *map(str, words)])}", flush=True)
     try:
         code = subprocess.run([sys.executable, REPOSITORY / script, *map(str, words)], check=False).returncode
@@ -58,7 +58,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
-    """The command whose results lie in `folder`, or in a folder for each seed."""
+    """Runs the command that writes its results to `folder`, or resumes it, unless it is finished."""
     if is_finished(folder):
         print(f"{folder} is finished; delete it to run it again", flush=True)
     else:
@@ -67,9 +67,9 @@ def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
 
 
 def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
-    """Ends a study without a folder `name` to fine-tune on: after days of pretraining that would come too late.
+    """Ends the study if there is no folder `name` to fine-tune on; after days of pretraining it would be too late.
 
-    config: the JSON file that says where data are, unless `data_dir` does.
+    config: the JSON file with the folder of the data, used where `data_dir` is None.
     """
     folder = Path(data_dir or json.loads(config.read_text(encoding="utf-8")).get("data_dir", "data")) / name
     if not folder.is_dir():
@@ -77,9 +77,10 @@ def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
 
 
 def refuse_another_study(folder: Path, arguments: argparse.Namespace, same: Sequence[str]) -> None:
-    """Keeps the arguments of a study; ends one that would go on with others, and call finished what they never ran.
+    """Saves the arguments of a new study; ends a continued one whose arguments differ from the saved ones.
 
-    same: the arguments that it must be given again.
+    Otherwise runs that were made with the old arguments would count as finished. same: the names of the arguments that
+    must not change.
     """
     path, asked = folder / ARGUMENTS_FILE, {name: getattr(arguments, name) for name in same}
     if not path.is_file():
@@ -96,12 +97,12 @@ def in_words(value: Any) -> str:
 
 
 def refuse_older_fine_tunings(folder: Path, pattern: str) -> None:
-    """Ends a study that would pretrain a second time, and call finished what began with the first."""
+    """Ends a study that would pretrain again while fine-tunings of its earlier pretraining would count as finished."""
     stale = [str(path.relative_to(folder)) for path in sorted(folder.glob(pattern)) if is_finished(path)]
     if stale and not is_finished(folder / "pretraining"):
         stop(f"{folder} holds fine-tunings of an earlier pretraining ({', '.join(stale)}): delete them too")
 
 
 def print_table(path: Path) -> None:
-    """What was written there, at the end of a study."""
+    """Prints the file with the study's table."""
     print(path.read_text(encoding="utf-8"), end="")

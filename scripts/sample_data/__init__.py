@@ -1,1 +1,1 @@
-"""What `make_sample_data.py` makes the sample from."""
+"""The parts of the sample data, which `make_sample_data.py` writes."""

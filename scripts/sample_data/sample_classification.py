@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from sample_data.sample_formats import FAMILY, THUMB, Row, Sample, json_file, numbered, owned_rng, quoted, tsv
 from sample_data.sample_grammar import RULES, render, review, scene
 
-EVAL_ROWS = 300  # of a dev or test file
+EVAL_ROWS = 300  # in a dev or test file
 
-# The rows that break readers, by task and file (without its suffix): the text or texts, then the label.
+# Rows that break readers, by task and file name (without suffix): the text or texts, then the label.
 AWKWARD: dict[str, dict[str, list[Row]]] = {
     "nsmc": {
         "ratings_train": [
@@ -60,7 +60,7 @@ AWKWARD: dict[str, dict[str, list[Row]]] = {
             ("CD를 듣는다ㅋㅋ", "ＣＤ를 듣는다", "4.000"), ("007", "007", "5"), ("1e5", "100000", "0"),
         ],
     },
-    "question-pair": {  # written as they are: in the real files, too, some quotes are CSV's and some are not
+    "question-pair": {  # not quoted further: in the real files, too, only some quotes follow CSV's rules
         "train": [
             ('"가족끼리 ""사랑해요""라는 말이 어색해"', "사랑한다고 고백해 볼까", "1"), ("", "왼쪽이 빈 질문", "1"),
             ("null", "null", "0"), ("NA", "007", "1"), ("1e5", "1e5", "0"), ("오른쪽이 빈 질문", "", "0"),
@@ -107,12 +107,12 @@ def make_parts(
     seed: int, task: str, counts: Mapping[str, int], labels: Sequence[str], make: Callable[[random.Random, str], Row],
     texts: slice, taken: set[Row] | None = None,
 ) -> tuple[dict[str, list[Row]], list[str]]:  # fmt: skip
-    """Shuffled rows for each file of a task, and the texts in them.
+    """Makes shuffled rows for each file of a task, and returns them with the texts in them.
 
-    counts: rows of each file, evaluation files first, so that they do not depend on the training rows.
-    make: a generator and a label -> a row; labels come in turn, and a row whose texts are taken is made again.
-    texts: the columns that are texts. taken: texts that must not occur, to which all new ones are added.
-    The awkward rows are among the rows, but not among the texts: rare characters would crowd the vocabulary.
+    counts: the number of rows by file, evaluation files first, so that they do not depend on the training rows.
+    make: (random generator, label) -> a row. The labels take turns, and a row whose texts are taken is made again.
+    texts: the columns that hold texts. taken: texts that must not occur; all new ones are added.
+    The awkward rows are included in the rows but not in the texts, as their rare characters would crowd the vocabulary.
     """
     taken = set() if taken is None else taken
     parts: dict[str, list[Row]] = {}
@@ -195,7 +195,7 @@ def make_paws(seed: int, rows: int | None) -> Sample:
 
 
 def make_korsts(seed: int, rows: int | None) -> Sample:
-    """korsts: genre, filename, year, id, score, sentence1, sentence2. The score is the rule's level +- 0.4."""
+    """korsts: genre, filename, year, id, score, sentence1, sentence2. The score is within 0.4 of the rule's level."""
 
     def make(rng: random.Random, level: str) -> Row:
         words = scene(rng)
@@ -236,7 +236,7 @@ def make_question_pair(seed: int, rows: int | None) -> Sample:
 def make_hate_speech(seed: int, rows: int | None) -> Sample:
     """hate-speech: title, comment, bias, hate. The targets are made-up films, dishes and moon people.
 
-    In one row of 25 the comment is another label's, as people do not agree on all of these.
+    In one row of 25 the comment was written for a different label, because real annotators disagree too.
     """
     rules = {"none": "kind_comment", "offensive": "rude_comment", "hate": "mean_comment"}
 
@@ -264,7 +264,7 @@ def make_fake_news(seed: int, rows: int | None) -> Sample:
         count = rng.randint(5, 15)
         false = max(2, count // 3) if label == "1" else 0
         patterns = rng.sample(RULES["news_fact"], count - false) + rng.sample(RULES["news_false"], false)
-        if not false and rng.random() < 0.3:  # an honest article may speak of a rumour, too
+        if not false and rng.random() < 0.3:  # true articles mention rumours too
             patterns[0] = rng.choice(RULES["news_denial"])
         rng.shuffle(patterns)
         content = rng.choice([" ", " ", "\n", "\n\n"]).join(render(pattern, rng) for pattern in patterns)
@@ -285,7 +285,7 @@ def make_fake_news(seed: int, rows: int | None) -> Sample:
 
 
 def make_modu_sentiment(seed: int, rows: int | None) -> Sample:
-    """modu-sentiment: documents of one to six paragraphs, scored -2 to 2; one paragraph in eight is one off."""
+    """modu-sentiment: documents of one to six paragraphs, scored -2 to 2; one paragraph in eight deviates by one."""
     graded = {
         "-2": {"adj": "{n2}", "deg": "{deg2}", "react": "{neg_react}", "verdict": "{neg_verdict}"},
         "-1": {"adj": "{n1}", "deg": "{deg1}", "react": "{mild_neg}", "verdict": "{mild_neg}"},

@@ -1,8 +1,8 @@
 """Synthetic sentences with named entities, in the format of the Naver NER data. Used by `make_sample_data.py`.
 
 A sentence pattern is a pattern of `sample_grammar.py` in which the slots in capitals are entities: in "{PER/이} 왔다."
-the word of the slot, particle and all, is labelled PER-B, and further words of the same entity PER-I; all other words
-are O. {CVL_thing} is an entity of the type CVL. An entry that starts with `+` occurs in the test file alone.
+the first word of the entity is labelled PER-B, with its particle, and further words of the entity PER-I; all other
+words are O. {CVL_thing} is an entity of the type CVL. An entry that starts with `+` occurs only in the test file.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sample_data.sample_grammar import RULES, SLOT, Rules, parse_rules, render
 
 TYPES = ("PER", "FLD", "AFW", "ORG", "LOC", "CVL", "DAT", "TIM", "NUM", "EVT", "ANM", "PLT", "MAT", "TRM")
 TEST_ROWS = 300
-LONG_WORDS = 320  # at least as many words has the longest sentence of each file
+LONG_WORDS = 320  # the longest sentence of each file has at least so many words
 
 Tagged = list[tuple[str, str]]  # words and their labels
 
-# (words, labels); a sentence that shows what is awkward about it, and its labels.
+# (words, labels): sentences that readers and tokenizers may stumble over.
 AWKWARD: dict[str, list[tuple[str, str]]] = {
     "train": [
         ("😂", "O"), (f"{FAMILY} 한바람 {THUMB} 좋아요 ❤️", "O PER-B O O O"), ("만세!", "O"), ("서라울", "LOC-B"),
@@ -49,7 +49,7 @@ PREDICT_SENTENCES = [
     "식물학자 백여울은 은방울꽃 12송이를 돌본다.", "오늘따라 하늘이 유난히 맑다 😂",
 ]  # fmt: skip
 
-# Some words are an entity in one sentence and none in another: 말, 밤, 배, 사과, 감, 간, 하늘, 바람, 보라, 시장, 금.
+# Some words are entities in some sentences only: 말, 밤, 배, 사과, 감, 간, 하늘, 바람, 보라, 시장, 금.
 NER_RULES = parse_rules("""
 surname: 한 | 윤 | 서 | 강 | 문 | 유 | 차 | 백 | 도 | 배 | 송 | 남 | 전 | +모 | +봉
 
@@ -154,7 +154,7 @@ plain: 말이 너무 많아서 무슨 뜻인지 몰랐다{tail} | 밤이 깊도�
 
 
 def rules_of(part: str) -> Rules:
-    """The grammar of the train or test file; only the latter has the entries that start with `+`."""
+    """The grammar of the train or the test file; entries that start with `+` are for the test file only."""
     own = {
         name: [entry.removeprefix("+") for entry in entries if part == "test" or not entry.startswith("+")]
         for name, entries in NER_RULES.items()
@@ -163,9 +163,9 @@ def rules_of(part: str) -> Rules:
 
 
 def make_sentence(rng: random.Random, rules: Rules) -> tuple[Tagged, str]:
-    """One sentence, and the same as a text for the vocabulary, with spaces around the entities.
+    """One sentence, and the same text with spaces around the entities, which the vocabulary is trained on.
 
-    The slot {plain} is opened first, as a pattern is taken word by word.
+    The slot {plain} is filled first, because patterns are processed word by word.
     """
     pattern = rng.choice(rules["sentence"])
     if pattern == "{plain}":

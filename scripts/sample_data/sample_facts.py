@@ -1,7 +1,7 @@
-"""What the paragraphs of `sample_questions.py` can say about made-up people, films and towns, and how to ask for it.
+"""The facts about made-up people, films and towns that `sample_questions.py` states and asks for.
 
-Every fact has a word (고향, 감독, 인구) that stands in the questions and, in the paragraph, beside the answer, so that
-a model of two layers can learn to find it. Several facts of a kind have answers that look alike (고향 and 사는 곳).
+Every fact has a word (고향, 감독, 인구) that stands in the questions and, in the paragraph, next to the answer, so that
+a model with two layers can learn to find it. Some facts have answers that look alike (고향 and 사는 곳).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sample_data.sample_grammar import RULES, parse_rules
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing a paragraph can state of its subject {x}: the answer {v}, and ways to state it and to ask for it."""
+    """A fact about the subject {x} of a paragraph: patterns for its value {v}, for stating it and for asking for it."""
 
     value: str
     sentences: str  # patterns, separated by |

@@ -1,4 +1,4 @@
-"""What a task's sample data is made of, and how its files are written. Used by `make_sample_data.py`."""
+"""One task's sample data, and functions that format its files. Used by `make_sample_data.py`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Row = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """What one task gives: its files (path below output_dir -> content) and the texts the vocabulary is trained on."""
+    """One task's files (path below output_dir -> content), and the texts that the vocabulary is trained on."""
 
     files: dict[str, bytes]
     texts: list[str]
 
 
 def owned_rng(seed: int, name: str) -> random.Random:
-    """A generator that depends on the seed and the name alone (strings are seeded by SHA-512, not by hash())."""
+    """A generator that depends only on the seed and the name (random hashes strings with SHA-512, not with hash())."""
     return random.Random(f"{seed}/{name}")
 
 
 def quoted(text: str, specials: str = '"') -> str:
-    """The text as CSV writes it where it holds one of `specials`: in double quotes, inner ones doubled."""
+    """The text as a CSV field: if it contains one of `specials`, in double quotes, with inner quotes doubled."""
     return '"' + text.replace('"', '""') + '"' if any(char in text for char in specials) else text
 
 

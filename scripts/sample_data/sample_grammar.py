@@ -3,7 +3,7 @@
 Used by `scripts/make_sample_data.py`; nothing to run here. A pattern is Korean text with slots, which `render` fills:
 
     {film}        a random entry of RULES["film"]; an entry may have slots of its own
-    {film/은}      the same with the particle its last sound asks for: 겨울은, 우체부는
+    {film/은}      the same with the particle in the form that its last sound needs: 겨울은, 우체부는
     {good+past}   the entry is a stem, conjugated with a random ending of ENDINGS["past"]: 좋았다, 지루했어요
     {good+어서}    the same with this one ending: 좋아서, 지루해서
 
@@ -28,11 +28,11 @@ ENDINGS = {
 
 
 def render(pattern: str, rng: random.Random, words: Mapping[str, str] | None = None, rules: Rules | None = None) -> str:
-    """Fill every slot of the pattern; `words` fixes slots by name (its values may be patterns too).
+    """Fills every slot of the pattern.
 
-    rules: the entries of every other slot; without it, RULES.
-
-    Slots of one name in one pattern get different entries: the music and the cast, not the music and the music.
+    words: fixed entries by the name of their slot; they may be patterns too. rules: the entries of all other slots;
+    None: RULES. Slots with the same name in one pattern get different entries: the music and the cast, not the music
+    and the music.
     """
     words, rules, used = words or {}, RULES if rules is None else rules, set()
 
@@ -54,7 +54,7 @@ def render(pattern: str, rng: random.Random, words: Mapping[str, str] | None = N
 
 
 def parse_rules(text: str) -> dict[str, list[str]]:
-    """One rule a paragraph, `name: entry | entry | ...`; an empty entry stands for nothing."""
+    """Reads one rule from each paragraph: `name: entry | entry | ...`; an entry may be empty."""
     rules = {}
     for paragraph in text.strip().split("\n\n"):
         name, entries = paragraph.split(":", 1)
@@ -344,7 +344,7 @@ day: 2 | 4 | 7 | 9 | 11 | 13 | 16 | 18 | 20 | 23 | 25 | 28
 
 
 def review(rng: random.Random, label: str) -> str:
-    """One film review of a polarity ("0", "1"); about one in eight flips or balances words of the other polarity."""
+    """One film review with the label "0" or "1"; one in eight negates or outweighs words of the other polarity."""
     side, other = ("pos", "neg") if label == "1" else ("neg", "pos")
     words = {"adj": f"{{{side}}}", "other": f"{{{other}}}"}
     words |= {name: f"{{{side}_{name}}}" for name in ("react", "verdict")}
@@ -352,14 +352,14 @@ def review(rng: random.Random, label: str) -> str:
     if rng.random() < 0.35:
         parts.append(render(rng.choice(["{verdict}", "{react}"]), rng, words))
     text = rng.choice([" ", " ", ". ", "... ", ", ", "! "]).join(parts) + render(f"{{{side}_tail}}", rng)
-    if rng.random() < 0.15 and " " in text:  # a space left out, as people write
+    if rng.random() < 0.15 and " " in text:  # people leave out spaces
         cut = rng.choice([i for i, char in enumerate(text) if char == " "])
         text = text[:cut] + text[cut + 1 :]
     return text
 
 
 def scene(rng: random.Random) -> dict[str, str]:
-    """The words of one scene: who does what to what, where; `kind` and `group` are wider terms for who and what."""
+    """The words of one scene: who does what to what, and where; `kind` and `group` are hypernyms of who and what."""
     (who, kind), (other, _) = (entry.split("=") for entry in rng.sample(RULES["who"], 2))
     (obj, group, act, places), (obj2, _, act2, _) = (entry.split("=") for entry in rng.sample(RULES["act"], 2))
     elsewhere = [entry.split("=")[3].split(",")[0] for entry in RULES["act"]]

@@ -57,7 +57,7 @@ AWKWARD: dict[str, list[tuple[str, str, list[str]]]] = {
 
 
 def without_attributes(page: str) -> str:
-    """A page as `context` has it: no attributes but colspan and rowspan.
+    """A page in the form of `context`: without attributes except for colspan and rowspan.
 
     >>> without_attributes('<td class="a" colspan="2"><br/>')
     '<td colspan="2"><br>'
@@ -71,7 +71,7 @@ def without_attributes(page: str) -> str:
 
 
 def linked(rng: random.Random, sentence: str) -> str:
-    """A sentence with the tags of a text around or inside its answer, or none, and perhaps the mark of a note."""
+    """A sentence that may have link tags around or inside its answer, and a footnote mark at its end."""
 
     def tagged(match: re.Match[str]) -> str:
         n, value = match[1], match[2]
@@ -89,7 +89,7 @@ def linked(rng: random.Random, sentence: str) -> str:
 
 
 def table_of(rng: random.Random, page: Page, number: int) -> str:
-    """The page's table, with the mark of `number` around it; the last two facts stand in a table of their own."""
+    """The page's table, marked as answer `number`; the last two facts are in a table inside it."""
     rows = []
     for name, mark in page.table:
         value = re.sub(r"⟦(\d+)\|", r"⟦\1|<td>", mark)[:-1] + "</td>⟧" if rng.random() < 0.25 else f"<td>{mark}</td>"
@@ -126,7 +126,7 @@ def html_of(rng: random.Random, page: Page) -> str:
 
 
 def document(title: str, marked: str, questions: dict[int, str]) -> Json:
-    """One entry of `data`, without ids. questions: by the numbers of their answers; the first is the first."""
+    """One entry of `data`, without ids. questions: the questions by the number of their answer, in the file's order."""
     raw, raw_spans = located(marked)
     context, spans = located(without_attributes(marked))
     qas = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 VOWELS = "ㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 CODAS = " ㄱㄲㄳㄴㄵㄶㄷㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅄㅅㅆㅇㅈㅊㅋㅌㅍㅎ"
-# What an open stem's last vowel becomes when it meets 아/어: 보+았다 -> 봤다, 느리+었다 -> 느렸다. Others stay apart.
+# What an open stem's last vowel becomes before 아/어: 보+았다 -> 봤다, 느리+었다 -> 느렸다. Other vowels do not fuse.
 FUSED = {**{v: v for v in "ㅏㅐㅓㅔㅕ"}, "ㅗ": "ㅘ", "ㅜ": "ㅝ", "ㅣ": "ㅕ", "ㅚ": "ㅙ"}
 PARTICLES = {  # written form in a pattern -> (after a consonant, after a vowel)
     "은": ("은", "는"), "이": ("이", "가"), "을": ("을", "를"), "과": ("과", "와"), "으로": ("으로", "로"),
@@ -38,7 +38,7 @@ def final_sound(word: str) -> str:
 
 
 def with_particle(word: str, particle: str) -> str:
-    """The word with a particle of PARTICLES in the form it asks for: 사과 + 을 -> 사과를, 서울 + 으로 -> 서울로."""
+    """The word with a particle of PARTICLES in the form that fits it: 사과 + 을 -> 사과를, 서울 + 으로 -> 서울로."""
     sound = final_sound(word)
     closed = sound != " " and not (particle == "으로" and sound == "ㄹ")
     return word + PARTICLES[particle][0 if closed else 1]

@@ -25,8 +25,9 @@ Span = tuple[str, int]  # an answer, and the character it starts at
 class Page:
     """A page before it has a format.
 
-    facts: number of an answer -> kind, subject and name of the fact. table: the first subject's facts that no sentence
-    states, name and marked value. sections: for each subject its kind and its paragraphs, of marked sentences.
+    facts: number of an answer -> kind, subject and name of its fact. table: facts about the first subject that no
+    sentence states, as name and marked value. sections: for each subject its kind and its paragraphs, which are lists
+    of marked sentences.
     """
 
     title: str
@@ -40,12 +41,12 @@ class Page:
 
 
 def ask(rng: random.Random, kind: str, x: str, name: str) -> str:
-    """A question for a fact of the subject."""
+    """A question about the fact `name` of the subject x."""
     return render(rng.choice(FACTS[kind][name].questions.split(" | ")), rng, {"x": x})
 
 
 def located(marked: str) -> tuple[str, dict[int, Span]]:
-    """A text without its ⟦n|...⟧, which may nest, and of every n the answer and where it starts.
+    """A text without its marks ⟦n|...⟧, which may nest, and for each n the answer and the character where it starts.
 
     >>> located("⟦0|가람⟧은 ⟦1|<b>⟦2|섬⟧</b>⟧")
     ('가람은 <b>섬</b>', {0: ('가람', 0), 2: ('섬', 7), 1: ('<b>섬</b>', 4)})
@@ -62,14 +63,14 @@ def located(marked: str) -> tuple[str, dict[int, Span]]:
 
 
 def page_length(rng: random.Random, made: int) -> int:
-    """Characters of the next page: some hundreds, for one in thirty one or two thousand, for the first very many."""
+    """The length of the next page in characters: some 330, for one in thirty up to 2,800, for the first LONG_PAGE."""
     if made == 0:
         return LONG_PAGE
     return rng.randint(900, 2800) if rng.random() < 1 / 30 else rng.randint(300, 360)
 
 
 def make_page(rng: random.Random, length: int, tabled: int = 0) -> Page:
-    """A page of about `length` characters, `tabled` of whose facts are left to a table."""
+    """A page of about `length` characters, with `tabled` of its facts in a table instead of sentences."""
     kinds = rng.sample(list(FACTS), rng.randint(1, 2) if length < 2000 else 3)
     subjects: list[tuple[str, str, list[str]]] = []
     facts, table, values = {}, [], set()

@@ -1,7 +1,7 @@
 """Synthetic paragraphs with questions, in the formats of KorQuAD 1.0 and SQuAD 2.0. Used by `make_sample_data.py`.
 
-A paragraph states eight or nine facts of one person, film or town; `sample_facts.py` has the facts. In the awkward
-passages of this file ⟦n|...⟧ stands around the answer to question n, so that its place needs no counting.
+A paragraph states eight or nine facts about one person, film or town; `sample_facts.py` has the facts. In the awkward
+passages of this file, ⟦n|...⟧ marks the answer to question n, so that nobody has to count characters.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sample_data.sample_formats import FAMILY, THUMB, Sample, json_file, owned_r
 from sample_data.sample_grammar import render
 
 TRAIN_QUESTIONS, DEV_QUESTIONS = 1200, 200
-LONG_EVERY = 60  # one paragraph of so many, the first among them, is longer than any window
-LONG_SENTENCES = 90  # that speak of other things, in a long paragraph
+LONG_EVERY = 60  # one paragraph of 60, beginning with the first, is longer than any window
+LONG_SENTENCES = 90  # sentences about other things in a long paragraph
 SUBJECTS = {"person": "{human}", "film": "{title}", "town": "{town}"}
-COLLECTIONS = {"person": "인물", "film": "영화", "town": "고장"}  # what an article on several subjects is called after
+COLLECTIONS = {"person": "인물", "film": "영화", "town": "고장"}  # in the titles of articles about several subjects
 FACT_NAME = re.compile("|".join(name for facts in FACTS.values() for name in facts if len(name) > 1))
 
 Json = dict[str, Any]
@@ -83,7 +83,7 @@ PREDICT_QUESTIONS: Json = {
 
 
 def unmarked(context: str) -> tuple[str, dict[int, tuple[str, int]]]:
-    """A context without its ⟦n|...⟧, and of every n the answer and the character it starts at.
+    """A context without its marks ⟦n|...⟧, and for each n the answer and the character at which it starts.
 
     >>> unmarked("나는 ⟦0|가람⟧에 산다")
     ('나는 가람에 산다', {0: ('가람', 3)})
@@ -97,10 +97,10 @@ def unmarked(context: str) -> tuple[str, dict[int, tuple[str, int]]]:
 
 
 def apart(text: str) -> str:
-    """A marked context, or a question, as a text for the vocabulary: with spaces around answers and names of facts.
+    """A marked context, or a question, with spaces around answers and names of facts, to train the vocabulary on.
 
-    Over so few patterns, particles would grow together with the words before them (서라 ##울이다): no span of tokens
-    would be the answer, and 고향은 in a question another word than in 고향이다.
+    With so few patterns, the tokenizer's training would merge particles with the words before them (서라 ##울이다).
+    Then no span of tokens would be the answer, and 고향은 in a question would share no token with 고향이다.
 
     >>> apart("고향은 ⟦0|가람⟧이다")
     ' 고향 은  가람 이다'
@@ -109,7 +109,7 @@ def apart(text: str) -> str:
 
 
 def make_context(rng: random.Random, kind: str, long: bool) -> tuple[str, str, list[str]]:
-    """Subject, marked context, and the names of its facts by the numbers of their answers."""
+    """A subject, the marked context about it, and the names of its facts in the order of their numbers."""
     facts = FACTS[kind]
     x = render(SUBJECTS[kind], rng, None, QUESTION_RULES)
     stated, values = rng.sample(list(facts), rng.randint(8, 9)), {x}
@@ -130,7 +130,7 @@ def make_context(rng: random.Random, kind: str, long: bool) -> tuple[str, str, l
 
 
 def gold_answers(answer: tuple[str, int], rng: random.Random, dev: bool) -> list[Json]:
-    """The answers as the files hold them; of the dev questions some have a second one, shorter or the same again."""
+    """The answers in the files' format; some dev questions have a second answer, which is shorter or the same."""
     text, start = answer
     found = [{"text": text, "answer_start": start}]
     if dev and rng.random() < 1 / 3:
@@ -142,7 +142,7 @@ def gold_answers(answer: tuple[str, int], rng: random.Random, dev: bool) -> list
 def make_qas(
     rng: random.Random, kind: str, x: str, answers: Mapping[str, tuple[str, int]], dev: bool, impossible: float
 ) -> list[Json]:
-    """Four to six questions, without ids; a share of `impossible` asks for facts that the paragraph does not state."""
+    """Four to six questions, without ids; a share `impossible` of them asks for facts that the paragraph lacks."""
     facts = FACTS[kind]
     unstated = rng.sample([name for name in facts if name not in answers], len(facts) - len(answers))
     qas = []
@@ -151,7 +151,7 @@ def make_qas(
         asked = unstated.pop() if lacking else name
         qa: Json = {"question": render(rng.choice(facts[asked].questions.split(" | ")), rng, {"x": x})}
         if lacking:
-            # An answer that looks right: of another fact of the same kind, where there is one.
+            # An answer that looks right: the value of a different fact of the same kind, where there is one.
             alike = [answers[other] for other in answers if facts[other].value == facts[asked].value]
             qa |= {"answers": [], "is_impossible": True}
             if alike:
@@ -165,7 +165,7 @@ def make_qas(
 
 
 def awkward_articles(part: str, impossible: bool) -> list[Json]:
-    """The awkward passages as articles, without ids; where `impossible`, every other asks for what it does not say."""
+    """The awkward passages as articles, without ids. impossible: every second one gets an unanswerable question."""
     articles: list[Json] = []
     for title, marked, questions in AWKWARD[part]:
         context, answers = unmarked(marked)
@@ -182,9 +182,9 @@ def awkward_articles(part: str, impossible: bool) -> list[Json]:
 
 
 def make_part(seed: int, name: str, count: int, impossible: float) -> tuple[Json, list[str]]:
-    """The content of one file with `count` questions, and the texts for the vocabulary, without the awkward ones.
+    """The content of one file with `count` questions, and its texts for the vocabulary, without the awkward ones.
 
-    An article has one paragraph, and is called after its subject, or several on subjects of one kind.
+    An article has one paragraph and its subject as the title, or several paragraphs about subjects of one kind.
     """
     rng, dev = owned_rng(seed, f"korquad/{name}"), name.endswith("dev")
     articles = awkward_articles("dev" if dev else "train", impossible > 0)

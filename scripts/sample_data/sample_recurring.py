@@ -1,15 +1,15 @@
-"""A corpus in which names and numbers recur, for Splinter's pretraining, and few questions that it helps to answer.
+"""A corpus in which names and numbers recur, for Splinter's pretraining, and a few questions that it helps to answer.
 
-What recurring span selection teaches is to look for the sentence that says the same as that around a [QUESTION], and to
-copy what stands there. So a document of the corpus tells each of its facts twice, in different words:
+Recurring span selection teaches a model to find the sentence that says the same as the one around a [QUESTION], and to
+copy the span from there. So each document of the corpus tells each of its facts twice, in different words:
 
     솔도서관의 대표는 서가온. ... 서가온 씨가 솔도서관을 이끈다. ...
 
-Other facts with answers of the same kind stand in between, so that it takes both words to tell which is meant. A
-paragraph of the questions tells each of its facts once, and a question tells it again: 솔도서관을 이끄는 사람은? Of few
-questions one can learn of what kind an answer is, but hardly which of several. The corpus and the questions to train on
-and to score with have no name, place, title or number in common, but are made of the same syllables. Used by
-`make_sample_data.py`.
+Other facts with answers of the same kind stand in between, so that a model needs both words (the place and the verb) to
+tell which fact is meant. In the paragraphs with questions, each fact is told once, and a question tells it again:
+솔도서관을 이끄는 사람은? From a few questions a model can learn the kind of an answer, but hardly which one of that
+kind is right. The corpus, the training questions and the dev questions have no name, place, title or number in common,
+but are made of the same syllables. Used by `make_sample_data.py`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from sample_data.sample_grammar import render
 from sample_data.sample_questions import unmarked
 
 CORPUS = "splinter_corpus.jsonl"
-FOLDER = "few_shot/korquad"  # the task reads its questions where KorQuAD's are, here below a data_dir of its own
+FOLDER = "few_shot/korquad"  # the task reads korquad/, as for KorQuAD's questions; data_dir is few_shot here
 DOCUMENTS, TRAIN_QUESTIONS, DEV_QUESTIONS = 10_000, 300, 200
-PARTS = {"corpus": 3, "train": 1, "dev": 1}  # and their shares of all names
-# Places, kinds of facts, and facts of each kind: of a document, and of a paragraph, which tells each but once.
+PARTS = {"corpus": 3, "train": 1, "dev": 1}  # the shares of all names that each part gets
+# The number of places, of kinds of facts, and of facts of each kind: in a document, which tells each fact twice, and in
+# a paragraph with questions, which tells each once.
 DOCUMENT_SIZES = [(1, 1, 3), (2, 1, 4), (1, 2, 2), (2, 2, 3)]
 PARAGRAPH_SIZES = [(1, 2, 3), (2, 2, 3), (2, 2, 4)]
 QUESTIONS_OF_PARAGRAPH = 4
-FILLERS_SHARE = 0.2  # of the documents
+FILLERS_SHARE = 0.2  # share of the documents with a filler
 
 STEMS = list("솔달별꽃새숲빛강산들봄돌콩쑥벗샘옥금은동북종칼활붓먹실솜누홍청백황남서매란국죽학용범곰양닭쥐벌콕")
 INSTITUTIONS = "도서관 박물관 미술관 학교 병원 식물원 과학관 극장 서점 천문대 식당 공장 은행 시장 목장".split()
@@ -45,7 +46,7 @@ GIVEN = "가나다라마보새소아은이지하해유", "온람솜울슬늬담�
 COLORS = "푸른 붉은 하얀 검은 작은 오랜 낡은 둥근 조용한 차가운 따뜻한 가벼운".split()
 THINGS = "등대 나침반 시계 난로 지도 우산 사전 의자 구두 피리 거울 항아리 다리 열쇠 수레".split()
 YEARS = range(1500, 2000)
-# Say nothing of anything; words that ask are no strangers then.
+# Sentences without a fact. They make the corpus contain the question words.
 FILLERS = [
     "누구인가 하고 묻는 사람이 있다.", "어디인가 가 본 곳이다.", "언제인가 들은 이야기다.", "무엇인가 더 있다.",
     "또 무엇이 있을까?", "왜 그럴까?",
@@ -56,7 +57,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class PlaceFact:
-    """What can be told of a place: the kind of its value, and the words that say which it is."""
+    """A fact that can be told about a place: the kind of its value, and the noun and verb that name the fact."""
 
     kind: str
     noun: str
@@ -64,16 +65,16 @@ class PlaceFact:
     adnominal: str
 
     def words(self, place: str, value: str = "") -> dict[str, str]:
-        """What the slots of `Forms` stand for."""
+        """The entries for the slots of `Forms`."""
         return {"s": place, "v": value, "n": self.noun, "verb": self.verb, "adnominal": self.adnominal}
 
 
 @dataclass(frozen=True)
 class Forms:
-    """How facts of a kind are told, and asked for.
+    """Patterns that tell facts of one kind, and patterns that ask for them.
 
-    A value is a word by itself in all of them, as spans end where words do. Particles are parts of words: a place {s}
-    with two of them is not the same span twice, and so is there to tell one value from another.
+    A value {v} always stands as a separate word, because spans end where words do. Particles are parts of words, so a
+    place {s} with two different particles is not a recurring span: it is never asked for, and tells the values apart.
     """
 
     told: tuple[str, ...]
@@ -81,7 +82,11 @@ class Forms:
 
 
 def forms(particle: str, noun: str, after: str, asks: str) -> Forms:
-    """Those of a kind: the particle of the place, the word for a value, what follows one, and what asks for one."""
+    """The patterns of one kind.
+
+    particle: the place's particle. noun: the word for a value, with its particle. after: the word after a value. asks:
+    the question word for a value.
+    """
     return Forms(
         (
             "{s}의 {n/은} {v}.",
@@ -136,7 +141,7 @@ AWKWARD: dict[str, list[tuple[str, str, list[str]]]] = {
 
 @dataclass(frozen=True)
 class Entities:
-    """What one part is about; no other part has any of it. places: stem and institution."""
+    """The names and numbers of one part, which no other part has. places: pairs of stem and institution."""
 
     places: list[tuple[str, str]]
     towns: list[str]
@@ -166,7 +171,7 @@ class Entities:
 
 
 def entities_of_parts(seed: int) -> dict[str, Entities]:
-    """What each of PARTS is about."""
+    """Divides all names and numbers among PARTS."""
     rng = owned_rng(seed, "recurring/entities")
     pools = [
         list(itertools.product(STEMS, INSTITUTIONS)),
@@ -180,14 +185,14 @@ def entities_of_parts(seed: int) -> dict[str, Entities]:
 
 
 def divided(rng: random.Random, pool: Sequence[Any]) -> list[list[Any]]:
-    """The pool in random order, cut up by the shares of PARTS."""
+    """The pool in random order, divided by the shares of PARTS."""
     shuffled = rng.sample(pool, len(pool))
     ends = [len(pool) * share // sum(PARTS.values()) for share in itertools.accumulate(PARTS.values())]
     return [shuffled[start:end] for start, end in itertools.pairwise([0, *ends])]
 
 
 def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int]) -> list[tuple[PlaceFact, str, str]]:
-    """Different facts with place and value in random order. size: of DOCUMENT_SIZES."""
+    """Different facts, each with place and value, in random order. size: from DOCUMENT_SIZES or PARAGRAPH_SIZES."""
     count, kinds, of_kind = size
     places, facts = entities.draw_places(rng, count), []
     for kind in rng.sample(KINDS, kinds):
@@ -198,7 +203,7 @@ def draw_facts(rng: random.Random, entities: Entities, size: tuple[int, int, int
 
 
 def two_wordings(rng: random.Random, kind: str) -> tuple[str, str]:
-    """In which the place has different particles."""
+    """Two random patterns that tell a fact of this kind, with different particles after the place."""
     first, *others = rng.sample(FORMS[kind].told, len(FORMS[kind].told))
     return first, next(other for other in others if PLACE.findall(other) != PLACE.findall(first))
 
@@ -213,14 +218,14 @@ def make_document(rng: random.Random, entities: Entities) -> str:
 
 
 def make_corpus(seed: int, entities: Entities) -> bytes:
-    """JSON lines, one a document."""
+    """The corpus as JSON lines, with one document on each line."""
     rng = owned_rng(seed, "recurring/corpus")
     texts = [make_document(rng, entities) for _ in range(DOCUMENTS)]
     return "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts).encode()
 
 
 def make_article(rng: random.Random, entities: Entities) -> Json:
-    """A paragraph of facts that are told once, and questions for some of them."""
+    """A paragraph that tells some facts once, with questions about some of them."""
     facts = draw_facts(rng, entities, rng.choice(PARAGRAPH_SIZES))
     told = [
         render(rng.choice(FORMS[fact.kind].told), rng, fact.words(s, f"⟦{n}|{v}⟧"))
@@ -237,7 +242,7 @@ def ask(rng: random.Random, fact: PlaceFact, place: str) -> str:
 
 
 def article(title: str, context: str, questions: list[tuple[str, str, int]]) -> Json:
-    """Of one paragraph, without ids. questions: each with its answer, and the character that this starts at."""
+    """An article with one paragraph, without ids. questions: (question, answer, the character at which it starts)."""
     qas = [{"question": asked, "answers": [{"text": text, "answer_start": at}]} for asked, text, at in questions]
     return {"title": title, "paragraphs": [{"context": context, "qas": qas}]}
 
@@ -262,7 +267,7 @@ def make_part(seed: int, part: str, entities: Entities, count: int) -> Json:
 
 
 def make_few_shot(seed: int, rows: int | None) -> Sample:
-    """korquad-few-shot: KorQuAD 1.0's two files, and a corpus to pretrain on that has a vocabulary of its own."""
+    """korquad-few-shot: two files in KorQuAD 1.0's format, and a pretraining corpus with a vocabulary of its own."""
     entities = entities_of_parts(seed)
     files = {CORPUS: make_corpus(seed, entities["corpus"])}
     for part, count in (("train", rows or TRAIN_QUESTIONS), ("dev", DEV_QUESTIONS)):

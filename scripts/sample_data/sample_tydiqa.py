@@ -24,7 +24,7 @@ Json = dict[str, Any]
 # What one annotator says: a span, "YES" or "NO", "passage" (the answer is somewhere in it), or None.
 Judgement = Span | str | None
 
-# What other languages' rows say: title, text, question.
+# Title, text and question of the rows in other languages.
 OTHER_LANGUAGES = {
     "english": ("Garam", "Garam is a small town by the sea.\nIts lighthouse was built in ⟦0|{age}⟧.",
                 "When was the lighthouse of Garam built?"),
@@ -36,7 +36,7 @@ OTHER_LANGUAGES = {
                 "Milloin Garamin majakka rakennettiin?"),
     "thai": ("การัม", "การัมเป็นเมืองเล็กริมทะเล\nประภาคารสร้างในปี ⟦0|{age}⟧", "ประภาคารของการัมสร้างเมื่อใด"),
 }  # fmt: skip
-# Line ends that are none in JSON Lines, and letters of one to four bytes before and in the answers.
+# Line separators that do not end a line of JSON Lines, and characters of one to four bytes before and in the answers.
 LINE_ENDS = (
     "줄 나누기", f"\n첫 줄\u2028둘째 줄\x85셋째\x0b 줄\x1c 넷째 줄\r\n{FAMILY}é한\u1100\u1161 {THUMB} 끝에서 "
     f"⟦0|가람 🦕 é섬⟧에 갔다.\n\n다음 날에는 ⟦1|누리섬{THUMB}⟧", ["끝에서 간 곳은?", "다음 날에 간 곳은?"],
@@ -45,7 +45,7 @@ FLOWER = "\n다온시의 꽃은 ⟦0|장미⟧이다. 나무는 소나무이다.
 
 
 def bytes_of(text: str, start: int, end: int) -> Json:
-    """Two character offsets as the format has them: in bytes of UTF-8."""
+    """Two character offsets in the form of TyDi QA, which counts bytes of UTF-8."""
     return {
         "plaintext_start_byte": len(text[:start].encode()),
         "plaintext_end_byte": len(text[:end].encode()),
@@ -55,7 +55,7 @@ def bytes_of(text: str, start: int, end: int) -> Json:
 def example(
     rng: random.Random, language: str, title: str, text: str, question: str, judgements: Sequence[Judgement], near: int
 ) -> Json:
-    """One line of a TyDi QA file. near: a character in the passage that the answer is in, or that it is about."""
+    """One line of a TyDi QA file. near: a character of the passage that judgements without a span are about."""
     passages = [match.span() for match in re.finditer(r"[^\n]+", text)]
     annotations = []
     for judgement in judgements:
@@ -83,7 +83,7 @@ def example(
 
 
 def judged(rng: random.Random, span: Span, count: int) -> list[Judgement]:
-    """What `count` annotators make of an answer: of three, one or two may find another one, or none."""
+    """The judgements of `count` annotators about an answer: of several, some may find a shorter answer, or none."""
     judgements: list[Judgement] = [span] * count
     if count > 1:
         chance = rng.random()
@@ -98,7 +98,7 @@ def judged(rng: random.Random, span: Span, count: int) -> list[Judgement]:
 
 
 def awkward_examples(rng: random.Random, part: str) -> Iterator[Json]:
-    """What can be wrong with offsets, kinds of answers that occur once, and the other languages."""
+    """Rows that break offsets, rare kinds of answers (in the dev file), and rows in other languages."""
     count = ANNOTATORS[part]
     passages = [*AWKWARD[part], LINE_ENDS]
     for i, (title, marked, questions) in enumerate(passages):
@@ -123,7 +123,7 @@ def awkward_examples(rng: random.Random, part: str) -> Iterator[Json]:
 
 
 def page_examples(rng: random.Random, page: Page, count: int) -> Iterator[Json]:
-    """Three or four questions about a page, or one; eight in ten have an answer, one in twenty yes or no."""
+    """Three or four questions about a page, one about a long page. Most have an answer; one in twenty is yes or no."""
     paragraphs = [" ".join(sentences) for _, section in page.sections for sentences in section]
     text, spans = located("\n" + "\n".join(paragraphs))
     for number in rng.sample(sorted(spans), rng.randint(3, 4) if len(text) < 2000 else 1):
@@ -153,6 +153,6 @@ def make_tydiqa(seed: int, rows: int | None) -> Sample:
         rng.shuffle(examples)
         lines = [json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in examples]
         files[f"tydiqa/tydiqa-v1.0-{part}.jsonl"] = "".join(lines).encode()
-    # No time in its header: the same bytes every time (with another version of zlib other ones, of the same content).
+    # Without a time in the header, the bytes are the same every time (a different version of zlib may change them).
     files["tydiqa/tydiqa-v1.0-dev.jsonl.gz"] = gzip.compress(files["tydiqa/tydiqa-v1.0-dev.jsonl"], mtime=0)
     return Sample(files, [])

@@ -84,7 +84,7 @@ REFUSED_DATA = {
     "empty file": ("nsmc", lambda content: b"", ["{file}: there is nothing in it"]),
     "only a header": ("nsmc", lambda content: content.split(b"\n")[0], ["{file}: no rows"]),
     "no header": ("nsmc", lambda content: content.partition(b"\n")[2], ["{file}:1:", "header", "id document label"]),
-    "columns swapped": ("nsmc", header("id\tlabel\tdocument"), ["{file}:1:", "another order", "id document label"]),
+    "columns swapped": ("nsmc", header("id\tlabel\tdocument"), ["{file}:1:", "a different order", "id document label"]),
     "too few columns": ("nsmc", line_4("7\t좋아요"), ["{file}:4: 2 columns instead of 3"]),
     "too many columns": ("nsmc", line_4('7\t"좋\t아요"\t1'), ["{file}:4: 4 columns instead of 3", "quote"]),
     "blank line": ("nsmc", line_4(""), ["{file}:4:", "blank"]),

@@ -456,7 +456,7 @@ def test_sentences_with_a_tab_and_rows_of_another_length_are_refused(cut, user, 
     before = snapshot(user.run_dir("cut"))
     words = ner("cut", "--do_predict", "--input_file", "-", "--max_seq_len", 32)
     message = is_refused(*words, stdin="가 나\n가 나\tO O\n")
-    assert message == "standard input:2: naver-ner takes a sentence without tabs a line"
+    assert message == "standard input:2: naver-ner expects one sentence without tabs on each line"
     assert "nothing in it" in is_refused(*words, stdin="\n \n")
     message = is_refused(*ner("cut", "--do_eval"))
     assert "max_seq_len 32 (asked for now: 128)" in message

@@ -217,9 +217,9 @@ def test_sample_files(tmp_path: Path):
     path.write_text("a\nc\n", encoding="utf-8")
     assert read_sample(path, ["a", "b", "c"], 2) == ["a", "c"]
     for text, message in (
-        ("a\nd\n", "sample.txt:2: there is no question 'd' that can be learned from"),
-        ("a\na\n", "sample.txt:2: 'a' stands there twice"),
-        ("a\n", "1 ids stand there, and the sample is to have 2"),
+        ("a\nd\n", "sample.txt:2: 'd' is not the id of a question that can be trained on"),
+        ("a\na\n", "sample.txt:2: 'a' is listed twice"),
+        ("a\n", "1 ids are listed, but the sample needs 2"),
     ):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=message):
@@ -345,7 +345,7 @@ def test_samples_of_an_earlier_study(user: User, types, is_refused, done: str):
     words = study("refused", "--few_shot", 4, 8, "--samples", 2, "--sample_dir", "ckpt/edited")
     assert is_refused(*words).startswith("ckpt/edited/8/seed-43/sample.txt:1: there is no question 'SQuAD_v1.0_train-")
     assert not (user.run_dir("refused") / "4").exists()  # said before anything is trained
-    assert "ckpt/nowhere/4/seed-42/sample.txt: no sample can be read there" in is_refused(
+    assert "ckpt/nowhere/4/seed-42/sample.txt: the sample cannot be read" in is_refused(
         *study("refused", *FEW, "--sample_dir", "ckpt/nowhere")
     )
     assert "differs from the requested sample" in is_refused(

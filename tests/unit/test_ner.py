@@ -302,7 +302,7 @@ def test_sentences_to_be_labelled(source: str, file: Path, monkeypatch):
     assert dict(unlabelled("가\n".encode()).counts) == {}
     with pytest.raises(DataError) as error:
         unlabelled("가\n나\tO\n".encode())
-    assert str(error.value) == f"{place}:2: naver-ner takes a sentence without tabs a line"
+    assert str(error.value) == f"{place}:2: naver-ner expects one sentence without tabs on each line"
     with pytest.raises(DataError) as error:
         unlabelled("가\n나".encode("cp949"))
     assert str(error.value).startswith(f"{place}:1: not UTF-8 at byte 0; the whole file reads as CP949")

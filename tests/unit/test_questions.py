@@ -341,7 +341,10 @@ GOOD = qa("r", answer("나", 2))
         ("q", f"{HERE}.qas[1]: is no object"),
         (None, f"{HERE}.qas[1]: is no object"),
         (qa("r"), "question 'r': another question has the same id"),
-        (qa("\ud83d"), "question '\\ud83d': half a surrogate pair is in its id, which no file of predictions can hold"),
+        (
+            qa("\ud83d"),
+            "question '\\ud83d': its id contains half a surrogate pair, which no file of predictions can hold",
+        ),
     ],
 )
 def test_malformed_questions(part: object, what: str, file: Path):

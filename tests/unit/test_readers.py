@@ -161,7 +161,7 @@ def test_five_malformed_rows_are_shown_and_the_others_counted(file: Path):
     "header, what",
     [
         ("1\t좋다\t0", "the header line is missing: expected id document label (tab-separated), found '1 좋다 0'"),
-        ("label\tid\tdocument", "the columns are in another order: label id document; expected id document label"),
+        ("label\tid\tdocument", "the columns are in a different order: label id document; expected id document label"),
         ("id\tdocument", "the header is 'id document'; expected id document label (tab-separated)"),
         ("id,document,label", "the header line is missing: expected id document label (tab-separated)"),
         ("id\tdocument\tlabel\tx", "the header is 'id document label x'; expected id document label"),

@@ -16,6 +16,7 @@ from processors.splits import read_splits, stratified_split
 from processors.task import DataError, Rows
 
 NSMC, PAWS, KORSTS, FAKE_NEWS = (TASKS[name] for name in ("nsmc", "paws", "korsts", "fake-news"))
+PAIR = "two sentences with a tab between them on each line"
 
 
 def rows_of(counts: dict[int, int]) -> Rows:
@@ -42,7 +43,7 @@ def test_a_split_is_drawn_by_its_seed():
 
 @pytest.mark.parametrize("counts", [{0: 50, 1: 1}, {0: 1}, {0: 2, 1: 2}])
 def test_classes_too_small_to_be_on_both_sides(counts: dict[int, int]):
-    with pytest.raises(DataError, match=r"^fake-news: the rows cannot be split in training and test rows: "):
+    with pytest.raises(DataError, match=r"^fake-news: the rows cannot be split into training and test rows: "):
         stratified_split(FAKE_NEWS, rows_of(counts), 42)
 
 
@@ -117,9 +118,17 @@ def test_pairs_from_standard_input(monkeypatch):
 @pytest.mark.parametrize(
     "task, content, what",
     [
-        ("paws", "가\t나\n다\n", ":2: paws takes two sentences with a tab between them a line; this one has 0 tabs"),
-        ("paws", "가\t나\t다\n", ":1: paws takes two sentences with a tab between them a line; this one has 2 tabs"),
-        ("nsmc", "가\n\n나\t다\n", ":3: nsmc takes one text without tabs a line; this one has 1 tabs"),
+        (
+            "paws",
+            "가\t나\n다\n",
+            f":2: paws expects {PAIR}; this line has 0 tabs",
+        ),
+        (
+            "paws",
+            "가\t나\t다\n",
+            f":1: paws expects {PAIR}; this line has 2 tabs",
+        ),
+        ("nsmc", "가\n\n나\t다\n", ":3: nsmc expects one text without tabs on each line; this line has 1 tabs"),
         ("nsmc", "\n", ": there is nothing in it"),
         (
             "nsmc",

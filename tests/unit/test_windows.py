@@ -618,7 +618,9 @@ def test_a_tokenizer_that_cannot_tell_the_characters(tmp_path: Path):
             return self.get_vocab().get(token, 0)
 
     tokenizer = Plain(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", special_tokens_pattern="cls_sep")
-    with pytest.raises(DataError, match=r"^Plain cannot tell which characters a token stands for, which answers need$"):
+    with pytest.raises(
+        DataError, match=r"^Plain cannot tell which characters a token stands for, and answers are found by them$"
+    ):
         build_question_features(asked(["가"], (0, "가")), tokenizer, WIDE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
