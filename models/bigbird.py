@@ -19,8 +19,8 @@ from torch import nn
 from torch.nn.functional import pad
 from transformers import AttentionMaskInterface, PreTrainedModel
 
-from models import Attention
 from models.attention import attend, kernel_for, needs_weights, recompute_in_backward, variable_length_attention
+from models.heads import Attention
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"

@@ -1,4 +1,4 @@
-"""From arrays of token ids to what a model is called with."""
+"""Makes batches: from arrays of token ids to the arguments of a model."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from models import ModelError, longest_input, takes_token_types
 from models.attention import kernel_for
 from models.compiling import compile_layers
-from models.unpadding import Packing, supports_unpadding, unpad_encoder
+from models.encoders import architecture_of, longest_input, takes_token_types
+from models.errors import ModelError
+from models.unpadding import Packing, supports_unpadding, unpad_encoder, why_padded
 
-# exact: batches are as wide as their longest row, and the encoder runs over as many tokens as there are.
-# rounded: both, and the number of targets, are rounded up: for captured steps, where each shape costs a graph.
-# fixed: rows stay padded, to few lengths, and every batch has as many: for XLA, where a shape costs a compilation.
+# exact: batches are as wide as their longest row, and the encoder runs over the real tokens only.
+# rounded: width, number of tokens and number of targets are rounded up: for captured steps, which need a graph a shape.
+# fixed: rows are padded to few lengths and every batch has as many rows: for XLA, which compiles for each shape.
 Shapes = Literal["exact", "rounded", "fixed"]
 CPU = torch.device("cpu")
-NO_LABEL = torch.nn.CrossEntropyLoss().ignore_index  # of rows that fill a batch up
-# Rounded, the width is 1/4, 2/4, 3/4 or 4/4 of the longest row (in sixteenths where rows stay padded, as padding costs
-# more there), and the number of tokens is one of 64.
+NO_LABEL = torch.nn.CrossEntropyLoss().ignore_index  # label of the rows that fill a batch up
+# With rounded shapes, the width is a quarter of the longest row or a multiple of that (a sixteenth where rows stay
+# padded, because padding costs more there), and the number of tokens takes one of 64 values.
 WIDTHS, WIDTHS_OF_PADDED_ROWS, NUMBERS_OF_TOKENS = 4, 16, 64
 
 
 class Collator:
-    """Makes the batches of one model.
+    """Makes the batches for one model.
 
-    model: with its encoder unpadded where that is wanted and possible (`unpads`).
+    model: the model, whose encoder runs without padding where that is wanted and possible (`unpads`).
     """
 
     def __init__(
@@ -41,10 +42,11 @@ class Collator:
         shapes: Shapes = "exact",
         device: torch.device = CPU,
     ):
-        """length: of the longest row there can be, which the setting `key` says. lengths: those that batches are padded
-        to, ascending; none: each batch to its longest row, or as `shapes` says. device: where the model will run.
+        """length: the most tokens that a row can have; `key` is the setting that says so. lengths: the widths that
+        batches are padded to, ascending; if empty, each batch is padded to its longest row, or as `shapes` says.
+        device: where the model will run.
 
-        Raises ModelError where `length` is more than the model has positions, or less than one of `lengths`.
+        Raises ModelError where `length` exceeds the model's positions, or one of `lengths` exceeds `length`.
         """
         limit = longest_input(model.config)
         if limit is not None and length > limit:
@@ -61,13 +63,19 @@ class Collator:
         if shapes != "exact" and not self.unpads:
             self.model = without_looking_at_masks(model)
         self.takes_token_types = takes_token_types(model.config)
-        self.passes_has_padding = model.config.model_type == "big_bird" and shapes != "fixed"
+        self.passes_has_padding = architecture_of(model.config).sparse_attention and shapes != "fixed"
 
     @classmethod
     def of(cls, model, config, runtime, key: str) -> Collator:
-        """As the settings of a script and its machine say; `key` is the one for the longest row."""
+        """The collator for a script's settings and its device. key: the setting with the length of the longest row.
+
+        Prints the reason where the encoder runs on padded rows although the settings do not ask for that.
+        """
         length = getattr(config, key)
         collator = cls(model, config.no_unpad, length, key, config.row_lengths(length), runtime.shapes, runtime.device)
+        has_sparse_attention = architecture_of(model.config).sparse_attention  # models/bigbird.py skips padding itself
+        if not (collator.unpads or config.no_unpad or runtime.shapes == "fixed" or has_sparse_attention):
+            runtime.say_once(why_padded(model))
         if collator.unpads and runtime.device.type == "cuda":
             size = model.config.hidden_size // model.config.num_attention_heads
             if kernel_for(runtime.device, runtime.dtype, size) is None:
@@ -80,19 +88,19 @@ class Collator:
         return collator
 
     def width(self, lengths: np.ndarray) -> int:
-        """How many tokens wide a batch is that holds rows of these lengths, `[B]`."""
+        """The width, in tokens, of a batch of rows with these lengths, `[B]`."""
         longest = int(lengths.max())
         return int(self.lengths[np.searchsorted(self.lengths, longest)]) if len(self.lengths) else longest
 
     def tokens(self, mask: np.ndarray, size: int | None = None) -> int:
-        """How many tokens of a `[B, L]` mask of 0 and 1 the encoder runs over, of the rows that fill it up too."""
+        """How many tokens the encoder processes for a `[B, L]` mask of 0 and 1, filled up to `size` rows."""
         if not self.unpads:
             return (size or len(mask)) * mask.shape[1]
         multiple = self._multiple_of_tokens(len(mask)) or 1
         return math.ceil(int(mask.sum()) / multiple) * multiple
 
     def _multiple_of_tokens(self, rows: int) -> int | None:
-        """What `Packing.of_mask` is to round up to, in a batch of so many rows."""
+        """The multiple that `Packing.of_mask` rounds up to in a batch with this many rows."""
         if self.shapes == "rounded":
             return math.ceil(rows * self.length / NUMBERS_OF_TOKENS)
         return None if self.device.type == "cpu" else 1
@@ -101,10 +109,10 @@ class Collator:
         self, arrays: dict[str, np.ndarray], size: int | None = None, terms: int | None = None, **labels: np.ndarray
     ) -> dict[str, Any]:
         """A batch for `training/plan.py` from `input_ids`, `attention_mask` and `token_type_ids`, each `[B, L]`, and
-        whatever else the model is called with, `[B, ...]`. labels: `[B, ...]`; they are put beside the inputs.
+        any other argument of the model, `[B, ...]`. labels: `[B, ...]`; they stand beside the inputs in the batch.
 
-        size: rows that it is to have, where shapes are fixed. Those beyond B are the first row again, without labels.
-        terms: how many the sum of its losses has; by default one a row.
+        size: number of rows to fill the batch up to, for fixed shapes; the additional rows repeat the first row,
+        without labels. terms: number of terms in the sum of the batch's losses; by default one for each row.
         """
         mask = arrays["attention_mask"]
         rows = len(mask)
@@ -122,14 +130,14 @@ class Collator:
 
 
 def _tensor(array: np.ndarray, row: np.ndarray, missing: int) -> torch.Tensor:
-    """`[B + missing, ...]` of `[B, ...]`, filled up with `row`, `[1, ...]`."""
+    """`[B, ...]` to `[B + missing, ...]`, filled up with copies of `row`, `[1, ...]`."""
     return torch.from_numpy(np.concatenate([array, *[row] * missing]) if missing else array)
 
 
 def without_looking_at_masks(model):
-    """transformers' own masks look at their values, for which XLA would have to stop; changes the model in place."""
+    """Chooses attention that makes no decision by a mask's values, in place: XLA would have to stop and read them."""
     if supports_unpadding(model):
-        return unpad_encoder(model)  # whose attention function takes padded rows as well
-    if model.config.model_type != "big_bird":  # which has attention of its own by now
+        return unpad_encoder(model)  # its attention function takes padded rows too
+    if not architecture_of(model.config).sparse_attention:  # models/bigbird.py has replaced that one already
         model.set_attn_implementation("eager")
     return model

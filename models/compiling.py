@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
-from models import ModelError
 from models.bigbird import BlockSparseAttention
+from models.errors import ModelError
 from models.unpadding import ATTENTION_NAME, unpadded_attention
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models import ModelError, weight_files
+from models.encoders import weight_files
+from models.errors import ModelError
 
 # Of each file that a repository may hold, the ones that transformers with PyTorch needs.
 SMALL_FILES = ("*.json", "*.txt", "*.model")

@@ -22,9 +22,11 @@ from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
-from models import ModelError, one_line, refuse_a_random_encoder, weight_files
 from models.attention import recompute_in_backward
+from models.encoders import weight_files
+from models.errors import ModelError, one_line
 from models.fast_dropout import quicken
+from models.heads import refuse_a_random_encoder
 
 SboForm = Literal["paper", "original"]
 # The paper's code has 200 numbers for a position, and predicts the first 20 tokens of a span; the last of these

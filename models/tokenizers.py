@@ -1,447 +1,87 @@
-"""The two tokenizers that transformers cannot build by itself: KoBERT's and HanBERT's.
-
-    tokenizer = build_kobert_tokenizer(Path("kobert"))              # native; what it saves, AutoTokenizer loads
-    tokenizer = HanBertTokenizer.from_pretrained("HanBert-54kN")    # Python, around the analyser Moran
-
-KoBERT's has what every native tokenizer has (`return_offsets_mapping=True`, `word_ids()`);
-HanBERT's has `tokenize_with_offsets(text)` instead.
-"""
+"""The tokenizer of a model folder, whichever of its forms it has there."""
 
 from __future__ import annotations
 
-import ctypes
-import difflib
-import importlib.util
-import os
-import platform
-import re
-import shutil
-import threading
-import unicodedata
-import warnings
-from collections.abc import Iterator
-from functools import cache
-from itertools import accumulate, pairwise
+import itertools
+import json
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizer, PreTrainedTokenizerFast
-
-SPECIAL_TOKENS = {
-    "unk_token": "[UNK]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-MAX_LENGTH = 512  # position embeddings of both models, in tokens
-INPUT_NAMES = ["input_ids", "token_type_ids", "attention_mask"]
-
-# --------------------------------------------------------------------------------------------------------------------
-# KoBERT
-# --------------------------------------------------------------------------------------------------------------------
+from models.encoders import MODELS
+from models.errors import ModelError, one_line
 
 
-def build_kobert_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """KoBERT's tokenizer as a native `tokenizers` object.
+def build_tokenizer(model_type: str | None, folder: Path):
+    """The tokenizer of the model in `folder`. Raises ModelError where its files are missing or do not fit."""
+    from transformers import AutoTokenizer
 
-    `folder` holds one SentencePiece unigram model (`*.model`) and `vocab.txt`, one piece a line, whose line numbers
-    (from 0) are the ids. Tokens are those of SentencePiece (Kudo, arXiv:1808.06226) but where two segmentations have
-    equal scores, or where it would join loose jamo (ㅋㅑ). So was KoBERT pretrained; what monologg's wrapper did
-    besides (accents stripped, '' turned into ", a comma cut off a digit) is left out.
-
-    Offsets are characters of the text, without the space before a word; in decomposed Hangul (NFD) a token's end stops
-    at the first jamo of its last syllable. Text outside the vocabulary is [UNK].
-
-    Raises FileNotFoundError if a file is missing, ValueError if the two do not belong together.
-    """
-    proto, pieces = _read_kobert(Path(folder))
-    ids = {piece: index for index, piece in enumerate(pieces)}
-    tokenizer = Tokenizer(models.Unigram(_unigram_scores(proto, pieces), unk_id=ids["[UNK]"]))
-    # NFC first: Precompiled looks at one grapheme at a time and would leave decomposed Hangul (한) in jamo.
-    steps = [normalizers.NFC()]
-    if proto.normalizer_spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap))
-    prefix = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
-    split = [pre_tokenizers.Metaspace(prepend_scheme=prefix, split=False)]
-    if any("▁" in piece.lstrip("▁") for piece in pieces):  # pieces reach over spaces: the text must stay whole
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    else:  # words one by one give the same pieces, and offsets that leave the spaces out
-        split.insert(0, pre_tokenizers.Split(" ", "removed"))
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme=prefix)
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL_TOKENS.values()])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=MAX_LENGTH, model_input_names=INPUT_NAMES, **SPECIAL_TOKENS
-    )
-
-
-def _read_kobert(folder: Path) -> tuple:
-    """The parsed SentencePiece model and the pieces in the order of their ids."""
-    from transformers.convert_slow_tokenizer import import_protobuf
-
-    found = sorted(folder.glob("*.model"))
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise FileNotFoundError(f"{folder}: KoBERT's tokenizer needs one SentencePiece file (*.model), found: {names}")
-    vocabulary = folder / "vocab.txt"
-    if not vocabulary.is_file():
-        raise FileNotFoundError(f"{vocabulary}: missing; it gives the ids of the pieces in {found[0].name}")
-    proto = import_protobuf().ModelProto()
+    kind = MODELS[model_type].tokenizer if model_type else "auto"
+    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, by whatever name it was asked for
+        kind = "hanbert"
+    # The Auto class is told by a JSON file what a tokenizer is; a vocab.txt with nothing beside it can only be BERT's.
+    beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
+    if kind == "auto" and (folder / "vocab.txt").is_file() and not any(beside):
+        kind = "bert"
     try:
-        proto.ParseFromString(found[0].read_bytes())
-    except Exception as error:  # protobuf's DecodeError, whose module differs between its implementations
-        raise ValueError(f"{found[0]}: not a SentencePiece model ({error})") from error
-    if proto.trainer_spec.model_type != 1 or not proto.pieces:
-        raise ValueError(f"{found[0]}: not a SentencePiece unigram model, which is what KoBERT has")
-    pieces = _read_vocabulary(vocabulary)
-    missing = [token for token in SPECIAL_TOKENS.values() if token not in pieces]
-    if missing:
-        raise ValueError(f"{vocabulary}: no line for {', '.join(missing)}")
-    known = set(pieces)
-    normal = {piece.piece for piece in proto.pieces if piece.type == 1}
-    lost = sorted(normal - known)
-    strange = sorted(known - {piece.piece for piece in proto.pieces} - set(SPECIAL_TOKENS.values()))
-    if max(len(lost), len(strange)) > len(pieces) // 100:
-        raise ValueError(
-            f"{vocabulary} does not belong to {found[0].name}: {len(lost)} of the model's {len(normal)} pieces have no "
-            f"line (such as {', '.join(lost[:3])}), {len(strange)} lines are no piece of the model"
-        )
-    if lost:
-        warnings.warn(f"{vocabulary}: {len(lost)} pieces of the model have no id and are not used", stacklevel=3)
-    return proto, pieces
+        if kind == "bert":
+            from transformers import BertTokenizer
 
+            tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
+        elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
+            # `do_lower_case` defaults to True on a bare vocab.txt, and would take Hangul apart into jamo.
+            lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
+        elif kind == "kobert":
+            from models.kobert import build_kobert_tokenizer
 
-def _read_vocabulary(path: Path) -> list[str]:
-    """The tokens of a vocabulary, one a line; an empty line, or one repeated further down, becomes a place holder."""
-    lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    tokens = [line.strip() for line in lines]
-    last = {token: index for index, token in enumerate(tokens)}
-    return [token if token and last[token] == index else f"[unused{index}]" for index, token in enumerate(tokens)]
-
-
-def _unigram_scores(proto, pieces: list[str]) -> list[tuple[str, float]]:
-    """`(piece, log probability)` in the order of the ids; what text can never become scores far below everything."""
-    normal = {piece.piece: piece.score for piece in proto.pieces if piece.type == 1}
-    # SentencePiece takes user-defined symbols (type 4) whole: as good as its best piece for each character.
-    chosen = {piece.piece: len(piece.piece) * max(normal.values()) - 0.1 for piece in proto.pieces if piece.type == 4}
-    for token in SPECIAL_TOKENS.values():  # added tokens: found before the model sees the text, or not at all (［CLS］)
-        chosen.pop(token, None)
-        normal.pop(token, None)
-    never = min(normal.values()) - 1000.0
-    return [(piece, normal.get(piece, chosen.get(piece, never))) for piece in pieces]
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# HanBERT
-# --------------------------------------------------------------------------------------------------------------------
-
-LIBRARY = "libmoran4dnlp.so"
-DICTIONARY = Path("/usr/local/moran/moran.db")  # the one place where the library looks, wherever it lies itself
-VARIABLE = "HANBERT_MORAN"
-PACKAGE = "hanbert_tokenizer"
-
-BUFFER_BYTES = 102_400  # the input buffer Moran was written for, with its closing NUL
-# Moran does not look at the size of the output buffer it is given. It writes at most 5,000 morphemes of at most 103
-# UCS-2 units (3 bytes each in UTF-8), a space and a joiner (~~) each: more than that is room enough.
-OUTPUT_BYTES = 5_000 * 320
-# A text with more than 511 inner nodes (some 250 words) silently loses its tail. So Moran gets pieces of at most
-# PIECE_CHARS characters, halved while some are lost; a piece of SAFE_CHARS cannot have that many nodes.
-PIECE_CHARS = 1_000
-SAFE_CHARS = 100
-# In a word that mixes Hangul, digits and Latin letters (`시즌2가`) Moran reads a buffer that was last written for an
-# earlier text, so that tokens would depend on what was analysed before. One long word fills it.
-FILLER = "가" * 99
-
-_PLAIN = re.compile(r"[ -~ㄱ-ㅣ가-힣]*")
-_CHARACTER = re.compile(r"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.", re.DOTALL)  # decomposed Hangul, or one
-_ALONE = re.compile(r"[\u1100-\u11ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")  # Hanja; jamo: lost beside digits
-_RUNS = re.compile(r"[ -~\u3041-\u30ff\u3131-\u318e\uac00-\ud7a3\uff01-\uff5e\uffa1-\uffdc]")
-_JOINER = re.compile(r"~~?(?=.)")
-_SENTENCE_END = re.compile(r".*[.?!] ", re.DOTALL)
-
-
-def find_moran(folder: Path | None = None) -> Path:
-    """Path of `libmoran4dnlp.so`: $HANBERT_MORAN (the file or its folder), else `folder`, else the installed package.
-
-    Raises ValueError if it is in none of them, naming the places. (Not FileNotFoundError: `from_pretrained` replaces
-    every OSError by a sentence about the vocabulary.)
-    """
-    if named := os.environ.get(VARIABLE):
-        path = Path(named) / LIBRARY if Path(named).is_dir() else Path(named)
-        if path.is_file():
-            return path
-        raise ValueError(f"{VARIABLE}={named}: no such file, nor a folder with {LIBRARY}")
-    package = importlib.util.find_spec(PACKAGE)
-    roots = [Path(root) / "moran" for root in package.submodule_search_locations or []] if package else []
-    places = [*([Path(folder)] if folder else []), *roots]
-    for place in places:
-        if (place / LIBRARY).is_file():
-            return place / LIBRARY
-    looked = [*map(str, places), *([] if package else [f"the package {PACKAGE}, which is not installed"])]
-    raise ValueError(
-        f"HanBERT's tokenizer needs Moran ({LIBRARY}, x86-64 Linux); looked in {' and in '.join(looked)}: "
-        f"pip install hanbert-tokenizer, or put {LIBRARY} into the model folder, or set {VARIABLE} to its path"
-    )
-
-
-# Moran's state is global: one call at a time in a process, whatever the number of threads and tokenizers.
-_lock = threading.RLock()
-
-
-def _renew_lock() -> None:
-    """In a forked process, where a thread that held the lock does not live on."""
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-
-
-@cache  # its dictionary is read anew, and the old one lost, whenever it is opened; forked processes inherit the handle
-def open_moran(library: Path) -> tuple:
-    """Moran's function with its input and output buffer. Raises ValueError if the library does not load here."""
-    try:
-        handle = ctypes.CDLL(str(library))
-        handle.Moran4dnlp.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
-        handle.Moran4dnlp.restype = ctypes.c_void_p
-        status = handle.MorAn16_open_dbs()
-    except (OSError, AttributeError) as error:
-        machine = f"{platform.system()} {platform.machine()}"
-        raise ValueError(
-            f"{library}: HanBERT's analyser Moran (built for x86-64 Linux) does not load on {machine}: {error}"
-        ) from error
-    if status == -1:
-        warnings.warn(
-            f"Moran's dictionary {DICTIONARY} is missing: words stay whole that HanBERT learned to see split, and "
-            f"scores will fall short; copy moran.db and udict.txt of HanBERT's download to {DICTIONARY.parent}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return handle.Moran4dnlp, ctypes.create_string_buffer(BUFFER_BYTES), ctypes.create_string_buffer(OUTPUT_BYTES)
-
-
-def analyse(library: Path, text: str) -> list[str]:
-    """Moran's morphemes of `text`: a word's first one bare, later ones behind `~~` or `~`.
-
-    Raises ValueError if the text does not fit the buffer or holds a NUL, or if the library does not load.
-    """
-    encoded = text.encode()
-    if len(encoded) >= BUFFER_BYTES or b"\0" in encoded:
-        raise ValueError(f"Moran takes less than {BUFFER_BYTES} bytes without NULs, not these {len(encoded)} bytes")
-    with _lock:
-        run, source, target = open_moran(library)
-        for content in (FILLER.encode(), encoded):
-            source.value = content
-            run(source, target, BUFFER_BYTES)
-        return target.value.decode("utf-8", "replace").split()
-
-
-class HanBertTokenizer(PreTrainedTokenizer):
-    """HanBERT's tokenizer: Moran's morphemes, cut into the pieces of `vocab_54k.txt` (greedy, as BERT's WordPiece; a
-    morpheme that has none is [UNK]); `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]` with token types 0 and 1.
-
-    Moran writes ASCII in lower case and full-width ASCII as half-width. Emoji and other characters beyond U+FFFF are
-    unknown to it and leave no token, nor do control characters. Hanja stand alone. Decomposed Hangul is composed.
-    Two neighbouring symbols (♥♥, …”) are kept apart, as Moran garbles such runs and reads past their end.
-    """
-
-    vocab_files_names = {"vocab_file": "vocab_54k.txt"}  # noqa: RUF012 (transformers reads it from the class)
-    model_input_names = INPUT_NAMES
-
-    def __init__(self, vocab_file: str | None = None, **kwargs) -> None:
-        """`vocab_file`: path of vocab_54k.txt, one token a line; Moran is looked for beside it (see `find_moran`).
-
-        Raises ValueError if the vocabulary or Moran is missing or unusable.
-        """
-        if not vocab_file or not Path(vocab_file).is_file():
-            raise ValueError(f"HanBERT's vocabulary is missing: {vocab_file or self.vocab_files_names['vocab_file']}")
-        self._vocab_file = Path(vocab_file)
-        self._tokens = _read_vocabulary(self._vocab_file)
-        self._ids = {token: index for index, token in enumerate(self._tokens)}
-        if missing := [token for token in SPECIAL_TOKENS.values() if token not in self._ids]:
-            raise ValueError(f"{vocab_file}: no line for {', '.join(missing)}")
-        self._wordpiece = models.WordPiece(self._ids, unk_token="[UNK]", max_input_chars_per_word=200)
-        self._cache: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]] = {}
-        self.moran_library = find_moran(self._vocab_file.parent)
-        analyse(self.moran_library, "")  # what does not load is told here, not hours later
-        super().__init__(
-            **{"model_max_length": MAX_LENGTH, "special_tokens_pattern": "cls_sep", **SPECIAL_TOKENS, **kwargs}
-        )
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_cache": {}}  # so that equal tokenizers pickle, and hash, to equal bytes
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self._tokens)
-
-    def get_vocab(self) -> dict[str, int]:
-        return {**self._ids, **self.added_tokens_encoder}
-
-    def _convert_token_to_id(self, token: str) -> int:
-        return self._ids.get(token, self._ids["[UNK]"])
-
-    def _convert_id_to_token(self, index: int) -> str:
-        return self._tokens[index] if 0 <= index < len(self._tokens) else "[UNK]"
-
-    def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Words with single spaces between them; spaces around punctuation and Hanja are not those of the text."""
-        text = ""
-        for token in tokens:
-            if token.startswith("##"):
-                text += token[2:]
-            elif token != "~~":  # a joiner whose morpheme follows in pieces
-                surface = _surface(token)
-                text += f" {token}" if surface == token else surface
-        return text.strip()
-
-    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Copies the vocabulary, and Moran where it came from the model folder, so that the new folder works alone."""
-        prefix = f"{filename_prefix}-" if filename_prefix else ""
-        copies = {self._vocab_file: Path(save_directory) / f"{prefix}{self.vocab_files_names['vocab_file']}"}
-        if self.moran_library.parent == self._vocab_file.parent:
-            copies[self.moran_library] = Path(save_directory) / LIBRARY
-        for source, target in copies.items():
-            if source.resolve() != target.resolve():
-                shutil.copyfile(source, target)
-        return tuple(map(str, copies.values()))
-
-    def _tokenize(self, text: str, **kwargs) -> list[str]:
-        prepared, _ = _prepare(text)
-        return [token for morpheme, _, _ in self._morphemes(prepared) for token in self._pieces(morpheme)[0]]
-
-    def tokenize_with_offsets(self, text: str) -> tuple[list[str], list[tuple[int, int]]]:
-        """Tokens of `tokenize(text)`, and for each the characters of `text` that it stands for, end excluded.
-
-        A morpheme that Moran rewrites gets the whole stretch that differs from the text, so that its tokens may share
-        characters; a piece that holds nothing but a joiner (`~~`) gets an empty span.
-        """
-        tokens: list[str] = []
-        offsets: list[tuple[int, int]] = []
-        start = 0
-        for segment in self.tokens_trie.split(text):
-            if segment in self._added_tokens_encoder:
-                tokens.append(segment)
-                offsets.append((start, start + len(segment)))
-            else:
-                prepared, spans = _prepare(segment)
-                for morpheme, first, last in self._morphemes(prepared):
-                    names, parts, length = self._pieces(morpheme)
-                    tokens += names
-                    for begin, end in parts if length == last - first else [(0, last - first)] * len(parts):
-                        left = start + (spans[first + begin][0] if first + begin < len(spans) else len(segment))
-                        right = start + spans[first + end - 1][1] if end > begin else left
-                        offsets.append((left, right))
-            start += len(segment)
-        return tokens, offsets
-
-    def _pieces(self, morpheme: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]:
-        """Vocabulary pieces of a morpheme, where each stands in it (the joiner not counted), and its length."""
-        if (known := self._cache.get(morpheme)) is not None:
-            return known
-        length = len(_surface(morpheme))
-        shift = len(morpheme) - length
-        names = tuple(token.value for token in self._wordpiece.tokenize(morpheme))
-        ends = accumulate((len(name) - (2 if index else 0) for index, name in enumerate(names)), initial=0)
-        spans = tuple((max(a - shift, 0), max(b - shift, 0)) for a, b in pairwise(ends))
-        entry = (names, ((0, length),) if names == ("[UNK]",) else spans, length)
-        if len(self._cache) < 200_000:  # entries; a bound for endless streams of new words
-            self._cache[morpheme] = entry
-        return entry
-
-    def _morphemes(self, prepared: str) -> Iterator[tuple[str, int, int]]:
-        """Morphemes, each with the range of the text's characters (spaces not counted) that it covers."""
-        done = 0
-        while prepared:
-            at = _cut(prepared, PIECE_CHARS)
-            piece, prepared = prepared[:at], prepared[at:]
-            for morpheme, first, last in self._analyse(piece):
-                yield morpheme, done + first, done + last
-            done += len(piece) - piece.count(" ")
-
-    def _analyse(self, piece: str) -> list[tuple[str, int, int]]:
-        characters = piece.replace(" ", "")
-        if not characters:
-            return []
-        morphemes = analyse(self.moran_library, piece)
-        lengths = [self._pieces(morpheme)[2] for morpheme in morphemes]
-        if sum(lengths) == len(characters):  # Moran changes characters one for one, or not at all
-            ends = pairwise(accumulate(lengths, initial=0))
-            return [(morpheme, first, last) for morpheme, (first, last) in zip(morphemes, ends, strict=True)]
-        if len(piece) > SAFE_CHARS:
-            at = _cut(piece, len(piece) // 2)
-            left, right = piece[:at], piece[at:]
-            done = len(left) - left.count(" ")
-            return self._analyse(left) + [(m, first + done, last + done) for m, first, last in self._analyse(right)]
-        return _align(morphemes, characters)
-
-
-def _surface(morpheme: str) -> str:
-    """A morpheme without its joiner; a bare tilde is itself."""
-    joiner = _JOINER.match(morpheme)
-    return morpheme[joiner.end() :] if joiner else morpheme
-
-
-def _prepare(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text as Moran is given it, and for each of its characters but spaces where in `text` it stood."""
-    if _PLAIN.fullmatch(text):
-        return text, [(index, index + 1) for index, character in enumerate(text) if character != " "]
-    prepared: list[str] = []
-    spans: list[tuple[int, int]] = []
-    lone = False  # the last character was of a kind that must not stand beside another such
-    for match in _CHARACTER.finditer(text):
-        character = unicodedata.normalize("NFC", match[0]) if len(match[0]) > 1 else match[0]
-        category = unicodedata.category(character)[0]
-        if character in "\t\n\r" or category == "Z" or character > "\uffff":
-            prepared.append(" ")
-            lone = False
-            continue
-        if category == "C" or character == "\ufffd":
-            continue
-        if _ALONE.match(character):
-            prepared.append(f" {character} ")
-            lone = False
-        elif _RUNS.match(character):
-            prepared.append(character)
-            lone = False
+            tokenizer = build_kobert_tokenizer(folder)
         else:
-            prepared.append(f" {character}" if lone else character)
-            lone = True
-        spans.append(match.span())
-    return "".join(prepared), spans
+            from models.hanbert import HanBertTokenizer
+
+            tokenizer = HanBertTokenizer.from_pretrained(folder)
+    except Exception as error:  # a broken file raises whatever the library that reads it raises
+        raise ModelError(f"no tokenizer in {folder}: {one_line(error)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without a vocabulary
+        raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
+    if tokenizer.pad_token_id is None:
+        raise ModelError(f"the tokenizer in {folder} has no padding token")
+    _refuse_ids_without_embedding(tokenizer, folder)
+    return keep_hangul_whole(tokenizer)
 
 
-def _cut(text: str, limit: int) -> int:
-    """Where to cut `text` into a first part of at most `limit` characters: after a sentence, a word, or just there."""
-    if len(text) <= limit:
-        return len(text)
-    half = limit // 2
-    if sentence := _SENTENCE_END.match(text, half, limit):
-        return sentence.end()
-    space = text.rfind(" ", half, limit)
-    return space + 1 if space >= 0 else limit
+def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
+    """A vocabulary larger than the model's would end in an IndexError, or in a crash of the GPU, in some batch."""
+    try:
+        size = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    except (OSError, ValueError, KeyError, TypeError):  # no model's folder, or one that says so when the model is built
+        return
+    if not isinstance(size, int):
+        return
+    used = {getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "unk")}
+    unused = set(tokenizer.added_tokens_decoder) - used  # such as a [MASK] that was added later on
+    beyond = {id: token for token, id in tokenizer.get_vocab().items() if id >= size and id not in unused}
+    if beyond:
+        first = min(beyond)
+        raise ModelError(
+            f"the tokenizer in {folder} is another model's: config.json has {size} tokens (vocab_size), and "
+            f"{beyond[first]!r} has the id {first}"
+        )
 
 
-def _align(morphemes: list[str], characters: str) -> list[tuple[str, int, int]]:
-    """Spans in `characters` of morphemes that do not spell it: what matches is anchored, the rest lies in between."""
-    surfaces = [_surface(morpheme) for morpheme in morphemes]
-    written = "".join(surfaces)
-    where: list[tuple[int, int]] = []  # for each written character
-    matcher = difflib.SequenceMatcher(None, characters.lower(), written, autojunk=False)
-    for kind, a, b, first, last in matcher.get_opcodes():
-        where += [(a + i, a + i + 1) if kind == "equal" else (a, b) for i in range(last - first)]
-    aligned = []
-    done = 0
-    for morpheme, surface in zip(morphemes, surfaces, strict=True):
-        part = where[done : done + len(surface)]
-        aligned.append((morpheme, min(a for a, _ in part), max(b for _, b in part)))
-        done += len(surface)
-    return aligned
+def keep_hangul_whole(tokenizer):
+    """Turns off accent stripping where it would take Hangul apart into jamo; returns the tokenizer.
+
+    Lower-casing alone leaves Hangul as it is, but in BERT's normalizer it brings accent stripping (NFD) with it.
+    """
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.normalizer is None or "한국" == backend.normalizer.normalize_str("한국"):
+        return tokenizer
+    settings = json.loads(backend.to_str())["normalizer"]
+    if settings.get("type") != "BertNormalizer":
+        raise ModelError("the tokenizer's normalizer changes Hangul syllables; its vocabulary cannot be Korean")
+    del settings["type"]
+    backend.normalizer = normalizers.BertNormalizer(**{**settings, "strip_accents": False})
+    if hasattr(tokenizer, "strip_accents"):  # what a BertTokenizer saves, and builds its normalizer from when loaded
+        tokenizer.strip_accents = False
+    return tokenizer

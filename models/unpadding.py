@@ -1,16 +1,16 @@
 """Runs a BERT-family encoder without its padding.
 
-A batch `[B, L]` is padded to its longest row, because every head and embedding of transformers wants it so. Between the
-embeddings and the head lies the encoder stack, nearly all of the work, and there the padding is dropped:
+A batch `[B, L]` is padded to its longest row, because the embeddings and heads of transformers need it. Nearly all of
+the work is in the stack of layers between them, and there the padding is dropped:
 
 1. a pre-hook on the stack gathers the real tokens, `[B, L, H] -> [1, T, H]`, T being the number of real tokens;
 2. a registered attention function re-forms the rows, for attention only;
 3. a hook on the way out puts the tokens back, `[1, T, H] -> [B, L, H]`, with zeros where padding was.
 
-Which tokens are real is computed once a batch on the CPU (`Packing.of_mask`, in the collator) and travels to the
+Which tokens are real is computed once for each batch on the CPU (`Packing.of_mask`, in the collator) and travels to the
 encoder as the keyword argument `packing`: a `nonzero` inside the hook would make a GPU wait in every forward.
 
-The idea is that of effective transformers (https://github.com/bytedance/effective_transformer) and of ModernBERT
+The idea comes from effective transformers (https://github.com/bytedance/effective_transformer) and ModernBERT
 (arXiv:2412.13663, section 2.1.3).
 """
 
@@ -24,16 +24,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from models.attention import attend, kernel_for, variable_length_attention
+from models.encoders import ARCHITECTURES, architecture_of
 
 ATTENTION_NAME = "unpadded"
-# Where each architecture keeps its stack of layers, by transformers' `config.model_type`.
-ENCODER_STACKS = {
-    "bert": "encoder",
-    "electra": "encoder",
-    "roberta": "encoder",
-    "xlm-roberta": "encoder",
-    "distilbert": "transformer",
-}
 # On a CPU one attention call serves all rows up to this many times the shortest of them. Measured with ELECTRA-small's
 # shape on NSMC lengths: 1.0 (no padding at all, 25 calls a layer) 85 rows/s, 1.3 103, 1.6 105, 2.5 105, one call 87.
 LONGEST_TO_SHORTEST_IN_GROUP = 1.6
@@ -41,14 +34,14 @@ LONGEST_TO_SHORTEST_IN_GROUP = 1.6
 
 @dataclass(frozen=True)
 class RowGroup:
-    """Neighbouring packed rows of like length, which one attention call on the CPU takes as a `[rows, length]` block.
+    """Neighbouring packed rows of similar length: one `[rows, length]` block for one call of attention on a CPU.
 
     start, end: which packed tokens they are.
     rows, length: their number and the length of the longest.
     gather: `[rows * length]` positions of the block's tokens counted from `start`; None where all rows have one length,
         when the block is a view.
-    scatter: `[end - start]` positions of the real tokens in the flattened block; None likewise.
-    mask: bool `[1, rows, 1, length]`, true at real tokens; None likewise.
+    scatter: `[end - start]` positions of the real tokens in the flattened block; None where gather is.
+    mask: bool `[1, rows, 1, length]`, true at real tokens; None where gather is.
     """
 
     start: int
@@ -78,12 +71,12 @@ class Packing:
 
     indices: `[T]`, the position of each packed token in the flattened `[B * L]` batch.
     row_starts: int32 `[rows + 1]`, where each packed row starts; its last element is T.
-    longest: no packed row is longer.
-    groups: the rows in blocks, for attention on a CPU; empty where attention goes by the tensors alone.
+    longest: an upper bound for the length of a packed row.
+    groups: the rows in blocks, for attention on a CPU; empty on other devices, where attention uses the tensors alone.
 
-    With T rounded up (`of_mask`), the missing tokens make up a dummy row at the end. They stand for the position B * L,
-    just behind the batch: they are copies of the batch's last token, see only one another, and are dropped on the way
-    out, so that they change neither outputs nor gradients.
+    Where T is rounded up (`of_mask`), a dummy row at the end holds the additional tokens. Their index is B * L, one
+    past the batch: they are copies of the batch's last token, see only one another, and are dropped on the way out, so
+    that they change neither outputs nor gradients.
     """
 
     indices: Tensor
@@ -95,8 +88,8 @@ class Packing:
     def of_mask(cls, attention_mask: np.ndarray, multiple: int | None = None) -> Packing:
         """The packing of a `[B, L]` mask of 0 and 1. Holes in a row are allowed (Splinter masks tokens inside rows).
 
-        multiple: T is rounded up to a multiple of it (1: T as it is), so that batches of one shape differ in nothing
-        but what is in their tensors. None: T as it is, with groups, for a CPU.
+        multiple: T is rounded up to a multiple of it (1: not rounded), so that batches of one shape differ only in the
+        content of their tensors. None: T is not rounded, and the rows are grouped, for a CPU.
         """
         real = np.asarray(attention_mask, dtype=bool)
         lengths = real.sum(axis=1)
@@ -114,7 +107,7 @@ class Packing:
         return cls(torch.from_numpy(indices), torch.from_numpy(row_starts), longest, groups)
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Packing:
-        """The same packing on `device`. The groups serve attention on a CPU alone and stay behind."""
+        """The same packing on `device`, without the groups, which only attention on a CPU uses."""
         if device.type == "cpu":
             return self
         indices, row_starts = (part.to(device, non_blocking=non_blocking) for part in (self.indices, self.row_starts))
@@ -125,17 +118,17 @@ class Packing:
         return replace(self, indices=self.indices.pin_memory(), row_starts=self.row_starts.pin_memory())
 
     def gather(self, tokens: Tensor) -> Tensor:
-        """`[T, ...]` packed tokens of a flattened batch, `[B * L, ...]`."""
+        """Packs the tokens of a flattened batch: `[B * L, ...]` to `[T, ...]`."""
         return tokens.index_select(0, self.indices.clamp(max=len(tokens) - 1))
 
     def scatter(self, packed: Tensor, places: int) -> Tensor:
-        """`[places, ...]`, the flattened batch of B * L places again, with zeros where padding was."""
+        """Undoes `gather`: `[T, ...]` to `[places, ...]`, with zeros where padding was. places: B * L."""
         # One place more, for the tokens of the dummy row.
         return packed.new_zeros(places + 1, *packed.shape[1:]).index_copy(0, self.indices, packed)[:places]
 
 
 def group_rows(lengths: np.ndarray) -> tuple[RowGroup, ...]:
-    """Cuts ascending row lengths `[B]` into groups of like length; rows of length 0 are left out."""
+    """Cuts ascending row lengths `[B]` into groups of similar length; rows of length 0 are left out."""
     groups, start = [], 0
     first = int(np.searchsorted(lengths, 1))
     while first < len(lengths):
@@ -145,22 +138,49 @@ def group_rows(lengths: np.ndarray) -> tuple[RowGroup, ...]:
     return tuple(groups)
 
 
+def why_padded(model: PreTrainedModel) -> str | None:
+    """Why the encoder of `model` has to run on padded rows, in words; None where it can run without padding."""
+    kind = model.config.model_type
+    if positions_enter_in_layers(model):
+        return (
+            f"{kind} runs on padded rows: its positions enter inside the layers (rotary embeddings), and a token's "
+            "place among the packed tokens is not its position in its row"
+        )
+    if architecture_of(model.config).layers is None:
+        known = [name for name, architecture in ARCHITECTURES.items() if architecture.layers]
+        return f"{kind} runs on padded rows: unpadding is written for {', '.join(known)}"
+    return None
+
+
 def supports_unpadding(model: PreTrainedModel) -> bool:
-    """Whether `unpad_encoder` knows where this architecture keeps its stack of layers."""
-    return model.config.model_type in ENCODER_STACKS
+    """Whether the encoder of `model` can run without padding (`why_padded`)."""
+    return why_padded(model) is None
+
+
+def positions_enter_in_layers(model: PreTrainedModel) -> bool:
+    """Whether the layers rotate queries and keys by their positions (RoFormer, Su et al., arXiv:2104.09864), as
+    ModernBERT, NomicBERT and EuroBERT do too: such layers count positions from the start of what they are given.
+
+    It shows in the settings of the configuration, or in a module for it. The rule holds before the table of
+    architectures, so that a line added there cannot make such a model compute something wrong.
+    """
+    settings = (name for name, value in model.config.to_dict().items() if value is not None)
+    if any(name.startswith(("rope", "rotary")) for name in settings):
+        return True
+    return any("rotary" in type(module).__name__.lower() for module in model.modules())
 
 
 def unpad_encoder(model: PreTrainedModel) -> PreTrainedModel:
-    """Puts the hooks and the attention function under `model`, in place; its weights and outputs stay what they were.
+    """Adds the hooks and the attention function to `model`, in place. Its weights and outputs stay as they were.
 
-    From then on a forward that is given `packing=Packing` runs its encoder unpadded, and one without runs as before.
-    Recorded hidden states (`output_hidden_states=True`) are in packed form.
+    From then on, a forward with `packing=Packing` runs the encoder unpadded, and a forward without it runs as before.
+    Recorded hidden states (`output_hidden_states=True`) are packed.
 
-    Raises ValueError for an architecture that is not in `ENCODER_STACKS`.
+    Raises ValueError, with the reason, for a model whose encoder cannot run without padding.
     """
-    if not supports_unpadding(model):
-        raise ValueError(f"unpadding is written for {', '.join(ENCODER_STACKS)}, not for {model.config.model_type}")
-    stack = getattr(model.base_model, ENCODER_STACKS[model.config.model_type])
+    if reason := why_padded(model):
+        raise ValueError(reason)
+    stack = getattr(model.base_model, architecture_of(model.config).layers)
     stack.register_forward_pre_hook(_pack_hidden_states, with_kwargs=True)
     stack.register_forward_hook(_restore_hidden_states, with_kwargs=True)
     model.set_attn_implementation(ATTENTION_NAME)
@@ -198,11 +218,11 @@ def unpadded_attention(
     padded_shape: torch.Size | None = None,
     **kwargs,
 ) -> tuple[Tensor, None]:
-    """Attention of each row with itself; signature of transformers' `AttentionInterface`.
+    """Self-attention within each row; the signature is that of transformers' `AttentionInterface`.
 
-    query, key, value: `[1, heads, T, D]` packed rows, or `[B, heads, L, D]` where there is no packing. padded_shape: of
-    the batch that they were packed from, `[B, L, H]`.
-    Returns `[1, T, heads, D]` or `[B, L, heads, D]`, and no weights.
+    query, key, value: `[1, heads, T, D]` packed rows, or `[B, heads, L, D]` without packing. padded_shape: shape of the
+    batch before it was packed, `[B, L, H]`.
+    Returns `[1, T, heads, D]` or `[B, L, heads, D]`, and None in place of attention weights.
     """
     if packing is None:
         mask = None if attention_mask is None else attention_mask[:, None, None, :].bool()
@@ -222,7 +242,7 @@ def unpadded_attention(
 def _attention_by_groups(
     query: Tensor, key: Tensor, value: Tensor, packing: Packing, scaling: float | None, dropout: float
 ) -> Tensor:
-    """`[heads, T, D]` to `[T, heads, D]`, one call for each group of rows."""
+    """`[heads, T, D]` to `[T, heads, D]`, with one call of attention for each group of rows."""
     heads, _, width = query.shape
     outputs = []
     for group in packing.groups:
@@ -248,7 +268,7 @@ def _attention_of_padded_rows(
     scaling: float | None,
     dropout: float,
 ) -> Tensor:
-    """`[heads, T, D]` to `[T, heads, D]`; pads the rows again, for attention only: for devices without variable-length
+    """`[heads, T, D]` to `[T, heads, D]`. Pads the rows again, for attention only, on devices without variable-length
     kernels.
 
     shape: B and L of the batch.
@@ -266,7 +286,7 @@ def _attention_of_padded_rows(
 
 
 def mask_as_it_is(*args, attention_mask: Tensor | None = None, **kwargs) -> Tensor | None:
-    """The 2-D mask, not expanded: packed rows need none, and transformers' own expansion would make a GPU wait."""
+    """The mask `[B, L]`, not expanded: packed rows need no mask, and transformers' expansion would make a GPU wait."""
     return attention_mask
 
 

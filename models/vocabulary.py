@@ -1,21 +1,18 @@
-"""Vocabularies trained on a corpus: SentencePiece's BPE, as SpanBERT's Korean original had, and WordPiece.
+"""Trains vocabularies on a corpus: SentencePiece's BPE, which the Korean SpanBERT used, and WordPiece.
 
     tokenizer = train_sentencepiece(corpus.lines(), Path("vocabulary"), vocab_size=8000, lower_case=True)
     tokenizer = AutoTokenizer.from_pretrained("vocabulary")         # reads it back
 
-Both are native tokenizers: all that decides a text's tokens is in `tokenizer.json`. The folder is there whole or not at
-all, and the same lines give the same bytes.
+Both are native tokenizers: `tokenizer.json` alone decides a text's tokens. The folder is written whole or not at all,
+and the same lines give the same bytes.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import os
 import random
 import re
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,17 +20,18 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from models import ModelError
-from models.tokenizers import INPUT_NAMES, MAX_LENGTH
+from models.bert_tokens import INPUT_NAMES, MAX_LENGTH
+from models.errors import ModelError
+from storage.whole import whole_folder
 
-# In the order of their ids, from 0; those of SentencePiece are the original's.
+# In the order of their ids, from 0; SentencePiece's are those of the Korean SpanBERT.
 SENTENCEPIECE_SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]", "[SEP]", "[CLS]", "[MASK]")
 WORDPIECE_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SENTENCEPIECE_FILE = "sentencepiece.model"
-# Share of the characters of the texts that the vocabulary has; the rarest are [UNK] (SentencePiece's default).
+# The vocabulary covers this share of the texts' characters; the rarest ones are [UNK] (SentencePiece's default).
 CHARACTER_COVERAGE = 0.9995
 MAX_LINES = 1_000_000
-LONGEST_WORD = 100  # characters; longer ones (addresses, encoded data) teach nothing, and take time and memory
+LONGEST_WORD = 100  # characters; longer ones (web addresses, encoded data) teach nothing and cost time and memory
 
 _TOO_LONG = re.compile(rf"\S{{{LONGEST_WORD + 1},}}")
 
@@ -46,18 +44,18 @@ def train_sentencepiece(
     max_lines: int = MAX_LINES,
     seed: int = 42,
 ) -> PreTrainedTokenizerFast:
-    """A BPE vocabulary of `vocab_size` pieces and the seven special ones (Sennrich et al., arXiv:1508.07909; Kudo and
-    Richardson, arXiv:1808.06226), written to `folder`, with SentencePiece's own file, `sentencepiece.model`.
+    """Trains a BPE vocabulary of `vocab_size` pieces and the seven special ones (Sennrich et al., arXiv:1508.07909;
+    Kudo and Richardson, arXiv:1808.06226). Writes it to `folder`, with SentencePiece's own file, `sentencepiece.model`.
 
-    lines: a sentence or a paragraph each. Of more than `max_lines`, so many are drawn by `seed` while they stream by.
-    lower_case: of the tokenizer, which then lower-cases every text it is given.
+    lines: a sentence or a paragraph each. If there are more than `max_lines`, that many are drawn at random (`seed`).
+    lower_case: whether the tokenizer lower-cases every text.
 
-    Tokens are those of SentencePiece, on all but three of 276,674 real lines. Two rarities of its normalization, NFKC,
-    differ: a loose final (ㄳ) right behind an open syllable joins it here, and a combining mark behind a character that
-    is replaced falls away.
+    The tokens equal SentencePiece's on all but three of 276,674 real lines. Two rare cases of its normalization, NFKC,
+    differ: a loose final (ㄳ) right after an open syllable joins it here, and a combining mark after a replaced
+    character is dropped.
 
     Raises ModelError where the folder is not empty or cannot be written, and where the lines have too little text for
-    so many pieces, or more characters than that.
+    `vocab_size` pieces, or more characters than pieces.
     """
     import sentencepiece
 
@@ -81,7 +79,7 @@ def train_sentencepiece(
             eos_id=3,
             eos_piece="[EOS]",
             user_defined_symbols=["[SEP]", "[CLS]", "[MASK]"],
-            num_threads=1,  # the number is written into the model
+            num_threads=1,  # the number of threads is written into the model
             minloglevel=2,
         )
     except RuntimeError as error:
@@ -110,10 +108,10 @@ def _too_many_characters(pieces: int, vocab_size: int) -> str:
 
 
 def sentencepiece_tokenizer(model: bytes, lower_case: bool = False) -> PreTrainedTokenizerFast:
-    """The native tokenizer of a SentencePiece BPE model with the seven special pieces. model: its file's content.
+    """The native tokenizer for a SentencePiece BPE model with the seven special pieces. model: the file's content.
 
-    lower_case: texts are lower-cased before the model's own rules, as the Korean SpanBERT did with its `kowiki.model`.
-    Raises ModelError where it is something else.
+    lower_case: lower-cases texts before the model's own rules, as the Korean SpanBERT did with its `kowiki.model`.
+    Raises ModelError where `model` is anything else.
     """
     from transformers.convert_slow_tokenizer import import_protobuf
 
@@ -126,7 +124,7 @@ def sentencepiece_tokenizer(model: bytes, lower_case: bool = False) -> PreTraine
     if proto.trainer_spec.model_type != 2 or tuple(pieces[: len(SENTENCEPIECE_SPECIAL)]) != SENTENCEPIECE_SPECIAL:
         raise ModelError(f"not a SentencePiece BPE model that begins with {' '.join(SENTENCEPIECE_SPECIAL)}")
     ids = {piece: index for index, piece in enumerate(pieces)}
-    # SentencePiece joins the two neighbours that make the piece with the smallest id, whichever two they are.
+    # SentencePiece always joins the two neighbours whose piece has the smallest id, however that piece was learned.
     merges = [
         (piece[:at], piece[at:])
         for piece in pieces[len(SENTENCEPIECE_SPECIAL) :]
@@ -134,12 +132,12 @@ def sentencepiece_tokenizer(model: bytes, lower_case: bool = False) -> PreTraine
         if piece[:at] in ids and piece[at:] in ids
     ]
     tokenizer = Tokenizer(models.BPE(ids, merges, unk_token="[UNK]", fuse_unk=True))
-    # Precompiled, which is SentencePiece's table, looks at one grapheme at a time. It would leave decomposed Hangul in
-    # jamo, and loose jamo (ㅎㅏ) apart, which SentencePiece joins: so NFC before and after it.
+    # Precompiled, SentencePiece's table, sees one grapheme at a time: decomposed Hangul would stay in jamo, and loose
+    # jamo (ㅎㅏ), which SentencePiece joins, would stay apart. Hence NFC before and after it.
     table = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
     rules = [normalizers.NFC(), table, normalizers.NFC()]
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *rules] if lower_case else rules)
-    # Words one by one give the same pieces, as none reaches over a space, and offsets that leave the spaces out.
+    # No piece crosses a space, so that splitting into words changes no piece, and offsets leave the spaces out.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.Metaspace(prepend_scheme="always", split=False)]
     )
@@ -155,9 +153,9 @@ def train_wordpiece(
     max_lines: int = MAX_LINES,
     seed: int = 42,
 ) -> PreTrainedTokenizerFast:
-    """A WordPiece vocabulary with BERT's rules, of `vocab_size` pieces and the five special ones; written to `folder`.
+    """Trains a WordPiece vocabulary with BERT's rules, of `vocab_size` pieces and the five special ones, into `folder`.
 
-    Hangul is never taken apart into jamo, and accents stay. The rest, and what is raised, as for `train_sentencepiece`.
+    Hangul is never split into jamo, and accents stay. Arguments and errors are those of `train_sentencepiece`.
     """
     _refuse_filled(folder)
     tokenizer = _bert_rules(None, lower_case)
@@ -170,7 +168,7 @@ def train_wordpiece(
         raise ModelError("there is no text to train a vocabulary on")
     characters = _covering(counts)
     # The trainer numbers the ##pieces in the order of a hash map, which differs from run to run, and breaks ties by
-    # number. Given first, as "special" tokens, all single characters have fixed numbers, and so has all that follows.
+    # number. Passed first, as "special" tokens, all single characters get fixed numbers, and with them all the others.
     inside = [f"##{character}" for character in characters if _goes_on_in_words(tokenizer, character)]
     fixed = [*WORDPIECE_SPECIAL, *characters, *inside]
     if len(fixed) - len(WORDPIECE_SPECIAL) > vocab_size:
@@ -190,7 +188,7 @@ def train_wordpiece(
 
 def _bert_rules(vocabulary: Mapping[str, int] | None, lower_case: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]") if vocabulary else models.WordPiece())
-    # strip_accents would take Hangul apart into jamo.
+    # strip_accents would split Hangul into jamo.
     rules = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=False, lowercase=lower_case
     )
@@ -201,7 +199,7 @@ def _bert_rules(vocabulary: Mapping[str, int] | None, lower_case: bool) -> Token
 
 
 def _covering(counts: Counter[str]) -> list[str]:
-    """The most frequent characters that make up CHARACTER_COVERAGE of all, in the order of their code points."""
+    """The most frequent characters, which make up CHARACTER_COVERAGE of the text, sorted by code point."""
     wanted = CHARACTER_COVERAGE * counts.total()
     chosen, covered = [], 0
     for character, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -213,13 +211,13 @@ def _covering(counts: Counter[str]) -> list[str]:
 
 
 def _goes_on_in_words(tokenizer: Tokenizer, character: str) -> bool:
-    """Whether it can stand behind another character of a word; punctuation and Hanja are words by themselves."""
+    """Whether the character can continue a word; punctuation and Hanja are words by themselves."""
     text = tokenizer.normalizer.normalize_str(f"가{character}")
     return len(tokenizer.pre_tokenizer.pre_tokenize_str(text)) == 1
 
 
 def _ready_for_bert(tokenizer: Tokenizer, special: tuple[str, ...]) -> PreTrainedTokenizerFast:
-    """With special tokens that text is searched for, and put around it: `[CLS] a [SEP]`, `[CLS] a [SEP] b [SEP]`."""
+    """Adds the special tokens, found in texts and put around them: `[CLS] a [SEP]`, `[CLS] a [SEP] b [SEP]`."""
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in special])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
@@ -233,7 +231,7 @@ def _ready_for_bert(tokenizer: Tokenizer, special: tuple[str, ...]) -> PreTraine
 
 
 def _drawn(lines: Iterable[str], most: int, seed: int) -> list[str]:
-    """All lines, or `most` of them, each with the same chance (reservoir sampling); without words that are too long."""
+    """All lines, or `most` of them with equal probability (reservoir sampling), without the words that are too long."""
     generator = random.Random(seed)
     drawn: list[str] = []
     for number, line in enumerate(lines):
@@ -245,12 +243,12 @@ def _drawn(lines: Iterable[str], most: int, seed: int) -> list[str]:
 
 
 def check_for_masking(tokenizer, vocab_size: int | None = None) -> None:
-    """Raises ModelError where a tokenizer cannot be used to learn from masked text.
+    """Raises ModelError where a tokenizer cannot be used for training on masked text.
 
-    vocab_size: of the model; every id must be below it. None where the model is made for the tokenizer.
+    vocab_size: the model's; every id must be below it. None where the model is made for the tokenizer.
     """
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "unk", "cls", "sep", "mask")}
-    # What is named, but not in the vocabulary, has the id of [UNK].
+    # A token that is named but not in the vocabulary has the id of [UNK].
     missing = [name for name, id in ids.items() if id is None or (name != "unk" and id == ids["unk"])]
     if missing:
         names = ", ".join(f"[{name.upper()}]" for name in missing)
@@ -270,22 +268,16 @@ def _refuse_filled(folder: Path) -> None:
 
 
 def _save(tokenizer: PreTrainedTokenizerFast, folder: Path, files: Mapping[str, bytes]) -> None:
-    """Under another name first, so that the folder is there whole or not at all. files: what else goes into it."""
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    """Writes the folder, whole or not at all. files: what else goes into it."""
     try:
-        temporary.mkdir(parents=True)
-        tokenizer.save_pretrained(temporary)
-        for name, content in files.items():
-            (temporary / name).write_bytes(content)
-        for path in temporary.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())  # or a power cut could leave the name without the content
-        try:
-            temporary.replace(folder)
-        except OSError as error:  # another process may have made it in the meantime, from the same lines the same
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-    except Exception as error:  # a full disk is whatever the library that writes raises: OSError, or Rust's own
+        with whole_folder(folder) as temporary:
+            tokenizer.save_pretrained(temporary)
+            for name, content in files.items():
+                (temporary / name).write_bytes(content)
+            if folder.is_dir() and any(folder.iterdir()):
+                raise FileExistsError(errno.EEXIST, "made in the meantime", str(folder))
+    except Exception as error:  # a full disk raises whatever the writing library raises: OSError, or Rust's own error
+        # Another process may have made the folder in the meantime: the same lines give the same files, which stay.
+        if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return
         raise ModelError(f"the vocabulary could not be written to {folder}: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import constants
+from transformers import AutoConfig, AutoModel
 
 from models import MODELS, ModelError, find_model, hub
+from models.encoders import ARCHITECTURES
 from models.hub import files_to_fetch
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -126,7 +129,7 @@ def error_of(model_type: str | None, name: str | None) -> str:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_known_models():
+def test_the_published_models_are_known():
     koelectra = [f"koelectra-{size}{version}" for version in ("", "-v2", "-v3") for size in ("base", "small")]
     others = [
         "kobert",
@@ -137,15 +140,29 @@ def test_the_known_models():
         "kobigbird-bert-base",
         "kosplinter",
     ]
-    assert set(MODELS) == {*koelectra, *others} and len(MODELS) == 13
-    tokenizers = {name: model.tokenizer for name, model in MODELS.items() if model.tokenizer != "auto"}
+    assert MODELS.keys() >= {*koelectra, *others}
+    tokenizers = {name: MODELS[name].tokenizer for name in (*koelectra, *others) if MODELS[name].tokenizer != "auto"}
     assert tokenizers == {"kobert": "kobert", "distilkobert": "kobert", "hanbert": "hanbert"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_known_model_has_a_known_architecture_and_a_page(name: str):
+    assert MODELS[name].architecture in ARCHITECTURES
+    assert MODELS[name].source.startswith("https://") and MODELS[name].hub_id
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_every_architecture_is_one_of_transformers_and_has_its_layers_where_the_table_says(model_type: str):
+    sizes = {"vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model(model_type, **sizes, intermediate_size=8, max_position_embeddings=8)
+    layers = ARCHITECTURES[model_type].layers
+    assert layers is None or isinstance(getattr(AutoModel.from_config(config), layers), torch.nn.Module)
 
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path, server: Hub):
     folder = tmp_path / "someone" / "some-model"
     folder.mkdir(parents=True)
-    assert error_of(None, REPOSITORY) == f"{REPOSITORY}: the folder holds no config.json, so it is no model's"
+    assert error_of(None, REPOSITORY) == f"{REPOSITORY}: the folder holds no config.json, so it is not a model folder"
     (folder / "config.json").write_text("{}")
     assert find_model(None, REPOSITORY) == Path(REPOSITORY)  # also where the hub has that name
     assert find_model("kobert", str(folder)) == folder  # the type then says which tokenizer

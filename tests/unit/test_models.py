@@ -29,8 +29,9 @@ from transformers import (
     XLNetConfig,
 )
 
-from models import ModelError, build_model, build_tokenizer, longest_input, takes_token_types
+from models import ModelError, build_model, build_tokenizer
 from models.collator import Collator
+from models.encoders import longest_input, takes_token_types
 from models.pooling import pool
 
 POSITIONS = 40

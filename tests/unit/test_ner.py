@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from test_features import wordpiece
 from test_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, write_kobert
 
-from models.tokenizers import HanBertTokenizer, build_kobert_tokenizer
+from models.hanbert import HanBertTokenizer
+from models.kobert import build_kobert_tokenizer
 from processors import TASKS, ner
 from processors.ner import (
     NO_LABEL,

@@ -22,8 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from models import tokenizers
-from models.tokenizers import HanBertTokenizer, analyse, build_kobert_tokenizer, find_moran
+from models import hanbert as hanbert_module
+from models.hanbert import HanBertTokenizer, analyse, find_moran
+from models.kobert import build_kobert_tokenizer
 
 ROOT = Path(__file__).parents[2]
 NSMC = ROOT.parent / "shared" / "data" / "nsmc"
@@ -225,7 +226,7 @@ def test_kobert_saved_is_loaded_by_auto_tokenizer(kobert, tmp_path, model_type):
 def test_kobert_needs_no_sentencepiece(kobert, kobert_folder):
     code = (
         "import sys; sys.modules['sentencepiece'] = None\n"
-        "from pathlib import Path; from models.tokenizers import build_kobert_tokenizer\n"
+        "from pathlib import Path; from models.kobert import build_kobert_tokenizer\n"
         f"print(build_kobert_tokenizer(Path({str(kobert_folder)!r}))('나는 영화를 봤다.')['input_ids'])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -421,7 +422,7 @@ def test_hanbert_loses_nothing_of_a_long_text(stand_in, stand_in_folder):
     assert offsets[-1] == (len(sentence) * 1000 - 2, len(sentence) * 1000 - 1)
     assert stand_in._tokenize("가" * 250_000) == ["[UNK]"] * 250  # one word, longer than the buffer
     longest = ctypes.c_int.in_dll(library, "longest_input").value
-    assert 1000 < longest < tokenizers.BUFFER_BYTES
+    assert 1000 < longest < hanbert_module.BUFFER_BYTES
 
 
 def test_moran_refuses_what_its_buffer_cannot_hold(stand_in_folder):
@@ -496,7 +497,7 @@ def test_moran_is_opened_once_and_survives_a_fork(stand_in, stand_in_folder):
     entered, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with tokenizers._lock:
+        with hanbert_module._lock:
             entered.set()
             leave.wait(20)
 
@@ -546,7 +547,7 @@ def test_moran_is_looked_for_in_order(stand_in_folder, tmp_path, monkeypatch):
 
 
 def test_hanbert_says_what_is_missing(stand_in_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenizers, "PACKAGE", "no_such_package_of_moran")
+    monkeypatch.setattr(hanbert_module, "PACKAGE", "no_such_package_of_moran")
     (tmp_path / "vocab_54k.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
     with pytest.raises(ValueError) as missing:
         HanBertTokenizer.from_pretrained(tmp_path)
@@ -583,7 +584,7 @@ def test_a_missing_dictionary_is_told(tmp_path):
 
 
 @needs_moran
-@pytest.mark.skipif(tokenizers.DICTIONARY.is_file(), reason="Moran has its dictionary here")
+@pytest.mark.skipif(hanbert_module.DICTIONARY.is_file(), reason="Moran has its dictionary here")
 def test_moran_without_dictionary():
     tokenizer = HanBertTokenizer.from_pretrained(REAL)
     morphemes = analyse(tokenizer.moran_library, "나는 오늘 학교에 가서 친구를 만났다.")
@@ -593,7 +594,7 @@ def test_moran_without_dictionary():
 
 
 @needs_moran
-@pytest.mark.skipif(not tokenizers.DICTIONARY.is_file(), reason="no dictionary at /usr/local/moran")
+@pytest.mark.skipif(not hanbert_module.DICTIONARY.is_file(), reason="no dictionary at /usr/local/moran")
 def test_moran_with_dictionary():
     # Example and tokens are those of the README of HanBert-Transformers.
     text = "나는 걸어가고 있는 중입니다. 나는걸어 가고있는 중입니다. 잘 분류되기도 한다. 잘 먹기도 한다."

@@ -1,6 +1,7 @@
 """An unpadded encoder gives what the padded one gives: logits, loss and every gradient, within 1e-5 in fp32."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,14 +15,20 @@ from transformers import (
     BigBirdConfig,
     DistilBertConfig,
     ElectraConfig,
+    EuroBertConfig,
+    ModernBertConfig,
+    NomicBertConfig,
     RobertaConfig,
+    RoFormerConfig,
     XLMRobertaConfig,
 )
 from varlen_reference import attention_row_by_row
 
-from models import unpadding
+from models import encoders, unpadding
 from models.attention import kernel_for, variable_length_attention
-from models.unpadding import Packing, _attention_by_groups, supports_unpadding, unpad_encoder
+from models.collator import Collator
+from models.encoders import ARCHITECTURES, Architecture
+from models.unpadding import Packing, _attention_by_groups, supports_unpadding, unpad_encoder, why_padded
 
 SIZES = dict(
     vocab_size=50,
@@ -204,5 +211,59 @@ def test_an_architecture_without_a_known_stack_is_refused():
     config = BigBirdConfig(**SIZES, attention_type="original_full")
     model = AutoModelForSequenceClassification.from_config(config)
     assert not supports_unpadding(model)
-    with pytest.raises(ValueError, match="big_bird"):
+    with pytest.raises(ValueError, match=r"^big_bird runs on padded rows: unpadding is written for bert, electra, "):
         unpad_encoder(model)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Positions that enter inside the layers
+# --------------------------------------------------------------------------------------------------------------------
+
+ROTARY_SIZES = {name: SIZES[name] for name in SIZES if not name.endswith("_prob")} | {"pad_token_id": 1}
+ROTARY = {
+    "modernbert": lambda: ModernBertConfig(**ROTARY_SIZES, bos_token_id=2, eos_token_id=3, cls_token_id=2),
+    "nomic_bert": lambda: NomicBertConfig(**ROTARY_SIZES),
+    "eurobert": lambda: EuroBertConfig(**ROTARY_SIZES, bos_token_id=2, eos_token_id=3),
+    "roformer": lambda: RoFormerConfig(**ROTARY_SIZES),
+}
+
+
+@pytest.mark.parametrize("architecture", ROTARY)
+def test_rotary_positions_are_refused_whatever_the_table_says(architecture: str, monkeypatch):
+    model = AutoModelForSequenceClassification.from_config(ROTARY[architecture]())
+    for table in (ARCHITECTURES, ARCHITECTURES | {architecture: Architecture("encoder")}):
+        monkeypatch.setattr(encoders, "ARCHITECTURES", table)
+        assert not supports_unpadding(model)
+        with pytest.raises(ValueError, match=f"^{architecture} runs on padded rows: its positions enter inside the la"):
+            unpad_encoder(model)
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_positions_in_the_embeddings_are_not_refused(architecture: str):
+    assert why_padded(AutoModelForSequenceClassification.from_config(CONFIGS[architecture]())) is None
+
+
+@pytest.mark.parametrize("no_unpad", [False, True])
+@pytest.mark.parametrize("architecture", ROTARY)
+def test_a_collator_pads_rotary_rows_and_says_why(architecture: str, no_unpad: bool):
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(ROTARY[architecture]()).eval()
+    batch = padded_batch([3, 17, 9])
+    said: list[str] = []
+    runtime = SimpleNamespace(shapes="exact", device=torch.device("cpu"), say_once=said.append)
+    config = SimpleNamespace(
+        max_seq_len=32, no_unpad=no_unpad, row_lengths=lambda length: (), compile=False, use_tpu=False
+    )
+    collator = Collator.of(model, config, runtime, "max_seq_len")
+    assert not collator.unpads
+    if no_unpad:
+        assert said == []
+    else:
+        (line,) = said
+        assert line.startswith(f"{architecture} runs on padded rows: its positions enter inside the layers")
+    inputs = collator.batch({name: array.numpy() for name, array in batch.items()})["inputs"]
+    with torch.no_grad():
+        found = collator.model(**inputs).logits
+        for row, length in enumerate([3, 17, 9]):  # each row by itself, where nothing is padded
+            alone = {name: array[row : row + 1, :length] for name, array in batch.items()}
+            assert_close_in_size(found[row], model(**alone).logits[0])

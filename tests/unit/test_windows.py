@@ -20,7 +20,8 @@ from test_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sen
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizer
 
-from models.tokenizers import HanBertTokenizer, build_kobert_tokenizer
+from models.hanbert import HanBertTokenizer
+from models.kobert import build_kobert_tokenizer
 from processors.features import SpecialTokens
 from processors.qa import windows as qa_features
 from processors.qa.answer_scores import normalize

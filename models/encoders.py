@@ -1,0 +1,142 @@
+"""Encoders: `MODELS`, by the names that `--model_type` takes, and `ARCHITECTURES`, by transformers' `model_type`.
+
+A model that is in neither table works too: transformers' Auto classes build it from a hub id or a local folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from models.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What this suite has to know about an architecture beyond what transformers does for it.
+
+    layers: attribute of the base model that holds its stack of layers, for architectures that can run without padding
+        (`models/unpadding.py`). This needs an attention that can be replaced, and positions that enter in the
+        embeddings, before the layers. None: the encoder runs on padded rows.
+    counts_positions_from_padding: RoBERTa's first position is pad_token_id + 1, so that the ones before are never used.
+    sparse_attention: `models/bigbird.py` replaces its attention, which can be sparse or full.
+    """
+
+    layers: str | None = None
+    counts_positions_from_padding: bool = False
+    sparse_attention: bool = False
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": Architecture("encoder"),
+    "electra": Architecture("encoder"),
+    "roberta": Architecture("encoder", counts_positions_from_padding=True),
+    "xlm-roberta": Architecture("encoder", counts_positions_from_padding=True),
+    "camembert": Architecture(counts_positions_from_padding=True),
+    "distilbert": Architecture("transformer"),
+    "big_bird": Architecture(sparse_attention=True),
+}
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """The facts about one model.
+
+    hub_id: the hub repository with its weights. HanBERT and KoSplinter are not on the hub; theirs is the name of the
+        folder that their authors distribute.
+    source: its authors' page.
+    architecture: its key in `ARCHITECTURES`.
+    tokenizer: auto: `AutoTokenizer` builds it from the folder. kobert, hanbert: `models/kobert.py` and
+        `models/hanbert.py` do.
+    """
+
+    hub_id: str
+    source: str
+    architecture: str
+    tokenizer: Literal["auto", "kobert", "hanbert"] = "auto"
+
+
+_KOELECTRA = "https://github.com/monologg/KoELECTRA"
+
+MODELS: dict[str, KnownModel] = {
+    "kobert": KnownModel("monologg/kobert", "https://github.com/SKTBrain/KoBERT", "bert", "kobert"),
+    "distilkobert": KnownModel(
+        "monologg/distilkobert", "https://github.com/monologg/DistilKoBERT", "distilbert", "kobert"
+    ),
+    "hanbert": KnownModel("HanBert-54kN-torch", "https://github.com/monologg/HanBert-Transformers", "bert", "hanbert"),
+    "koelectra-base": KnownModel("monologg/koelectra-base-discriminator", _KOELECTRA, "electra"),
+    "koelectra-base-v2": KnownModel("monologg/koelectra-base-v2-discriminator", _KOELECTRA, "electra"),
+    "koelectra-base-v3": KnownModel("monologg/koelectra-base-v3-discriminator", _KOELECTRA, "electra"),
+    "koelectra-small": KnownModel("monologg/koelectra-small-discriminator", _KOELECTRA, "electra"),
+    "koelectra-small-v2": KnownModel("monologg/koelectra-small-v2-discriminator", _KOELECTRA, "electra"),
+    "koelectra-small-v3": KnownModel("monologg/koelectra-small-v3-discriminator", _KOELECTRA, "electra"),
+    "xlm-roberta": KnownModel("xlm-roberta-base", "https://github.com/facebookresearch/XLM", "xlm-roberta"),
+    "klue-roberta-base": KnownModel("klue/roberta-base", "https://github.com/KLUE-benchmark/KLUE", "roberta"),
+    "kosplinter": KnownModel("kosplinter", "https://github.com/YunSoungKim/KoSplinter", "bert"),
+    "kobigbird-bert-base": KnownModel(
+        "monologg/kobigbird-bert-base", "https://github.com/monologg/KoBigBird", "big_bird"
+    ),
+}
+
+
+def architecture_of(config) -> Architecture:
+    """The architecture of a transformers configuration; one that is not in `ARCHITECTURES` has nothing special."""
+    return ARCHITECTURES.get(config.model_type, Architecture())
+
+
+def unknown_model(model_type: str) -> str | None:
+    """The error text for a model_type that is not in `MODELS`; None for one that is."""
+    from difflib import get_close_matches
+
+    if model_type in MODELS:
+        return None
+    near = get_close_matches(model_type, MODELS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
+        "any other model: leave model_type out and give --model_name_or_path (hub id or folder)"
+    )
+
+
+def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
+    """The local folder of a model. A model on the hub is downloaded first, into the usual Hugging Face cache.
+
+    Raises ModelError for an unknown type, and where neither a folder nor the hub has the model.
+    """
+    if model_type is not None and (problem := unknown_model(model_type)):
+        raise ModelError(problem)
+    name = model_name_or_path or MODELS[model_type].hub_id
+    folder = Path(name)
+    if folder.is_file():
+        raise ModelError(f"{folder} is a file; a model is a folder with config.json, tokenizer and weights")
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder}: the folder holds no config.json, so it is not a model folder")
+        return folder
+    from models.hub import download
+
+    try:
+        return download(name)
+    except ModelError as error:
+        if model_name_or_path:
+            raise
+        raise ModelError(f"{error} (its authors' page: {MODELS[model_type].source})") from None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files in a model folder that hold weights in a format that transformers can read."""
+    return [path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in sorted(folder.glob(pattern))]
+
+
+def longest_input(config) -> int | None:
+    """The most tokens that a row may have: the model's number of positions; None where positions do not limit it."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions < 1:  # relative positions; XLNet says -1
+        return None
+    return positions - (config.pad_token_id + 1 if architecture_of(config).counts_positions_from_padding else 0)
+
+
+def takes_token_types(config) -> bool:
+    """Whether the model uses token types: DistilBERT has none, RoBERTa only type 0, whatever their tokenizers emit."""
+    return getattr(config, "type_vocab_size", 0) > 1

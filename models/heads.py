@@ -1,0 +1,132 @@
+"""An encoder of transformers with a head for a task, built from a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from models.encoders import architecture_of, weight_files
+from models.errors import ModelError, one_line
+
+Attention = Literal["sparse", "full"]
+Head = Literal["sequence", "token", "question answering"]
+AUTO_CLASSES: dict[Head, str] = {
+    "sequence": "AutoModelForSequenceClassification",
+    "token": "AutoModelForTokenClassification",
+    "question answering": "AutoModelForQuestionAnswering",
+}
+
+
+def build_model(
+    folder: Path,
+    head: Head,
+    labels: tuple[str, ...] = (),
+    pooling: str = "cls",
+    from_scratch: bool = False,
+    fresh_head: bool = True,
+    attention: Attention | None = None,
+    linear_classifier: bool = False,
+):
+    """transformers' model in `folder`, with the folder's head if that fits the task, else with a fresh one.
+
+    labels: one output each; none for a regression (one output) and for question answering (start and end).
+    pooling: for sequences: cls is transformers' own head; mean and max use the head in `models/pooling.py`.
+    from_scratch: the folder's architecture with fresh weights. fresh_head: whether the head may be fresh; evaluation
+    needs a trained one. linear_classifier: the head in `models/pooling.py`, for cls too, without dropout and bias.
+    attention: for BigBird, by default what config.json says; no other model has the choice.
+    Raises ModelError where the folder has no weights, or weights that do not fit its configuration.
+    """
+    from models.fast_dropout import quicken
+
+    outputs = ("start", "end") if head == "question answering" else labels or ("score",)
+    try:
+        config = _config_for(folder, head, labels, outputs)
+        if from_scratch:
+            config.pretraining = None  # it tells how the folder's weights were pretrained, and they are not used
+        if architecture_of(config).sparse_attention:
+            attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
+            config.attention_type = "original_full"  # the form under which models/bigbird.py puts its attention
+        trained_head = getattr(config, "pooling", "cls"), getattr(config, "linear_classifier", False)
+        if head == "sequence":
+            config.pooling, config.linear_classifier = pooling, linear_classifier
+        pooled = pooling != "cls" or linear_classifier
+        model, loading = _built(None if from_scratch else folder, config, head, pooled)
+    except Exception as error:  # a broken file raises whatever the library that reads it raises
+        hint = ""
+        if not from_scratch and not weight_files(folder):
+            hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
+        raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
+    if loading is not None:
+        fresh = refuse_a_random_encoder(model, folder, loading)
+        if not fresh_head and (fresh or trained_head != (pooling, linear_classifier)):
+            linear = " and linear_classifier" if linear_classifier else ""
+            raise ModelError(
+                f"{folder} holds no trained head for {len(outputs)} outputs with pooling {pooling}{linear}"
+            )
+    return _with_attention(quicken(model), folder, attention)
+
+
+def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):
+    """The folder's configuration, with the task's outputs. Raises what transformers raises."""
+    import torch
+    from transformers import AutoConfig
+
+    problem = {} if head != "sequence" else {"problem_type": "single_label_classification" if labels else "regression"}
+    config = AutoConfig.from_pretrained(
+        folder,
+        local_files_only=True,
+        num_labels=len(outputs),
+        id2label=dict(enumerate(outputs)),
+        label2id={name: number for number, name in enumerate(outputs)},
+        **problem,
+    )
+    config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
+    return config
+
+
+def _built(folder: Path | None, config, head: Head, pooled: bool) -> tuple[Any, dict[str, Iterable] | None]:
+    """The model, and what transformers says about loading it; without a folder, fresh weights and None.
+
+    pooled: with the head in `models/pooling.py`. Raises what transformers raises.
+    """
+    import transformers
+
+    from models.pooling import PooledClassifier
+
+    builder = PooledClassifier if pooled else getattr(transformers, AUTO_CLASSES[head])
+    if folder is None:
+        return (PooledClassifier(config) if pooled else builder.from_config(config)), None
+    return builder.from_pretrained(
+        folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+
+
+def _with_attention(model, folder: Path, attention: Attention | None):
+    """Replaces BigBird's attention: transformers' sparse attention switches to full for good at the first short batch,
+    and sees different blocks in evaluation than in training.
+    """
+    if not architecture_of(model.config).sparse_attention:
+        if attention is not None:
+            raise ModelError(f"attention {attention}: only BigBird has that choice, and {folder} holds another model")
+        return model
+    from models.bigbird import put_attention
+
+    return put_attention(model, attention)
+
+
+def refuse_a_random_encoder(model, folder: Path, loading: Mapping[str, Iterable]) -> list[str]:
+    """Raises ModelError where part of the encoder was left with fresh weights: the files hold a different model.
+
+    loading: the loading information of `from_pretrained`. Returns the keys with fresh weights, which are the head's.
+    """
+    mismatched = [key for key, *_ in loading["mismatched_keys"]]  # key, shape in the file, shape in the model
+    unread_keys = [*loading["missing_keys"], *mismatched]
+    encoder = f"{model.base_model_prefix}."
+    fresh = sorted(k for k in unread_keys if k.startswith(encoder) and not k.startswith(f"{encoder}pooler."))
+    if fresh:
+        raise ModelError(
+            f"the weights in {folder} do not fit its config.json: {len(fresh)} tensors of the encoder are not there, "
+            f"or of another size, first {fresh[0]}"
+        )
+    return unread_keys

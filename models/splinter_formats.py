@@ -1,0 +1,128 @@
+"""The three formats of Splinter's checkpoints: how each names the weights, and how a folder in any of them is read."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import BertConfig
+
+from models.errors import ModelError, one_line
+
+# How the keys of encoder and head begin. The rest of a key is the same everywhere, but that the original's bilinear
+# matrices are parameters by themselves, W in `x @ W`, where the others have linear layers, which hold W transposed.
+# The original calls a head new that was initialized for fine-tuning, and reads it in place of the pretrained one.
+PREFIXES = {
+    "ours": ("bert.", "qass."),
+    "transformers": ("splinter.", "splinter_qass."),
+    "original": ("bert.", "cls.span_predictions."),
+    "original, new": ("bert.", "new_cls.span_predictions."),
+}
+MATRICES = ("start_classifier", "end_classifier")
+# What BERT's checkpoints hold besides: a pooler, a row of numbers, heads of other objectives (SpanBERT's too).
+NOT_SPLINTERS = re.compile(r"bert\.(pooler\.|embeddings\.position_ids$)|cls\.(predictions|seq_relationship)\.|sbo\.")
+KEYS_SHOWN = 8
+
+
+def read_config(folder: Path) -> BertConfig:
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = saved.get("model_type", "bert")  # which Google's own files do not say
+        if kind not in ("bert", "splinter"):
+            raise ValueError(f"Splinter is made of BERT, and this is {kind}")
+        own = ("model_type", "architectures", "torch_dtype", "dtype")
+        return BertConfig.from_dict({name: value for name, value in saved.items() if name not in own})
+    except Exception as error:  # OSError, and what is raised by JSON and by transformers about its content
+        raise ModelError(f"no Splinter in {folder}: {one_line(error)}") from error
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors in a folder, by the names that they have there."""
+    from safetensors.torch import load_file
+
+    for whole, parts in (("model.safetensors", "model-*.safetensors"), ("pytorch_model.bin", "pytorch_model-*.bin")):
+        files = [folder / whole] if (folder / whole).is_file() else sorted(folder.glob(parts))
+        weights: dict[str, Tensor] = {}
+        for file in files:
+            try:
+                safe = file.suffix == ".safetensors"
+                weights |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+            except Exception as error:  # OSError, and the many ways in which a damaged archive fails
+                raise ModelError(f"{file} cannot be read: {one_line(error)}") from error
+        if weights:
+            return weights
+    raise ModelError(f"no Splinter in {folder}: there are no weights (model.safetensors, pytorch_model.bin)")
+
+
+def recognized(weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights by our keys, and whose keys (of PREFIXES) they had. What is unknown there keeps its key.
+
+    Raises ModelError where there is more than one head.
+    """
+    # Old checkpoints, made of TensorFlow's, call the parts of a LayerNorm gamma and beta.
+    weights = {re.sub("gamma$", "weight", re.sub("beta$", "bias", key)): value for key, value in weights.items()}
+    if "embeddings.word_embeddings.weight" in weights:  # an encoder that was saved by itself
+        weights = {f"bert.{key}": value for key, value in weights.items()}
+    heads = [name for name, (_, head) in PREFIXES.items() if any(key.startswith(head) for key in weights)]
+    if len(heads) > 1:
+        prefixes = " and ".join(PREFIXES[name][1] for name in heads)
+        raise ModelError(f"the weights in {folder} hold more than one span selection head: {prefixes}")
+    is_theirs = any(key.startswith(PREFIXES["transformers"][0]) for key in weights)
+    found = heads[0] if heads else "transformers" if is_theirs else "ours"
+    encoder, head = PREFIXES[found]
+    ours: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        if key.startswith(head):
+            key = f"qass.{key.removeprefix(head)}"
+            if is_bare_matrix(key, found):
+                key, value = f"{key}.weight", value.T
+        elif key.startswith(encoder):
+            key = f"bert.{key.removeprefix(encoder)}"
+        ours[key] = value
+    return ours, found
+
+
+def is_bare_matrix(key: str, prefixes: str) -> bool:
+    return prefixes.startswith("original") and key.rpartition(".")[2] in MATRICES
+
+
+def name_in(prefixes: str, key: str) -> str:
+    """What one of our keys is called there."""
+    encoder, head = PREFIXES[prefixes]
+    if key.startswith("bert."):
+        return encoder + key.removeprefix("bert.")
+    if not key.startswith("qass."):
+        return key
+    bare = key.removesuffix(".weight")
+    return head + (bare if is_bare_matrix(bare, prefixes) else key).removeprefix("qass.")
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefixes: str, with_head: bool, folder: Path) -> None:
+    """Puts the weights into the model. Raises ModelError, which names the keys as the folder has them."""
+    left_out = () if with_head else ("qass.",)
+    wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(left_out)}
+    given = {key: value for key, value in weights.items() if not (key.startswith(left_out) or NOT_SPLINTERS.match(key))}
+    name_of = functools.partial(name_in, prefixes)
+    problems = {
+        "missing": [name_of(key) for key in wanted if key not in given],
+        "unknown": [name_of(key) for key in given if key not in wanted],
+        "of another size": [
+            f"{name_of(key)} ({list(given[key].shape)}, not {list(value.shape)})"
+            for key, value in wanted.items()
+            if key in given and given[key].shape != value.shape
+        ],
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {_first(found)}" for what, found in problems.items() if found)
+        raise ModelError(f"the weights in {folder} are not those of a Splinter of its config.json's sizes: {told}")
+    model.load_state_dict(given, strict=False)
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+    return ", ".join(keys[:KEYS_SHOWN]) + more
