@@ -1,4 +1,4 @@
-"""Attention of some queries to some keys, as fast as the device has it with dropout."""
+"""Attention with dropout, by the fastest way that the device has."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def needs_weights(query: Tensor, dropout: float) -> bool:
 
 
 def recompute_in_backward(function: Callable[..., Tensor], *inputs: Any, **settings: Any) -> Tensor:
-    """`function(*inputs)`, computed anew going backward instead of keeping what it needs (`torch.utils.checkpoint`).
+    """`function(*inputs)`, recomputed in the backward pass to save memory (`torch.utils.checkpoint`).
 
-    Not on XLA, whose compiler would find that both are the same, and dropout would not be.
+    On XLA it is not recomputed: the compiler would merge both computations, and the dropout masks would differ.
     """
     if any(isinstance(part, Tensor) and part.device.type == "xla" for part in inputs):
         return function(*inputs)
@@ -32,23 +32,22 @@ def recompute_in_backward(function: Callable[..., Tensor], *inputs: Any, **setti
 def attend(
     query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, dropout: float, scale: float | None = None
 ) -> Tensor:
-    """`[B, heads, Q, D]`. key, value: `[B, heads, K, D]`; visible: bool, as broadcast to `[B, heads, Q, K]`.
-
-    scale: of the products of queries and keys; by default D to the power of -1/2.
+    """`[B, heads, Q, D]`. key, value: `[B, heads, K, D]`; visible: bool, broadcastable to
+    `[B, heads, Q, K]`. scale: factor for the products of queries and keys; by default 1 / sqrt(D).
     """
     if dropout == 0 or query.device.type != "cpu":
         return scaled_dot_product_attention(query, key, value, visible, dropout, scale=scale)
-    # torch's own way for this copies the keys twice and the weights three times. The products are in the inputs' dtype
-    # already, and autocast would make the weights fp32.
+    # torch's own implementation copies the keys twice and the weights three times. The inputs are in the right dtype
+    # already; autocast would make the weights fp32.
     with torch.autocast("cpu", enabled=False):
         scale = query.shape[-1] ** -0.5 if scale is None else scale
         scores = (query * scale) @ key.transpose(-1, -2)
         if visible is not None:
-            # Added, as filling in takes three times as long. Half of the dtype's minimum, so that sums cannot overflow.
+            # Added, as masked_fill takes three times as long. Half of the dtype's minimum: sums cannot overflow.
             unseen = torch.finfo(scores.dtype).min / 2
             scores += torch.zeros(visible.shape, dtype=scores.dtype).masked_fill_(~visible, unseen)
         weights = scores.softmax(dim=-1)
-        # What is kept is scaled where it is smallest: in the values.
+        # The scaling by 1 / (1 - dropout) is applied to the values, the smallest of the tensors.
         return (weights * dropout_mask(weights, dropout)) @ (value / (1 - dropout))
 
 
@@ -70,14 +69,14 @@ def variable_length_attention(
     dropout: float = 0.0,
     scale: float | None = None,
 ) -> Tensor:
-    """Attention of each row's queries to the same row's keys: `[T, heads, D]`.
+    """Attention within rows of unequal length: `[T, heads, D]`.
 
     query: `[T, heads, D]`; key, value: `[K, heads, D]`; rows lie one after another. query_starts, key_starts: int32
-    `[rows + 1]`, where each row begins, and where the last one ends. longest: no row has more queries, and more keys.
-    Warning: no query sees keys behind the last end, and their gradients are uninitialised memory.
+    `[rows + 1]`, the start of each row, and the end of the last. longest: upper bounds for a row's queries and keys.
+    Warning: no query sees keys after the last end, and the gradients of those keys are uninitialised memory.
 
-    torch's public function for this (`torch.nn.attention.varlen`) has no dropout. These two operators are private: they
-    were seen to take these arguments, with backward, in torch 2.11 and 2.13 (`kernel_for` tries them before use).
+    torch's public function for this (`torch.nn.attention.varlen`) has no dropout. These two operators are private;
+    torch 2.11 and 2.13 accept these arguments, with a backward pass (`kernel_for` tries them before use).
     """
     if kernel == "flash":
         return torch.ops.aten._flash_attention_forward(
@@ -93,7 +92,7 @@ def variable_length_attention(
 
 @functools.cache
 def kernel_for(device: torch.device, dtype: torch.dtype, size: int) -> Kernel | None:
-    """The fastest variable-length kernel that works on a device for heads of `size` numbers; None: there is none.
+    """The fastest variable-length kernel that works on a device for heads of `size` numbers, or None.
 
     FlashAttention (Dao, 2023, arXiv:2307.08691) takes bf16 and fp16, on Ampere and newer; the memory-efficient kernel
     takes fp32 too, and older cards. Each is tried on two rows, forward and backward.
@@ -105,7 +104,7 @@ def kernel_for(device: torch.device, dtype: torch.dtype, size: int) -> Kernel | 
         try:
             starts = torch.tensor([0, 1, 3], dtype=torch.int32, device=device)
             query = torch.ones(3, 1, size, dtype=dtype, device=device, requires_grad=True)
-            with torch.enable_grad(), torch.random.fork_rng([device]):  # a try draws nothing from the run's dropout
+            with torch.enable_grad(), torch.random.fork_rng([device]):  # the trial leaves the run's dropout alone
                 variable_length_attention(kernel, query, query, query, starts, starts, (2, 2), 0.1).sum().backward()
             torch.cuda.synchronize(device)
         except (RuntimeError, AttributeError, TypeError):  # not built in, not for this card, other arguments

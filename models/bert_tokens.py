@@ -11,12 +11,12 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-MAX_LENGTH = 512  # position embeddings of both models, in tokens
+MAX_LENGTH = 512  # tokens: the number of position embeddings of KoBERT and HanBERT
 INPUT_NAMES = ["input_ids", "token_type_ids", "attention_mask"]
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """The tokens of a vocabulary, one a line; an empty line, or one repeated further down, becomes a place holder."""
+    """The tokens in a vocabulary file, one a line; an empty line, or one repeated later, becomes a placeholder."""
     lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     tokens = [line.strip() for line in lines]
     last = {token: index for index, token in enumerate(tokens)}

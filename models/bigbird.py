@@ -1,12 +1,12 @@
 """BigBird's attention: block-sparse for long batches, full for short ones, under transformers' models.
 
-"Big Bird: Transformers for Longer Sequences" (Zaheer et al., 2020). Tokens are taken in blocks of 64. The first and the
-last block attend to everything and everything attends to them; every other block sees itself, its two neighbours and
+"Big Bird: Transformers for Longer Sequences" (Zaheer et al., 2020). Tokens form blocks of 64. The first and the last
+block attend to everything and everything attends to them; every other block sees itself, its two neighbours and
 `num_random_blocks` others, drawn once for each layer, head and length. These are the blocks that transformers draws in
-training; it takes block 0 for all of them in evaluation, where a key then counts several times. Here training and
+training; in evaluation it takes block 0 for all of them, so that a key counts several times. Here training and
 evaluation see the same blocks, as in the paper.
 
-Weights are transformers' own, under the same names. Nothing of size `[L, L]` is made.
+Weights are transformers' own, under the same names. No tensor has the size `[L, L]`.
 """
 
 from __future__ import annotations
@@ -24,39 +24,40 @@ from models.heads import Attention
 from models.unpadding import mask_as_it_is
 
 ATTENTION_NAME = "bigbird"
-# Lengths for which BigBird was pretrained with blocks drawn for 4,096 tokens, of the first 1,024 only.
+# At these lengths BigBird was pretrained with blocks drawn for 4,096 tokens, out of the first 1,024 tokens only.
 LENGTHS_OF_PRETRAINING = (1024, 3072, 4096)
 RANDOM_WITHIN = 1024
-# On a CPU, so that what is made anew going backward stays in its caches. A GPU takes all at once, and keeps it.
+# On a CPU, so that what the backward pass recomputes fits its caches. A GPU takes all heads at once and keeps it.
 HEADS_AT_ONCE = 2
-MOST_ROWS_OF_KERNEL = 65_535  # a limit of CUDA, for each dimension but the first of what a kernel is launched on
-QUERIES_AT_ONCE = 512  # where attention weights have to be made: those of so many tokens, made again going backward
+MOST_ROWS_OF_KERNEL = 65_535  # CUDA's limit for each dimension but the first of a kernel's launch grid
+QUERIES_AT_ONCE = 512  # at most, where attention weights have to be computed, and again in the backward pass
 
 
 def longest_full(config) -> int:
-    """Batches of up to so many tokens get full attention: there, the blocks to be seen are nearly all there are."""
+    """The longest batch, in tokens, that gets full attention: up to there, a block would see nearly all others."""
     return (5 + 2 * config.num_random_blocks) * config.block_size
 
 
 def put_attention(model: PreTrainedModel, attention: Attention) -> PreTrainedModel:
-    """Puts this file's attention under a BigBird model of transformers, in place; its weights stay where they are.
+    """Replaces the attention in transformers' BigBird by this file's, in place; the weights stay the same tensors.
 
     attention: "sparse" as above, or "full" for batches of any length.
     """
     encoder = model.base_model
-    encoder.set_attention_type("original_full")  # for good: the path that makes no masks of its own
-    for config in (model.config, encoder.config):  # two, under a head of ours
+    encoder.set_attention_type("original_full")  # for good: this path makes no masks of its own
+    for config in (model.config, encoder.config):  # two objects, under one of our heads
         config._attn_implementation = ATTENTION_NAME
-        config.attention_type = "block_sparse" if attention == "sparse" else "original_full"  # for who loads it later
+        # For whoever loads the saved model
+        config.attention_type = "block_sparse" if attention == "sparse" else "original_full"
     for number, layer in enumerate(encoder.encoder.layer):
         layer.attention.self = BlockSparseAttention(layer.attention.self, model.config, number, attention)
     return model
 
 
 class BlockSparseAttention(nn.Module):
-    """Attention of one layer, with the projections of the module that it takes the place of.
+    """One layer's attention, with the projections of the module that it replaces.
 
-    layer: its number, which the random blocks depend on.
+    layer: the layer's number, on which the random blocks depend.
     """
 
     def __init__(self, replaced: nn.Module, config, layer: int, attention: Attention):
@@ -68,7 +69,7 @@ class BlockSparseAttention(nn.Module):
         self.blocks_of_pretraining = config.max_position_embeddings // config.block_size
         self.layer = layer
         self.longest_full = longest_full(config) if attention == "sparse" else None
-        # Kept for good: graphs of captured steps read them where they are.
+        # Never dropped: the graphs of captured steps read these tensors at their addresses.
         self._seen: dict[tuple[torch.device, int], torch.Tensor] = {}
 
     def forward(
@@ -80,7 +81,7 @@ class BlockSparseAttention(nn.Module):
     ) -> tuple[torch.Tensor, None]:
         """hidden_states: `[B, L, H]`; attention_mask: `[B, L]`, 0 at padding, or None. Returns `[B, L, H]`.
 
-        has_padding: whether the mask has a 0, as far as is known without asking the device.
+        has_padding: whether the mask has a 0; True where the caller does not know without reading it from the device.
         """
         rows, length, _ = hidden_states.shape
         query, key, value = (
@@ -102,7 +103,7 @@ class BlockSparseAttention(nn.Module):
         return mixed.transpose(1, 2).reshape(rows, length, -1), None
 
     def seen(self, query: torch.Tensor) -> torch.Tensor:
-        """`seen_blocks` for so many queries, on their device."""
+        """`seen_blocks` for the queries' number of blocks, on their device."""
         blocks = query.shape[2] // self.block_size
         if (query.device, blocks) not in self._seen:
             shape = (self.layer, self.heads, blocks, self.random_blocks, self.block_size, self.blocks_of_pretraining)
@@ -113,7 +114,7 @@ class BlockSparseAttention(nn.Module):
 def full_attention(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, dropout: float = 0.0
 ) -> torch.Tensor:
-    """Attention to all keys. query, key, value: `[B, heads, L, D]`; mask: bool `[B, L]`, False at keys not seen."""
+    """Attention to all keys. query, key, value: `[B, heads, L, D]`; mask: bool `[B, L]`, False at hidden keys."""
     visible = None if mask is None else mask[:, None, None]
     if mask is not None and kernel_for(query.device, query.dtype, query.shape[-1]) == "flash":
         return _full_attention_to_real_keys(query, key, value, mask, dropout)
@@ -135,9 +136,9 @@ def block_sparse_attention(
     block_size: int,
     dropout: float = 0.0,
 ) -> torch.Tensor:
-    """Attention of each block to the blocks that it sees.
+    """Block-sparse attention: each block attends to the blocks that it sees.
 
-    query, key, value: `[B, heads, L, D]`, L in whole blocks. mask: bool `[B, L]`, False at keys that are not seen.
+    query, key, value: `[B, heads, L, D]`, L a multiple of block_size. mask: bool `[B, L]`, False at hidden keys.
     seen: `[heads, L / block_size - 2, slots]`, see `seen_blocks`. Returns `[B, heads, L, D]`.
     """
     first_and_last = torch.cat([query[:, :, :block_size], query[:, :, -block_size:]], dim=2)
@@ -150,8 +151,8 @@ def block_sparse_attention(
     elif query.device.type == "cuda":
         middle = _middle_blocks(query, key, value, mask, seen, block_size, dropout)
     else:
-        # A few heads at a time, and again going backward: the keys that blocks see are eight times as many as there
-        # are. On a CPU that takes no longer than fetching so much memory anew does.
+        # A few heads at a time, recomputed in the backward pass: the blocks together see each key about eight times. On
+        # a CPU recomputing takes no longer than reading that much memory again.
         parts = [
             recompute_in_backward(
                 _middle_blocks,
@@ -176,7 +177,7 @@ def _middle_blocks(
     block_size: int,
     dropout: float,
 ) -> torch.Tensor:
-    """What `block_sparse_attention` gives for all blocks but the first and the last."""
+    """`block_sparse_attention` for all blocks but the first and the last: `[B, heads, L - 2 * block_size, D]`."""
     rows, heads, length, size = query.shape
     blocks = length // block_size
     middle, slots = blocks - 2, seen.shape[-1]
@@ -197,7 +198,7 @@ def _middle_blocks(
 def _visible_keys(rows: int, seen: torch.Tensor, mask: torch.Tensor | None, block_size: int) -> torch.Tensor:
     """bool `[B, heads, middle blocks, slots, block_size]`: which keys of its slots each block of queries sees.
 
-    seen: `[heads, middle blocks, slots]`, see `seen_blocks`. mask: `[B, L]`, False at keys that are not seen.
+    seen: `[heads, middle blocks, slots]`, see `seen_blocks`. mask: `[B, L]`, False at hidden keys.
     """
     visible = (seen >= 0)[None, ..., None].expand(rows, *seen.shape, block_size)
     if mask is None:
@@ -206,7 +207,7 @@ def _visible_keys(rows: int, seen: torch.Tensor, mask: torch.Tensor | None, bloc
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# On GPUs with FlashAttention: keys that are not seen are left out, where others are masked
+# On GPUs with FlashAttention: hidden keys are left out instead of masked
 # --------------------------------------------------------------------------------------------------------------------
 
 
@@ -219,7 +220,7 @@ def _middle_blocks_by_rows(
     block_size: int,
     dropout: float,
 ) -> torch.Tensor:
-    """As `_middle_blocks`: for the kernel, each block of queries of each head is a row, with the keys that it sees."""
+    """As `_middle_blocks`, with the kernel: one of its rows is one head's block of queries, with the keys it sees."""
     rows, heads, length, size = query.shape
     middle = seen.shape[1]
     visible = _visible_keys(rows, seen, mask, block_size)
@@ -236,7 +237,7 @@ def _middle_blocks_by_rows(
 def _full_attention_to_real_keys(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor, dropout: float
 ) -> torch.Tensor:
-    """As `full_attention`: for the kernel, each head of each row of the batch is a row."""
+    """As `full_attention`, with the kernel: one of its rows is one head of one row of the batch."""
     rows, heads, queries, size = query.shape
     length = key.shape[2]
     visible = mask[:, None].expand(rows, heads, length).flatten(0, 1)
@@ -254,14 +255,14 @@ def _attention_of_rows(
     queries: int,
     dropout: float,
 ) -> torch.Tensor:
-    """`[N * queries, 1, D]`: N independent attentions, of `queries` queries each, to keys of their own.
+    """`[N * queries, 1, D]`: N independent attentions, each of `queries` queries to its own keys.
 
-    query: `[N * queries, 1, D]`; key, value: `[..., D]`. keys: `[N, K]`, which of the flattened keys each may see;
-    visible: bool `[N, K]`, which of these it does.
+    query: `[N * queries, 1, D]`; key, value: `[..., D]`. keys: `[N, K]`, indices of the flattened keys that each
+    could see; visible: bool `[N, K]`, which of these it does see.
     """
     index, key_starts = _gathered(visible, keys, dummy=key[..., 0].numel())
     starts = torch.arange(0, len(query) + 1, queries, dtype=torch.int32, device=query.device)
-    # With a dummy key at the end, as the kernel leaves gradients of unseen keys uninitialised.
+    # A dummy key at the end takes the place of hidden keys, whose gradients the kernel leaves uninitialised.
     key, value = (
         pad(part.reshape(-1, 1, part.shape[-1]), (0, 0, 0, 0, 0, 1)).index_select(0, index) for part in (key, value)
     )
@@ -271,12 +272,12 @@ def _attention_of_rows(
 
 
 def _gathered(visible: torch.Tensor, keys: torch.Tensor, dummy: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`[N * K]`, the visible ones of `keys` one row after another, then `dummy` for each of the others; and int32
-    `[N + 1]`, where each row begins. Works without asking the device how many there are.
+    """`[N * K]`, the visible `keys` row after row, then `dummy` for each hidden one; and int32 `[N + 1]`, the start of
+    each row. Works without asking the device how many are visible.
     """
     seen = visible.flatten()
     starts = pad(visible.sum(dim=1).cumsum(0), (1, 0)).int()
-    # Those that are not seen all go to one more place, which is cut off.
+    # All hidden ones go to one additional place, which is cut off.
     places = torch.where(seen, seen.cumsum(0) - 1, len(seen))
     index = keys.new_full((len(seen) + 1,), dummy).scatter_(0, places, keys.flatten())
     return index[:-1], starts
@@ -286,13 +287,13 @@ def _gathered(visible: torch.Tensor, keys: torch.Tensor, dummy: int) -> tuple[to
 def seen_blocks(
     layer: int, heads: int, blocks: int, random_blocks: int, block_size: int, blocks_of_pretraining: int
 ) -> np.ndarray:
-    """`[heads, blocks - 2, 5 + random_blocks]`: what each block but the first and the last sees.
+    """`[heads, blocks - 2, 5 + random_blocks]`: the blocks that each block sees, without the first and the last block.
 
-    First block, the one before, itself, the one after, last block, random ones; -1 marks duplicates.
+    In this order: first block, previous, itself, next, last block, random ones; -1 marks duplicates.
     """
     rows = np.arange(1, blocks - 1)
     near = np.stack([np.zeros_like(rows), rows - 1, rows, rows + 1, np.full_like(rows, blocks - 1)], axis=1)
-    near[0, 1] = near[-1, 3] = -1  # the first and the last block are there already
+    near[0, 1] = near[-1, 3] = -1  # the first and the last block are in the list already
     drawn = _random_blocks(layer, heads, blocks, random_blocks, block_size, blocks_of_pretraining)
     return np.concatenate([np.broadcast_to(near, (heads, *near.shape)), drawn], axis=2)
 
@@ -300,27 +301,27 @@ def seen_blocks(
 def _random_blocks(
     layer: int, heads: int, blocks: int, count: int, block_size: int, blocks_of_pretraining: int
 ) -> np.ndarray:
-    """`[heads, blocks - 2, count]`: the draws of transformers' training mode, from a generator of their own.
+    """`[heads, blocks - 2, count]`: transformers' draws in training mode, from a separate generator.
 
-    For the lengths of pretraining they may hold the last block, which is then seen twice: the published weights were
-    made so.
+    At the lengths of pretraining they may include the last block, which is then seen twice, as it was when the
+    published weights were trained.
     """
-    draws = np.random.RandomState(layer)  # the old generator: the same numbers as after np.random.seed(layer)
+    draws = np.random.RandomState(layer)  # this legacy generator draws the same numbers as np.random after seed(layer)
     if blocks * block_size in LENGTHS_OF_PRETRAINING:
-        # All rows of the longest input are drawn, head after head, and those that there are are kept.
+        # The draws are made for the longest input, head after head, and the first rows are kept.
         rows = range(1, blocks_of_pretraining - 1)
         drawn = [[_of_pretraining(draws, row, len(rows), block_size)[:count] for row in rows] for _ in range(heads)]
         return np.array(drawn)[:, : blocks - 2]
-    limit = 2 * count + 5  # only the first blocks are drawn from, so many
+    limit = 2 * count + 5  # only this many first blocks can be drawn
     drawn = np.zeros((blocks, heads, count), dtype=np.int64)
-    for row in range(1, blocks):  # the last one's are drawn, though it sees everything
+    for row in range(1, blocks):  # the last block draws too, though it sees everything
         for head in range(heads):
             drawn[row, head] = _of_the_first(draws, row, limit)[:count]
     return drawn[1:-1].transpose(1, 0, 2)
 
 
 def _of_pretraining(draws: np.random.RandomState, row: int, rows: int, block_size: int) -> np.ndarray:
-    """All blocks that a row, of 1 to `rows`, may draw, shuffled."""
+    """All blocks that a row (1 to `rows`) may draw, shuffled."""
     middle = np.arange(1, rows + 1)
     last = RANDOM_WITHIN // block_size - 1 if RANDOM_WITHIN > 2 * block_size else rows + 1
     if row <= 2:

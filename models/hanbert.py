@@ -28,24 +28,24 @@ from transformers import PreTrainedTokenizer
 from models.bert_tokens import INPUT_NAMES, MAX_LENGTH, SPECIAL_TOKENS, read_vocabulary
 
 LIBRARY = "libmoran4dnlp.so"
-DICTIONARY = Path("/usr/local/moran/moran.db")  # the one place where the library looks, wherever it lies itself
+DICTIONARY = Path("/usr/local/moran/moran.db")  # the library looks only here, wherever it is installed itself
 VARIABLE = "HANBERT_MORAN"
 PACKAGE = "hanbert_tokenizer"
 
-BUFFER_BYTES = 102_400  # the input buffer Moran was written for, with its closing NUL
-# Moran does not look at the size of the output buffer it is given. It writes at most 5,000 morphemes of at most 103
-# UCS-2 units (3 bytes each in UTF-8), a space and a joiner (~~) each: more than that is room enough.
+BUFFER_BYTES = 102_400  # the size of input buffer that Moran was written for, with its closing NUL
+# Moran ignores the size of its output buffer. It writes at most 5,000 morphemes, each with at most 103 UCS-2 units (3
+# bytes each in UTF-8), a space and a joiner (~~): this is enough for all of them.
 OUTPUT_BYTES = 5_000 * 320
 # A text with more than 511 inner nodes (some 250 words) silently loses its tail. So Moran gets pieces of at most
-# PIECE_CHARS characters, halved while some are lost; a piece of SAFE_CHARS cannot have that many nodes.
+# PIECE_CHARS characters, which are halved while morphemes are lost; SAFE_CHARS characters cannot have that many nodes.
 PIECE_CHARS = 1_000
 SAFE_CHARS = 100
-# In a word that mixes Hangul, digits and Latin letters (`시즌2가`) Moran reads a buffer that was last written for an
-# earlier text, so that tokens would depend on what was analysed before. One long word fills it.
+# In a word that mixes Hangul, digits and Latin letters (`시즌2가`), Moran reads a buffer that still holds an earlier
+# text, so that tokens would depend on what was analysed before. One long word overwrites it.
 FILLER = "가" * 99
 
 _PLAIN = re.compile(r"[ -~ㄱ-ㅣ가-힣]*")
-_CHARACTER = re.compile(r"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.", re.DOTALL)  # decomposed Hangul, or one
+_CHARACTER = re.compile(r"[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.", re.DOTALL)  # decomposed Hangul, or any
 _ALONE = re.compile(r"[\u1100-\u11ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")  # Hanja; jamo: lost beside digits
 _RUNS = re.compile(r"[ -~\u3041-\u30ff\u3131-\u318e\uac00-\ud7a3\uff01-\uff5e\uffa1-\uffdc]")
 _JOINER = re.compile(r"~~?(?=.)")
@@ -55,8 +55,8 @@ _SENTENCE_END = re.compile(r".*[.?!] ", re.DOTALL)
 def find_moran(folder: Path | None = None) -> Path:
     """Path of `libmoran4dnlp.so`: $HANBERT_MORAN (the file or its folder), else `folder`, else the installed package.
 
-    Raises ValueError if it is in none of them, naming the places. (Not FileNotFoundError: `from_pretrained` replaces
-    every OSError by a sentence about the vocabulary.)
+    Raises ValueError, with the places, if it is in none of them. (Not FileNotFoundError: `from_pretrained` replaces
+    every OSError with a message about the vocabulary.)
     """
     if named := os.environ.get(VARIABLE):
         path = Path(named) / LIBRARY if Path(named).is_dir() else Path(named)
@@ -76,12 +76,12 @@ def find_moran(folder: Path | None = None) -> Path:
     )
 
 
-# Moran's state is global: one call at a time in a process, whatever the number of threads and tokenizers.
+# Moran's state is global: a process may make only one call at a time, however many threads and tokenizers it has.
 _lock = threading.RLock()
 
 
 def _renew_lock() -> None:
-    """In a forked process, where a thread that held the lock does not live on."""
+    """Run in a forked process: the thread that held the lock does not exist there."""
     global _lock
     _lock = threading.RLock()
 
@@ -90,9 +90,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-@cache  # its dictionary is read anew, and the old one lost, whenever it is opened; forked processes inherit the handle
+@cache  # every opening reads the dictionary again and leaks the old one; forked processes inherit the handle
 def open_moran(library: Path) -> tuple:
-    """Moran's function with its input and output buffer. Raises ValueError if the library does not load here."""
+    """Moran's function, its input buffer and its output buffer. Raises ValueError if the library does not load here."""
     try:
         handle = ctypes.CDLL(str(library))
         handle.Moran4dnlp.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int]
@@ -105,7 +105,7 @@ def open_moran(library: Path) -> tuple:
         ) from error
     if status == -1:
         warnings.warn(
-            f"Moran's dictionary {DICTIONARY} is missing: words stay whole that HanBERT learned to see split, and "
+            f"Moran's dictionary {DICTIONARY} is missing: words stay whole that HanBERT was trained to see split, and "
             f"scores will fall short; copy moran.db and udict.txt of HanBERT's download to {DICTIONARY.parent}",
             RuntimeWarning,
             stacklevel=2,
@@ -114,7 +114,7 @@ def open_moran(library: Path) -> tuple:
 
 
 def analyse(library: Path, text: str) -> list[str]:
-    """Moran's morphemes of `text`: a word's first one bare, later ones behind `~~` or `~`.
+    """Moran's morphemes of `text`: the first of a word as it is, the others behind `~~` or `~`.
 
     Raises ValueError if the text does not fit the buffer or holds a NUL, or if the library does not load.
     """
@@ -130,19 +130,19 @@ def analyse(library: Path, text: str) -> list[str]:
 
 
 class HanBertTokenizer(PreTrainedTokenizer):
-    """HanBERT's tokenizer: Moran's morphemes, cut into the pieces of `vocab_54k.txt` (greedy, as BERT's WordPiece; a
-    morpheme that has none is [UNK]); `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]` with token types 0 and 1.
+    """HanBERT's tokenizer: Moran's morphemes, split into the pieces in `vocab_54k.txt` (greedy, like BERT's WordPiece;
+    a morpheme without pieces is [UNK]); `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]` with token types 0 and 1.
 
-    Moran writes ASCII in lower case and full-width ASCII as half-width. Emoji and other characters beyond U+FFFF are
-    unknown to it and leave no token, nor do control characters. Hanja stand alone. Decomposed Hangul is composed.
-    Two neighbouring symbols (♥♥, …”) are kept apart, as Moran garbles such runs and reads past their end.
+    Moran writes ASCII in lower case and full-width ASCII as half-width. It does not know emoji and other characters
+    beyond U+FFFF: they give no token, and neither do control characters. Hanja stand alone. Decomposed Hangul is
+    composed. Neighbouring symbols (♥♥, …”) are separated, as Moran garbles such runs and reads past their end.
     """
 
     vocab_files_names = {"vocab_file": "vocab_54k.txt"}  # noqa: RUF012 (transformers reads it from the class)
     model_input_names = INPUT_NAMES
 
     def __init__(self, vocab_file: str | None = None, **kwargs) -> None:
-        """`vocab_file`: path of vocab_54k.txt, one token a line; Moran is looked for beside it (see `find_moran`).
+        """`vocab_file`: path of vocab_54k.txt, one token a line; Moran may lie beside it (see `find_moran`).
 
         Raises ValueError if the vocabulary or Moran is missing or unusable.
         """
@@ -156,7 +156,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
         self._wordpiece = models.WordPiece(self._ids, unk_token="[UNK]", max_input_chars_per_word=200)
         self._cache: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]] = {}
         self.moran_library = find_moran(self._vocab_file.parent)
-        analyse(self.moran_library, "")  # what does not load is told here, not hours later
+        analyse(self.moran_library, "")  # a library that does not load is reported here, not hours later
         super().__init__(
             **{"model_max_length": MAX_LENGTH, "special_tokens_pattern": "cls_sep", **SPECIAL_TOKENS, **kwargs}
         )
@@ -166,9 +166,11 @@ class HanBertTokenizer(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
+        """The number of lines in the vocabulary, without tokens that were added later."""
         return len(self._tokens)
 
     def get_vocab(self) -> dict[str, int]:
+        """The id of each token, with tokens that were added later."""
         return {**self._ids, **self.added_tokens_encoder}
 
     def _convert_token_to_id(self, token: str) -> int:
@@ -178,7 +180,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return self._tokens[index] if 0 <= index < len(self._tokens) else "[UNK]"
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
-        """Words with single spaces between them; spaces around punctuation and Hanja are not those of the text."""
+        """Words with single spaces between them; spaces around punctuation and Hanja may differ from the text."""
         text = ""
         for token in tokens:
             if token.startswith("##"):
@@ -189,7 +191,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return text.strip()
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Copies the vocabulary, and Moran where it came from the model folder, so that the new folder works alone."""
+        """Copies the vocabulary, and Moran if it came from the model folder, so that the new folder works by itself."""
         prefix = f"{filename_prefix}-" if filename_prefix else ""
         copies = {self._vocab_file: Path(save_directory) / f"{prefix}{self.vocab_files_names['vocab_file']}"}
         if self.moran_library.parent == self._vocab_file.parent:
@@ -204,10 +206,10 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return [token for morpheme, _, _ in self._morphemes(prepared) for token in self._pieces(morpheme)[0]]
 
     def tokenize_with_offsets(self, text: str) -> tuple[list[str], list[tuple[int, int]]]:
-        """Tokens of `tokenize(text)`, and for each the characters of `text` that it stands for, end excluded.
+        """The tokens of `tokenize(text)`, and for each its span of characters in `text`, end excluded.
 
-        A morpheme that Moran rewrites gets the whole stretch that differs from the text, so that its tokens may share
-        characters; a piece that holds nothing but a joiner (`~~`) gets an empty span.
+        A morpheme that Moran rewrote gets the whole stretch of text that differs, so that its tokens may share
+        characters; a piece that is only a joiner (`~~`) gets an empty span.
         """
         tokens: list[str] = []
         offsets: list[tuple[int, int]] = []
@@ -229,7 +231,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return tokens, offsets
 
     def _pieces(self, morpheme: str) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]:
-        """Vocabulary pieces of a morpheme, where each stands in it (the joiner not counted), and its length."""
+        """A morpheme's vocabulary pieces, their spans in it (the joiner not counted), and its length."""
         if (known := self._cache.get(morpheme)) is not None:
             return known
         length = len(_surface(morpheme))
@@ -243,7 +245,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return entry
 
     def _morphemes(self, prepared: str) -> Iterator[tuple[str, int, int]]:
-        """Morphemes, each with the range of the text's characters (spaces not counted) that it covers."""
+        """Morphemes, each with the range of characters that it covers (spaces not counted)."""
         done = 0
         while prepared:
             at = _cut(prepared, PIECE_CHARS)
@@ -258,7 +260,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
             return []
         morphemes = analyse(self.moran_library, piece)
         lengths = [self._pieces(morpheme)[2] for morpheme in morphemes]
-        if sum(lengths) == len(characters):  # Moran changes characters one for one, or not at all
+        if sum(lengths) == len(characters):  # Moran replaced characters one for one, or none
             ends = pairwise(accumulate(lengths, initial=0))
             return [(morpheme, first, last) for morpheme, (first, last) in zip(morphemes, ends, strict=True)]
         if len(piece) > SAFE_CHARS:
@@ -276,12 +278,12 @@ def _surface(morpheme: str) -> str:
 
 
 def _prepare(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text as Moran is given it, and for each of its characters but spaces where in `text` it stood."""
+    """The text as Moran gets it, and the span in `text` of each of its characters except spaces."""
     if _PLAIN.fullmatch(text):
         return text, [(index, index + 1) for index, character in enumerate(text) if character != " "]
     prepared: list[str] = []
     spans: list[tuple[int, int]] = []
-    lone = False  # the last character was of a kind that must not stand beside another such
+    lone = False  # whether the last character is a symbol, which must not stand beside another symbol
     for match in _CHARACTER.finditer(text):
         character = unicodedata.normalize("NFC", match[0]) if len(match[0]) > 1 else match[0]
         category = unicodedata.category(character)[0]
@@ -305,7 +307,7 @@ def _prepare(text: str) -> tuple[str, list[tuple[int, int]]]:
 
 
 def _cut(text: str, limit: int) -> int:
-    """Where to cut `text` into a first part of at most `limit` characters: after a sentence, a word, or just there."""
+    """Where to cut `text`, after at most `limit` characters: after a sentence, else after a word, else at the limit."""
     if len(text) <= limit:
         return len(text)
     half = limit // 2
@@ -316,7 +318,7 @@ def _cut(text: str, limit: int) -> int:
 
 
 def _align(morphemes: list[str], characters: str) -> list[tuple[str, int, int]]:
-    """Spans in `characters` of morphemes that do not spell it: what matches is anchored, the rest lies in between."""
+    """Spans in `characters` of morphemes that spell it differently: equal parts are anchors, the rest lies between."""
     surfaces = [_surface(morpheme) for morpheme in morphemes]
     written = "".join(surfaces)
     where: list[tuple[int, int]] = []  # for each written character

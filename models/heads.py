@@ -1,4 +1,4 @@
-"""An encoder of transformers with a head for a task, built from a model folder."""
+"""Builds a transformers encoder with a head for a task from a model folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetches a model's files from the hub, once, without waiting long for a network that is not there."""
+"""Downloads a model's files from the hub, once, and fails soon where there is no network."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 from models.encoders import weight_files
 from models.errors import ModelError
 
-# Of each file that a repository may hold, the ones that transformers with PyTorch needs.
+# The files in a repository, besides the weights, that transformers with PyTorch needs.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
 ANSWER_WITHIN_SECONDS = 8
 
 
 def download(name: str) -> Path:
-    """The local folder of the hub's model `name`; from the cache where the hub cannot be reached.
+    """The local folder of the model `name` on the hub, from the cache where the hub cannot be reached.
 
-    Raises ModelError that says what was tried and what to do.
+    Raises ModelError, which says what was tried and what to do.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -23,14 +23,14 @@ def download(name: str) -> Path:
     missing = f"{name!r} is neither a local folder ({Path(name).absolute()} does not exist)"
     remedy = "give the path of a folder with --model_name_or_path"
     try:
-        # One question with a time limit: transformers itself would try six times for each file.
+        # One request with a time limit: transformers would try six times for each file.
         files = [file.rfilename for file in HfApi().model_info(name, timeout=ANSWER_WITHIN_SECONDS).siblings]
         return Path(snapshot_download(name, allow_patterns=files_to_fetch(files)))
     except HFValidationError:
         raise ModelError(f"{missing} nor a valid hub id (owner/name): {remedy}") from None
     except RepositoryNotFoundError:
         raise ModelError(f"{missing} nor a model on the hub, or it needs a login: {remedy}") from None
-    except Exception as error:  # every way in which a network fails, and the hub's own errors
+    except Exception as error:  # networks fail in many ways, and the hub has errors of its own
         if folder := _cached(name):
             return folder
         reason = " ".join(str(error).split())[:150] or type(error).__name__
@@ -41,10 +41,10 @@ def download(name: str) -> Path:
 
 
 def _cached(name: str) -> Path | None:
-    """The folder of a model that was fetched before, if it is all there.
+    """The folder of a model that was downloaded before, if it is complete.
 
-    The cache knows what the repository holds, and calls a folder without its README incomplete: only what
-    `files_to_fetch` takes is asked for.
+    The cache knows all files of the repository and calls a folder without its README incomplete. So this asks only for
+    the files that `files_to_fetch` names.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -58,7 +58,7 @@ def _cached(name: str) -> Path | None:
 
 
 def files_to_fetch(files: list[str]) -> list[str]:
-    """Configuration, tokenizer, and the weights in one format: safetensors where the repository has it."""
+    """Patterns for configuration and tokenizer, and the weights in one format: safetensors if there are any."""
     weights = [file for file in files if file.endswith(".safetensors") and "/" not in file]
     weights = weights or [file for file in files if file.startswith("pytorch_model") and file.endswith(".bin")]
     return [*SMALL_FILES, *weights]

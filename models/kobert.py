@@ -20,11 +20,11 @@ def build_kobert_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """KoBERT's tokenizer as a native `tokenizers` object.
 
     `folder` holds one SentencePiece unigram model (`*.model`) and `vocab.txt`, one piece a line, whose line numbers
-    (from 0) are the ids. Tokens are those of SentencePiece (Kudo, arXiv:1808.06226) but where two segmentations have
-    equal scores, or where it would join loose jamo (ㅋㅑ). So was KoBERT pretrained; what monologg's wrapper did
-    besides (accents stripped, '' turned into ", a comma cut off a digit) is left out.
+    (from 0) are the ids. Tokens equal SentencePiece's (Kudo, arXiv:1808.06226), on which KoBERT was pretrained,
+    except where two segmentations have equal scores, and where it would join loose jamo (ㅋㅑ). The additional steps
+    in monologg's wrapper (accents stripped, '' turned into ", a comma cut off a digit) are left out.
 
-    Offsets are characters of the text, without the space before a word; in decomposed Hangul (NFD) a token's end stops
+    Offsets count characters of the text and leave out the space before a word. In decomposed Hangul (NFD), a token ends
     at the first jamo of its last syllable. Text outside the vocabulary is [UNK].
 
     Raises FileNotFoundError if a file is missing, ValueError if the two do not belong together.
@@ -32,15 +32,15 @@ def build_kobert_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     proto, pieces = _read_kobert(Path(folder))
     ids = {piece: index for index, piece in enumerate(pieces)}
     tokenizer = Tokenizer(models.Unigram(_unigram_scores(proto, pieces), unk_id=ids["[UNK]"]))
-    # NFC first: Precompiled looks at one grapheme at a time and would leave decomposed Hangul (한) in jamo.
+    # NFC first: Precompiled sees one grapheme at a time and would leave decomposed Hangul (한) in jamo.
     steps = [normalizers.NFC()]
     if proto.normalizer_spec.precompiled_charsmap:
         steps.append(normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap))
     prefix = "always" if proto.normalizer_spec.add_dummy_prefix else "never"
     split = [pre_tokenizers.Metaspace(prepend_scheme=prefix, split=False)]
-    if any("▁" in piece.lstrip("▁") for piece in pieces):  # pieces reach over spaces: the text must stay whole
+    if any("▁" in piece.lstrip("▁") for piece in pieces):  # pieces cross spaces: the text must stay whole
         steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
-    else:  # words one by one give the same pieces, and offsets that leave the spaces out
+    else:  # splitting into words gives the same pieces, and offsets leave the spaces out
         split.insert(0, pre_tokenizers.Split(" ", "removed"))
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(split)
@@ -93,9 +93,9 @@ def _read_kobert(folder: Path) -> tuple:
 
 
 def _unigram_scores(proto, pieces: list[str]) -> list[tuple[str, float]]:
-    """`(piece, log probability)` in the order of the ids; what text can never become scores far below everything."""
+    """`(piece, log probability)` in the order of the ids; pieces that no text can become score far below all others."""
     normal = {piece.piece: piece.score for piece in proto.pieces if piece.type == 1}
-    # SentencePiece takes user-defined symbols (type 4) whole: as good as its best piece for each character.
+    # SentencePiece never splits user-defined symbols (type 4): they score as well as its best piece for each character.
     chosen = {piece.piece: len(piece.piece) * max(normal.values()) - 0.1 for piece in proto.pieces if piece.type == 4}
     for token in SPECIAL_TOKENS.values():  # added tokens: found before the model sees the text, or not at all (［CLS］)
         chosen.pop(token, None)

@@ -1,4 +1,4 @@
-"""A classification head over the first token, the mean or the maximum of a row's real tokens."""
+"""A classification head on the first token, the mean or the maximum of a row's real tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 def pool(hidden_states: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
     """`[B, L, H]` to `[B, H]`: the first token (cls), or mean or max over the tokens whose mask is 1.
 
-    Raises ValueError for another pooling.
+    Raises ValueError for any other pooling.
     """
     if pooling == "cls":
         return hidden_states[:, 0]
@@ -24,12 +24,12 @@ def pool(hidden_states: Tensor, attention_mask: Tensor, pooling: str) -> Tensor:
 
 
 class PooledClassifier(PreTrainedModel):
-    """Any encoder of transformers, pooling after `config.pooling`, dropout, one linear layer.
+    """Any transformers encoder, the pooling in `config.pooling`, dropout, and one linear layer.
 
-    config.linear_classifier: no dropout there and no bias, as in the Korean SpanBERT.
+    config.linear_classifier: the layer has no dropout and no bias, as in the Korean SpanBERT.
 
-    The encoder is kept under its architecture's own name (`bert`, `electra`, ...), so that `AutoModel.from_pretrained`
-    finds it in a folder saved by this class, and this class finds it in a published one.
+    The encoder's attribute has transformers' name for it (`bert`, `electra`, ...), so that `AutoModel.from_pretrained`
+    finds the encoder in a folder saved by this class, and this class finds it in a published folder.
     """
 
     config_class = PreTrainedConfig
@@ -38,10 +38,10 @@ class PooledClassifier(PreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig):
         encoder = AutoModel.from_config(config)
-        self._supports_sdpa = encoder._supports_sdpa  # BigBird does not, and would refuse what is chosen here
+        self._supports_sdpa = encoder._supports_sdpa  # BigBird does not, and would refuse the default
         super().__init__(config)
         if type(encoder).__name__.startswith(("Bert", "Roberta", "XLMRoberta")):
-            encoder.pooler = None  # its weights would be trained by nothing
+            encoder.pooler = None  # no loss would train it
         self.base_model_prefix = encoder.base_model_prefix
         setattr(self, self.base_model_prefix, encoder)
         dropout = getattr(config, "hidden_dropout_prob", getattr(config, "dropout", 0.0))

@@ -1,4 +1,4 @@
-"""Position embeddings that begin as sines."""
+"""Initializes position embeddings with sinusoids."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 @torch.no_grad()
 def begin_as_sines(embeddings: nn.Embedding, standard_deviation: float) -> None:
-    """Fills `[positions, H]`, to be trained from there on, with the sines and cosines of Vaswani et al. 2017
-    (arXiv:1706.03762, section 3.5), made as small as fresh weights are.
+    """Initializes `[positions, H]`, in place, with the sines and cosines of Vaswani et al. 2017 (arXiv:1706.03762,
+    section 3.5), scaled down to the standard deviation of fresh weights. They are trained from there on.
 
-    With sinusoids, an offset is the same linear map at every position. Otherwise it has to be learned for each position
-    by itself, which is most of what a small model does in its first thousands of steps.
+    With sinusoids, an offset is the same linear map at every position. Otherwise that map has to be learned for
+    each position, which takes a small model most of its first thousands of steps.
     """
     positions, width = embeddings.weight.shape
     frequencies = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000) / width))

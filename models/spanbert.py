@@ -1,7 +1,7 @@
 """SpanBERT's pretraining model: BERT, a masked language model head, and the span boundary objective (SBO).
 
 SpanBERT (Joshi et al., 2020, arXiv:1907.10529), section 3. `save_pretrained` writes a folder that transformers' Auto
-classes load, and any published BERT checkpoint can be gone on from:
+classes load. Training can start from any published BERT checkpoint:
 
     model = build_spanbert(BertConfig(...))                 # fresh weights
     model = build_spanbert(Path("klue-bert-base"))          # its encoder and MLM head, a fresh SBO head
@@ -29,18 +29,17 @@ from models.fast_dropout import quicken
 from models.heads import refuse_a_random_encoder
 
 SboForm = Literal["paper", "original"]
-# The paper's code has 200 numbers for a position, and predicts the first 20 tokens of a span; the last of these
-# positions stands for all behind it. A span of ten Korean words has 20 to 40 tokens.
+# The paper's code embeds a position in 200 numbers and predicts the first 20 tokens of a span. A span of ten Korean
+# words has 20 to 40 tokens, hence more positions here; the last one stands for all that follow.
 SBO_POSITIONS, SBO_POSITION_WIDTH = 128, 200
-# Logits for so many tokens are in memory at a time that there are this many of them: 32 MiB in fp32. A GPU would wait
-# for such small pieces, and has a GiB.
+# The most logits in memory at a time: 32 MiB in fp32. Such small pieces would leave a GPU idle, so that it gets 1 GiB.
 LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_A_GPU = 2**23, 2**28
 
 
 @dataclass
 class SpanBertOutput(ModelOutput):
-    """mlm_loss, sbo_loss: sums over the masked tokens, fp32. masked: how many there are, M. mlm_correct, sbo_correct:
-    for how many of them each head holds the right token for the likeliest.
+    """mlm_loss, sbo_loss: sums over the masked tokens, fp32. masked: their number, M. mlm_correct, sbo_correct: for how
+    many of them each head gives the right token the highest logit.
     """
 
     mlm_loss: Tensor | None = None
@@ -51,10 +50,10 @@ class SpanBertOutput(ModelOutput):
 
 
 class SpanBoundaryHead(nn.Module):
-    """What a token is made of in the span boundary objective: the tokens beside its span, and its position.
+    """The span boundary objective's representation of a token, from the tokens beside its span and its position.
 
-    config.sbo: paper: two layers of linear, GELU and LayerNorm (section 3.2), over the position in the span. original:
-    one linear layer, over the encoder's embedding of the position in the row.
+    config.sbo: paper: two layers of linear, GELU and LayerNorm (section 3.2), and the position in the span. original:
+    one linear layer, and the encoder's embedding of the position in the row.
     """
 
     def __init__(self, config: BertConfig):
@@ -95,15 +94,17 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         config.sbo = getattr(config, "sbo", "paper")
         if config.sbo not in get_args(SboForm):
             raise ValueError(f"sbo is {' or '.join(get_args(SboForm))}, not {config.sbo!r}")
-        self.bert = BertModel(config, add_pooling_layer=False)  # a pooler would be trained by nothing
+        self.bert = BertModel(config, add_pooling_layer=False)  # no loss would train a pooler
         self.cls = BertOnlyMLMHead(config)
         self.sbo = SpanBoundaryHead(config)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
+        """The MLM head's output layer, whose weights transformers ties to the input embeddings."""
         return self.cls.predictions.decoder
 
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replaces the MLM head's output layer."""
         self.cls.predictions.decoder = new_embeddings
         self.cls.predictions.bias = new_embeddings.bias
 
@@ -119,9 +120,9 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         positions: Tensor,
         **kwargs,
     ) -> SpanBertOutput:
-        """The losses of a batch; logits are computed for its masked tokens alone, a part of them at a time.
+        """The losses of a batch. Logits are computed for the masked tokens only, some at a time.
 
-        input_ids, attention_mask: `[B, L]`. All others int64 `[M]`, as `span_masking.py` has them. kwargs:
+        input_ids, attention_mask: `[B, L]`. The others: int64 `[M]`, as `span_masking.py` makes them. kwargs:
         for the encoder, such as `packing` (models/unpadding.py).
         """
         hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
@@ -138,12 +139,12 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         return SpanBertOutput(mlm_loss, sbo_loss, len(labels), mlm_correct, sbo_correct)
 
     def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum of the losses, and number of right predictions, of a head's states `[M, H]`."""
+        """Sum of the losses and number of right predictions for a head's states `[M, H]`."""
         decoder = self.cls.predictions.decoder
         at_once = LOGITS_AT_ONCE_ON_A_GPU if labels.device.type == "cuda" else LOGITS_AT_ONCE
         size = max(1, at_once // decoder.out_features)
         score = functools.partial(_score_at_once, decoder)
-        if len(labels) > size:  # logits are then computed anew on the way back, instead of being kept
+        if len(labels) > size:  # the backward pass recomputes the logits instead of keeping them
             score = functools.partial(recompute_in_backward, score, preserve_rng_state=False)
         parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
         losses, correct = zip(*parts, strict=True)
@@ -159,10 +160,10 @@ def _score_at_once(decoder: nn.Linear, hidden_states: Tensor, labels: Tensor) ->
 def build_spanbert(
     source: Path | BertConfig, sbo: SboForm | None = None, from_scratch: bool = False
 ) -> BertForSpanPreTraining:
-    """The model, to be trained on from a folder's BERT, or of a configuration's sizes with fresh weights.
+    """The pretraining model, with the weights of a folder's BERT, or with fresh weights for a configuration.
 
-    sbo: the head's form; by default the folder's, else the paper's. A head that the folder lacks in that form is fresh,
-    whether MLM or SBO. from_scratch: architecture of the folder, with fresh weights.
+    sbo: the head's form; by default the folder's, else the paper's. A head (MLM or SBO) that the folder lacks in that
+    form is fresh. from_scratch: the folder's architecture with fresh weights.
     Raises ModelError where the folder holds no BERT, or no weights that fit.
     """
     import transformers
@@ -172,7 +173,7 @@ def build_spanbert(
         config = source if folder is None else transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         config.sbo = sbo or getattr(config, "sbo", "paper")
         config.tie_word_embeddings = True
-        config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+        config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
         if folder is None or from_scratch:
             return quicken(BertForSpanPreTraining(config))
         model, loading = BertForSpanPreTraining.from_pretrained(

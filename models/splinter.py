@@ -1,12 +1,12 @@
 """Splinter: BERT with question-aware span selection (QASS), for pretraining on recurring spans and for answers.
 
-Ram et al., 2021, arXiv:2101.00438, section 4. One loader reads checkpoints of three formats, told apart by their keys:
-the original's (github.com/oriram/splinter, KoSplinter), transformers' Splinter, and the one that `save_pretrained`
-writes here; any published BERT can be gone on from.
+Ram et al., 2021, arXiv:2101.00438, section 4. Checkpoints come in three formats, which `splinter_formats.py` recognizes
+by their keys: the original's (github.com/oriram/splinter, KoSplinter), transformers' Splinter, and ours, written by
+`save_pretrained`. Training can also start from any published BERT.
 
-    model = build_splinter(Path("kosplinter"), initialize_new_qass=True)    # its encoder, a fresh head to be fine-tuned
-    set_token_ids(model, tokenizer)                                         # which id [QUESTION] has, and [SEP]
-    mask = visible_tokens(input_ids, attention_mask, model.config.hidden_token_id)      # [SEP] hides from attention
+    model = build_splinter(Path("kosplinter"), initialize_new_qass=True)    # its encoder, and a fresh head to fine-tune
+    set_token_ids(model, tokenizer)                                         # the ids of [QUESTION] and [SEP]
+    mask = visible_tokens(input_ids, attention_mask, model.config.hidden_token_id)      # without [SEP]
     outputs = model(input_ids, mask, columns)                               # one question a row: logits [B, L]
     outputs = model(input_ids, mask, columns, rows, starts, ends)           # Q questions: logits [Q, L], and losses
     export_splinter(model, Path("for-transformers"), "transformers")
@@ -30,9 +30,9 @@ from models.fast_dropout import quicken
 from models.splinter_formats import is_bare_matrix, load_weights, name_in, read_config, read_weights, recognized
 
 QUESTION = "[QUESTION]"
-# Where KoSplinter's released fine-tuning code looks for [SEP]: English BERT's id. In its own vocabulary that is "®".
+# KoSplinter's released fine-tuning code takes this id, English BERT's, for [SEP]. In its own vocabulary it is "®".
 KOSPLINTER_SEP_ID = 102
-# Logit of a token that attention does not see, as the original has it. A label there costs that much, and not infinity.
+# Logit of a token that attention does not see, as in the original. A label there costs that much rather than infinity.
 HIDDEN_LOGIT = -1e4
 
 Qass = Literal["pretrained", "new"]
@@ -41,11 +41,11 @@ Format = Literal["ours", "transformers", "original"]
 
 @dataclass
 class SplinterOutput(ModelOutput):
-    """start_logits, end_logits: fp32 `[Q, L]`, over the tokens of each question's own row; HIDDEN_LOGIT at the hidden
-    ones. questions: Q.
+    """start_logits, end_logits: fp32 `[Q, L]`, over the tokens of each question's own row, with HIDDEN_LOGIT at hidden
+    tokens. questions: Q.
 
-    Where starts and ends are given: start_loss, end_loss: sums over the questions, fp32. start_correct, end_correct,
-    both_correct: for how many of them that token is the likeliest.
+    If starts and ends were given: start_loss, end_loss: sums over the questions, fp32. start_correct, end_correct,
+    both_correct: the number of questions whose labelled token has the highest logit.
     """
 
     start_logits: Tensor | None = None
@@ -64,14 +64,14 @@ class SpanTransform(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.LayerNorm = nn.LayerNorm(width)  # eps 1e-5, not the encoder's 1e-12: so have the original and transformers
+        self.LayerNorm = nn.LayerNorm(width)  # eps 1e-5, as in the original and transformers, not the encoder's 1e-12
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return self.LayerNorm(gelu(self.dense(hidden_states)))
 
 
 class QuestionAwareSpanSelection(nn.Module):
-    """For each question, how likely each token of its row starts and ends the answer (section 4.1)."""
+    """Scores, for each question, every token of its row as start and as end of the answer (section 4.1)."""
 
     def __init__(self, config: BertConfig):
         super().__init__()
@@ -82,10 +82,10 @@ class QuestionAwareSpanSelection(nn.Module):
         self.end_classifier = nn.Linear(width, width, bias=False)
 
     def forward(self, hidden_states: Tensor, questions: Tensor, places: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """`[Q, L]` for starts, and for ends.
+        """Logits `[Q, L]` for starts, and for ends.
 
-        hidden_states: `[B, L, H]`. questions: `[Q, H]`, those of the question tokens. places: `[Q]`, a place of its own
-        for each question among the `most` that each row has; `row * most` is the first.
+        hidden_states: `[B, L, H]`. questions: `[Q, H]`, the hidden states of the question tokens. places: `[Q]`, a
+        distinct place for each question; each row has `most` places, from `row * most` on.
         """
         queries = (
             self.start_classifier(self.query_start_transform(questions)),
@@ -97,9 +97,9 @@ class QuestionAwareSpanSelection(nn.Module):
 
 
 def _products(queries: Tensor, tokens: Tensor, places: Tensor, most: int) -> Tensor:
-    """`[Q, L]`: of each query `[Q, H]` with the tokens `[B, L, H]` of its own row alone.
+    """`[Q, L]`: dot products of each query, `[Q, H]`, with the tokens of its own row, out of `[B, L, H]`.
 
-    In fp32 whatever autocast says: two logits near 50 that differ by less than 0.25 would be the same in bf16.
+    Always in fp32, also under autocast: bf16 cannot tell apart two logits near 50 that differ by less than 0.25.
     """
     rows, length, width = tokens.shape
     with torch.autocast(tokens.device.type, enabled=False):
@@ -109,17 +109,17 @@ def _products(queries: Tensor, tokens: Tensor, places: Tensor, most: int) -> Ten
 
 
 def _places(rows: Tensor, batch: int, most: int) -> Tensor:
-    """`[Q]`: `row * most`, plus the number of questions of that row that come before."""
+    """`[Q]`: `row * most`, plus the number of earlier questions in the same row."""
     of_row = rows.unsqueeze(1) == torch.arange(batch, device=rows.device)  # [Q, B]
     until_here = of_row.long().cumsum(dim=0).gather(1, rows.unsqueeze(1)).squeeze(1)
     return rows * most + until_here - 1
 
 
 class BertForSpanSelection(BertPreTrainedModel):
-    """BERT and QASS. The encoder's keys are those of every BERT, and the head's begin with `qass`.
+    """BERT and QASS. The encoder's keys are the usual ones of BERT; the head's begin with `qass`.
 
-    In the configuration: qass: whose head it is, recurring span selection's ("pretrained") or one that was initialized
-    for fine-tuning ("new"). question_token_id, hidden_token_id, kosplinter_compat: see `set_token_ids`.
+    In the configuration: qass: "pretrained" for a head from recurring span selection, "new" for one that was
+    initialized for fine-tuning. question_token_id, hidden_token_id, kosplinter_compat: see `set_token_ids`.
     """
 
     def __init__(self, config: BertConfig):
@@ -129,7 +129,7 @@ class BertForSpanSelection(BertPreTrainedModel):
         config.qass = getattr(config, "qass", "pretrained")
         if config.qass not in get_args(Qass):
             raise ValueError(f"qass is {' or '.join(get_args(Qass))}, not {config.qass!r}")
-        self.bert = BertModel(config, add_pooling_layer=False)  # a pooler would be trained by nothing
+        self.bert = BertModel(config, add_pooling_layer=False)  # no loss would train a pooler
         self.qass = QuestionAwareSpanSelection(config)
         self.post_init()
 
@@ -145,13 +145,13 @@ class BertForSpanSelection(BertPreTrainedModel):
         token_type_ids: Tensor | None = None,
         **kwargs,
     ) -> SplinterOutput:
-        """The logits of the questions' answers; where these are given, losses too.
+        """The logits for the questions' answers, and the losses if answers are given.
 
-        input_ids, attention_mask: `[B, L]`; the mask is 0 at all that attention does not see, also inside rows
-        (`visible_tokens`). columns, rows: int64 `[Q]`, where the question tokens are, in any order; without rows, each
-        row has one, Q = B. starts, ends: int64 `[Q]`, first and last token of the answers, any column of the row.
-        most_questions: no row has more; without it they are counted, which a GPU has to wait for.
-        token_type_ids: not used, as Splinter knows none. kwargs: for the encoder, such as `packing`
+        input_ids, attention_mask: `[B, L]`; the mask is 0 wherever attention does not see, also inside rows
+        (`visible_tokens`). columns, rows: int64 `[Q]`, the places of the question tokens, in any order; without rows,
+        each row has one question, Q = B. starts, ends: int64 `[Q]`, first and last token of each answer, in any column.
+        most_questions: an upper bound for a row's questions; without it they are counted, and a GPU has to wait.
+        token_type_ids: ignored, as Splinter has none. kwargs: for the encoder, such as `packing`
         (models/unpadding.py).
         """
         hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
@@ -172,7 +172,7 @@ class BertForSpanSelection(BertPreTrainedModel):
         outputs = SplinterOutput(start_logits, end_logits, len(columns))
         if starts is None or ends is None:
             return outputs
-        # No column means "no label" here: transformers ignores the one that equals the id of [PAD].
+        # Here no column stands for "no label"; transformers ignores the column that equals the id of [PAD].
         outputs.start_loss = cross_entropy(start_logits, starts, reduction="sum")
         outputs.end_loss = cross_entropy(end_logits, ends, reduction="sum")
         right_start, right_end = start_logits.argmax(dim=-1) == starts, end_logits.argmax(dim=-1) == ends
@@ -182,19 +182,19 @@ class BertForSpanSelection(BertPreTrainedModel):
 
 
 def visible_tokens(input_ids: np.ndarray, attention_mask: np.ndarray, hidden_token_id: int) -> np.ndarray:
-    """The attention mask `[B, L]` with holes where the hidden token is, which is [SEP] (`set_token_ids`)."""
+    """The attention mask `[B, L]`, with 0 also at the hidden token, usually [SEP] (`set_token_ids`)."""
     return np.where(input_ids == hidden_token_id, 0, attention_mask)
 
 
 def build_splinter(
     source: Path | BertConfig, initialize_new_qass: bool | None = None, from_scratch: bool = False
 ) -> BertForSpanSelection:
-    """The model of a folder in any of the formats, or one of a configuration's sizes with fresh weights.
+    """The model in a folder in any of the formats, or a model with fresh weights for a configuration.
 
-    initialize_new_qass: True: a fresh head, to be fine-tuned, as the original does unless told otherwise. False: the
-    folder's head, which must be there. None: the folder's head, and one to be pretrained where it has none.
-    from_scratch: architecture of the folder, with fresh weights.
-    Raises ModelError where the folder holds no BERT, and where keys are missing or unknown, or sizes differ.
+    initialize_new_qass: True: a fresh head to fine-tune, the original's default. False: the folder's head, which must
+    exist. None: the folder's head, or a fresh one to pretrain where the folder has none.
+    from_scratch: the folder's architecture with fresh weights.
+    Raises ModelError where the folder holds no BERT, where keys are missing or unknown, and where sizes differ.
     """
     folder = source if isinstance(source, Path) else None
     config = source if folder is None else read_config(folder)
@@ -204,10 +204,10 @@ def build_splinter(
         config.qass = "new"
     elif prefixes == "original" or not has_head:
         config.qass = "pretrained"
-    config.dtype = torch.float32  # of the weights that are trained, whatever they were saved in
+    config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
     try:
         model = BertForSpanSelection(config)
-    except Exception as error:  # a broken configuration raises whatever the part that reads it raises
+    except Exception as error:  # a broken configuration raises whatever its reader raises
         where = "of this configuration" if folder is None else f"in {folder}"
         raise ModelError(f"no Splinter {where}: {one_line(error)}") from error
     if weights:
@@ -219,7 +219,7 @@ def build_splinter(
 
 
 def build_with_ordinary_head(folder: Path, from_scratch: bool = False) -> BertForQuestionAnswering:
-    """BERT's question answering model: the encoder of a folder in any of the formats, and a fresh linear head."""
+    """BERT's question answering model: the encoder from a folder in any of the formats, and a fresh linear head."""
     splinter = build_splinter(folder, initialize_new_qass=True, from_scratch=from_scratch)
     model = BertForQuestionAnswering(splinter.config)
     model.bert = splinter.bert
@@ -227,11 +227,11 @@ def build_with_ordinary_head(folder: Path, from_scratch: bool = False) -> BertFo
 
 
 def export_splinter(model: BertForSpanSelection, folder: Path, form: Format) -> None:
-    """Writes weights and configuration in a format. `build_splinter` reads all of them.
+    """Writes weights and configuration in one of the formats, each of which `build_splinter` reads.
 
-    transformers: for its SplinterForQuestionAnswering and SplinterForPreTraining, which leave it to their caller to
-    hide [SEP]. original: for github.com/oriram/splinter, by the head's keys for initialize_new_qass or without.
-    Raises ModelError where transformers could not know which token is [QUESTION].
+    transformers: for its SplinterForQuestionAnswering and SplinterForPreTraining, whose caller has to hide [SEP].
+    original: for github.com/oriram/splinter; the head's keys tell whether it was pretrained or is new.
+    Raises ModelError where transformers would not know which token is [QUESTION].
     """
     if form == "ours":
         model.save_pretrained(folder)
@@ -260,12 +260,12 @@ def export_splinter(model: BertForSpanSelection, folder: Path, form: Format) -> 
 
 
 def set_token_ids(model: BertForSpanSelection, tokenizer, kosplinter_compat: bool | None = None) -> None:
-    """Puts what the tokenizer knows into the model's configuration, from where the rows are built, in place:
+    """Writes the ids of two tokens into the model's configuration, in place; rows are built with these ids.
 
-    question_token_id: what stands where the answer is asked for. hidden_token_id: what attention does not see.
-    These are [QUESTION] and [SEP], or, with kosplinter_compat, what KoSplinter's released fine-tuning code has there:
-    [MASK], and whatever token has the id 102. None: as the model was trained, which its configuration says.
-    [QUESTION] is from then on a token that the tokenizer finds in texts.
+    question_token_id: the token that stands in place of the answer. hidden_token_id: the token that attention ignores.
+    These are [QUESTION] and [SEP]. With kosplinter_compat they are what KoSplinter's released fine-tuning code uses:
+    [MASK], and whatever token has the id 102. kosplinter_compat None: as the model was trained (its configuration).
+    Afterwards the tokenizer recognizes [QUESTION] in texts.
 
     Raises ModelError where the vocabulary has no such token, or the model no embedding for it.
     """
@@ -287,16 +287,16 @@ def set_token_ids(model: BertForSpanSelection, tokenizer, kosplinter_compat: boo
         _find_in_texts(tokenizer)
     config.kosplinter_compat, config.question_token_id = compat, question
     config.hidden_token_id = KOSPLINTER_SEP_ID if compat else tokenizer.sep_token_id
-    # The embedding of padding gets no gradient. In KoSplinter's vocabulary the id 0, which is BERT's default for it, is
-    # [QUESTION], which would then never be trained.
+    # The padding token's embedding gets no gradient. BERT's default id for padding, 0, is [QUESTION] in KoSplinter's
+    # vocabulary, which would then never be trained.
     config.pad_token_id = model.bert.embeddings.word_embeddings.padding_idx = tokenizer.pad_token_id
 
 
 def add_question_token(tokenizer, model: BertForSpanSelection | None = None) -> bool:
-    """Gives the vocabulary a [QUESTION], and the model an embedding for it, in place, where they have none.
+    """Adds [QUESTION] to the vocabulary, and an embedding for it to the model, in place, where they are missing.
 
-    Its embedding begins as that of [MASK]: the token that says already that something is to be told from what stands
-    around, and that KoSplinter was fine-tuned with in its place. Without a [MASK], the mean of all.
+    The embedding starts as a copy of [MASK]'s: both tokens ask for something that the context tells, and KoSplinter was
+    fine-tuned with [MASK] for [QUESTION]. Without a [MASK] it starts as the mean of all embeddings.
     Returns whether anything was added.
     """
     is_new = QUESTION not in tokenizer.get_vocab()
@@ -317,5 +317,5 @@ def add_question_token(tokenizer, model: BertForSpanSelection | None = None) -> 
 
 
 def _find_in_texts(tokenizer) -> None:
-    """BERT's rules would take `[QUESTION]` apart, though the vocabulary has it. It keeps the id that it has there."""
+    """Has the tokenizer keep `[QUESTION]` whole, which BERT's rules would split; its id in the vocabulary stays."""
     tokenizer.add_special_tokens({"extra_special_tokens": [QUESTION]}, replace_extra_special_tokens=False)

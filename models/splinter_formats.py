@@ -14,9 +14,9 @@ from transformers import BertConfig
 
 from models.errors import ModelError, one_line
 
-# How the keys of encoder and head begin. The rest of a key is the same everywhere, but that the original's bilinear
-# matrices are parameters by themselves, W in `x @ W`, where the others have linear layers, which hold W transposed.
-# The original calls a head new that was initialized for fine-tuning, and reads it in place of the pretrained one.
+# How the keys of encoder and head begin. The rest of a key is the same in all formats, except for the bilinear
+# matrices: the original keeps them as parameters W in `x @ W`; the others have linear layers, which hold W transposed.
+# The original calls a head that was initialized for fine-tuning "new", and reads it in place of the pretrained one.
 PREFIXES = {
     "ours": ("bert.", "qass."),
     "transformers": ("splinter.", "splinter_qass."),
@@ -24,25 +24,26 @@ PREFIXES = {
     "original, new": ("bert.", "new_cls.span_predictions."),
 }
 MATRICES = ("start_classifier", "end_classifier")
-# What BERT's checkpoints hold besides: a pooler, a row of numbers, heads of other objectives (SpanBERT's too).
+# Keys in BERT checkpoints that Splinter does not use: pooler, position numbers, heads for other objectives.
 NOT_SPLINTERS = re.compile(r"bert\.(pooler\.|embeddings\.position_ids$)|cls\.(predictions|seq_relationship)\.|sbo\.")
 KEYS_SHOWN = 8
 
 
 def read_config(folder: Path) -> BertConfig:
+    """BERT's configuration from a folder in any of the formats. Raises ModelError where it holds something else."""
     try:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = saved.get("model_type", "bert")  # which Google's own files do not say
+        kind = saved.get("model_type", "bert")  # Google's own files lack the key
         if kind not in ("bert", "splinter"):
             raise ValueError(f"Splinter is made of BERT, and this is {kind}")
         own = ("model_type", "architectures", "torch_dtype", "dtype")
         return BertConfig.from_dict({name: value for name, value in saved.items() if name not in own})
-    except Exception as error:  # OSError, and what is raised by JSON and by transformers about its content
+    except Exception as error:  # OSError, and whatever json and transformers raise about the content
         raise ModelError(f"no Splinter in {folder}: {one_line(error)}") from error
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors in a folder, by the names that they have there."""
+    """All tensors in a folder, by their names in its files. Raises ModelError where there are none that can be read."""
     from safetensors.torch import load_file
 
     for whole, parts in (("model.safetensors", "model-*.safetensors"), ("pytorch_model.bin", "pytorch_model-*.bin")):
@@ -52,7 +53,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             try:
                 safe = file.suffix == ".safetensors"
                 weights |= load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
-            except Exception as error:  # OSError, and the many ways in which a damaged archive fails
+            except Exception as error:  # OSError, and the many errors of damaged archives
                 raise ModelError(f"{file} cannot be read: {one_line(error)}") from error
         if weights:
             return weights
@@ -60,13 +61,13 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def recognized(weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, Tensor], str]:
-    """The weights by our keys, and whose keys (of PREFIXES) they had. What is unknown there keeps its key.
+    """The weights under our keys, and the format in `PREFIXES` that they came in. Unknown weights keep their keys.
 
-    Raises ModelError where there is more than one head.
+    Raises ModelError where the weights hold more than one head.
     """
-    # Old checkpoints, made of TensorFlow's, call the parts of a LayerNorm gamma and beta.
+    # Old checkpoints, converted from TensorFlow, call a LayerNorm's weight and bias gamma and beta.
     weights = {re.sub("gamma$", "weight", re.sub("beta$", "bias", key)): value for key, value in weights.items()}
-    if "embeddings.word_embeddings.weight" in weights:  # an encoder that was saved by itself
+    if "embeddings.word_embeddings.weight" in weights:  # an encoder saved without a head
         weights = {f"bert.{key}": value for key, value in weights.items()}
     heads = [name for name, (_, head) in PREFIXES.items() if any(key.startswith(head) for key in weights)]
     if len(heads) > 1:
@@ -88,11 +89,12 @@ def recognized(weights: Mapping[str, Tensor], folder: Path) -> tuple[dict[str, T
 
 
 def is_bare_matrix(key: str, prefixes: str) -> bool:
+    """Whether the format keeps this weight as a parameter `W`, transposed against a linear layer's weight."""
     return prefixes.startswith("original") and key.rpartition(".")[2] in MATRICES
 
 
 def name_in(prefixes: str, key: str) -> str:
-    """What one of our keys is called there."""
+    """The name that one of our keys has in a format."""
     encoder, head = PREFIXES[prefixes]
     if key.startswith("bert."):
         return encoder + key.removeprefix("bert.")
@@ -103,7 +105,7 @@ def name_in(prefixes: str, key: str) -> str:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefixes: str, with_head: bool, folder: Path) -> None:
-    """Puts the weights into the model. Raises ModelError, which names the keys as the folder has them."""
+    """Loads the weights. Raises ModelError, with the folder's own keys, where any are missing or unknown."""
     left_out = () if with_head else ("qass.",)
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(left_out)}
     given = {key: value for key, value in weights.items() if not (key.startswith(left_out) or NOT_SPLINTERS.match(key))}
@@ -118,8 +120,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefixes: str,
         ],
     }
     if any(problems.values()):
-        told = "; ".join(f"{what}: {_first(found)}" for what, found in problems.items() if found)
-        raise ModelError(f"the weights in {folder} are not those of a Splinter of its config.json's sizes: {told}")
+        problem = "; ".join(f"{what}: {_first(found)}" for what, found in problems.items() if found)
+        raise ModelError(f"the weights in {folder} are not those of a Splinter of its config.json's sizes: {problem}")
     model.load_state_dict(given, strict=False)
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer of a model folder, whichever of its forms it has there."""
+"""Builds the tokenizer in a model folder, in whichever form its files are."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from models.errors import ModelError, one_line
 
 
 def build_tokenizer(model_type: str | None, folder: Path):
-    """The tokenizer of the model in `folder`. Raises ModelError where its files are missing or do not fit."""
+    """The tokenizer in a model folder. Raises ModelError where its files are missing or do not fit the model."""
     from transformers import AutoTokenizer
 
     kind = MODELS[model_type].tokenizer if model_type else "auto"
-    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, by whatever name it was asked for
+    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, whatever model_type says
         kind = "hanbert"
-    # The Auto class is told by a JSON file what a tokenizer is; a vocab.txt with nothing beside it can only be BERT's.
+    # AutoTokenizer learns the kind of tokenizer from a JSON file; a vocab.txt without one can only be BERT's.
     beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
     if kind == "auto" and (folder / "vocab.txt").is_file() and not any(beside):
         kind = "bert"
@@ -27,7 +27,7 @@ def build_tokenizer(model_type: str | None, folder: Path):
 
             tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
         elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
-            # `do_lower_case` defaults to True on a bare vocab.txt, and would take Hangul apart into jamo.
+            # `do_lower_case` defaults to True for a bare vocab.txt, and would split Hangul into jamo.
             lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
         elif kind == "kobert":
@@ -40,7 +40,7 @@ def build_tokenizer(model_type: str | None, folder: Path):
             tokenizer = HanBertTokenizer.from_pretrained(folder)
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         raise ModelError(f"no tokenizer in {folder}: {one_line(error)}") from error
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without a vocabulary
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers builds this from a folder without a vocabulary
         raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
@@ -49,15 +49,15 @@ def build_tokenizer(model_type: str | None, folder: Path):
 
 
 def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
-    """A vocabulary larger than the model's would end in an IndexError, or in a crash of the GPU, in some batch."""
+    """Raises ModelError for ids beyond the model's vocabulary: some batch would crash, on a GPU without a reason."""
     try:
         size = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
-    except (OSError, ValueError, KeyError, TypeError):  # no model's folder, or one that says so when the model is built
+    except (OSError, ValueError, KeyError, TypeError):  # not a model folder, or building the model will say so
         return
     if not isinstance(size, int):
         return
     used = {getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep", "unk")}
-    unused = set(tokenizer.added_tokens_decoder) - used  # such as a [MASK] that was added later on
+    unused = set(tokenizer.added_tokens_decoder) - used  # for example a [MASK] that was added later
     beyond = {id: token for token, id in tokenizer.get_vocab().items() if id >= size and id not in unused}
     if beyond:
         first = min(beyond)
@@ -68,9 +68,10 @@ def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
 
 
 def keep_hangul_whole(tokenizer):
-    """Turns off accent stripping where it would take Hangul apart into jamo; returns the tokenizer.
+    """Turns off accent stripping where it would split Hangul into jamo, in place; returns the tokenizer.
 
-    Lower-casing alone leaves Hangul as it is, but in BERT's normalizer it brings accent stripping (NFD) with it.
+    Lower-casing alone does not change Hangul, but BERT's normalizer then strips accents too, by way of NFD.
+    Raises ModelError where another normalizer changes Hangul.
     """
     from tokenizers import normalizers
 
@@ -82,6 +83,6 @@ def keep_hangul_whole(tokenizer):
         raise ModelError("the tokenizer's normalizer changes Hangul syllables; its vocabulary cannot be Korean")
     del settings["type"]
     backend.normalizer = normalizers.BertNormalizer(**{**settings, "strip_accents": False})
-    if hasattr(tokenizer, "strip_accents"):  # what a BertTokenizer saves, and builds its normalizer from when loaded
+    if hasattr(tokenizer, "strip_accents"):  # a BertTokenizer saves this, and builds its normalizer from it when loaded
         tokenizer.strip_accents = False
     return tokenizer
