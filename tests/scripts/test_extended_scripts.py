@@ -81,6 +81,12 @@ def test_a_loss_is_the_one_that_was_handed_over(user: User, copy: Path):
     assert smoothed[0] == pytest.approx(unsmoothed[0], abs=0.1)
 
 
+def test_a_named_model_is_called_by_its_name(user: User, copy: Path):
+    words = ["run_seq_cls.py", "--task", "my-task", "--model_type", "my-bert", "--output_dir", "my-bert"]
+    types(user, copy, words)
+    assert user.results("my-bert")["model"] == "my-bert"
+
+
 def test_a_reader_of_its_own_writes_word_lines(user: User, copy: Path):
     """A task of entities needs no writer."""
     source = (copy / "processors" / "ner.py").read_text(encoding="utf-8")
