@@ -94,9 +94,8 @@ class Task:
         if self.is_pair and len(self.text_columns) != 2:
             raise ValueError(f"task {self.name}: a pair has two text_columns, not {len(self.text_columns)}")
         if self.main_metric not in self.metrics:
-            raise ValueError(
-                f"task {self.name}: main_metric {self.main_metric!r} is none of its metrics: {self.metrics}"
-            )
+            known = ", ".join(self.metrics)
+            raise ValueError(f"task {self.name}: main_metric {self.main_metric!r} is none of its metrics: {known}")
         if self.test_file is None and self.held_out_share is None:
             raise ValueError(f"task {self.name}: without a test_file, held_out_share must say how much is held out")
 

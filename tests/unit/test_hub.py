@@ -176,7 +176,7 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path, server: Hub):
 def test_unknown_types(name: str, near: str | None):
     hint = f"; did you mean {near}?" if near else ""
     message = error_of(name, None)
-    assert message.startswith(f"unknown model_type {name!r}{hint}; known: kobert, distilkobert, ")
+    assert message.startswith(f"unknown model_type {name!r}{hint}; known: {', '.join(MODELS)}; ")
     assert "--model_name_or_path" in message
 
 
