@@ -5,14 +5,14 @@ graph is such a sequence of kernels, captured once and launched as one (NVIDIA, 
 Graphs; PyTorch, "CUDA semantics", the same heading). A graph always reads and writes the same memory, so each batch is
 copied there first, and a graph serves batches of one shape.
 
-The first time that a shape is seen, the function is called as ever, which also creates whatever is created lazily
-(optimizer state, tables). The second time it is captured, since the shape is seen to come again, and replayed from then
-on. So each step is taken once, and a rare shape costs no graph.
+When a shape is seen for the first time, the function is simply called, which also creates whatever is created lazily
+(optimizer state, tables). When the shape comes a second time, the call is captured, and from then on it is replayed. So
+each step is taken once, and a rare shape costs no graph.
 
 Batches have few shapes because `models/collator.py` rounds them up.
 
 On a CPU, REHEARSE_CAPTURE=1 in the environment lets `--capture true` do everything but the capturing: where a GPU
-replays a graph, the function is called again with the memory that stays.
+replays a graph, the function is called again on the same memory.
 """
 
 from __future__ import annotations
@@ -67,8 +67,9 @@ class CapturedCall:
 
 
 def clean_up_after_failed_capture(pool: Any) -> None:
-    """Does what torch leaves undone where a capture fails: its generator would stay in capture mode, and refuse to draw
-    from then on; and the memory of the pool would never be free again.
+    """Cleans up after a capture that failed, which torch does not do.
+
+    Otherwise its generator stays in capture mode and refuses to draw, and the memory of the pool is never freed.
     """
     device = torch.cuda.current_device()
     generator = torch.cuda.default_generators[device]
@@ -107,7 +108,7 @@ class ReplayedFunction:
         self._seen: set[Any] = set()
 
     def __call__(self, inputs: Any) -> Any:
-        """The output, on the device, which is the caller's to keep."""
+        """The output, on the device. The caller may keep it: a later replay does not overwrite it."""
         if not self.captures:
             return self._call_plainly(inputs)
         shape = shape_of(inputs)
@@ -131,7 +132,7 @@ class ReplayedFunction:
                 target.copy_(source, non_blocking=True)
         output = call.replay()
         self.replays += 1
-        return output.clone() if isinstance(output, Tensor) else output  # the next replay writes there
+        return output.clone() if isinstance(output, Tensor) else output  # because the next replay overwrites it
 
     def _call_plainly(self, inputs: Any) -> Any:
         self.plain_calls += 1
@@ -146,7 +147,7 @@ class ReplayedFunction:
         return self.place(inputs)
 
     def _capture(self, inputs: Any) -> CapturedCall | None:
-        """None where it fails, out of memory too; then `on_failure` has been told why."""
+        """The captured call; None where capturing fails, also for want of memory: `on_failure` is told why."""
         started = time.perf_counter()
         own = copied(self._placed(inputs))  # placing makes no copy of what is on the device already
         try:
@@ -166,15 +167,15 @@ class ReplayedFunction:
         return bool(self._calls)
 
     def free_graphs(self) -> None:
-        """Lets all graphs go, and captures none from now on."""
+        """Frees all graphs, and captures no more."""
         self.captures = False
         self._calls.clear()
 
 
 def reason_of(error: BaseException) -> str:
-    """Why a capture failed, in a line, and where outside torch.
+    """One line that says why a capture failed, and at which line outside torch.
 
-    What ends a failed capture raises an error of its own, which says nothing: the first one is behind it.
+    Ending a failed capture raises an error of its own that says nothing; the cause is the error behind it.
     """
     while error.__context__ is not None:
         error = error.__context__
@@ -184,7 +185,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def leaves_of(inputs: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """What dictionaries and dataclasses hold, at any depth, each with its names on the way there."""
+    """The values in nested dictionaries and dataclasses, each with the names that lead to it."""
     if isinstance(inputs, dict):
         for name, value in inputs.items():
             yield from leaves_of(value, (*path, name))

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the state from which training goes on bit for bit.
+"""Checkpoints, each there whole or not at all, and the state from which training goes on bit for bit.
 
 `checkpoint-<step>/` holds `model.safetensors`, `config.json` and the tokenizer, so that `from_pretrained` reads it, and
 `training_state.pt`. It is written under a name that starts with a dot, flushed to the disk, then renamed.
@@ -58,11 +58,11 @@ class CheckpointFolder:
         try:
             with whole_folder(target) as temporary:
                 write_model(temporary)
-                with (temporary / STATE_FILE).open("wb") as file:  # given a path, torch would not say why it failed
+                with (temporary / STATE_FILE).open("wb") as file:  # torch would not say why opening failed
                     torch.save(state, file)
                 for path in temporary.rglob("*"):  # safetensors makes its file readable to its owner alone
                     path.chmod(0o777 & ~_umask() if path.is_dir() else 0o666 & ~_umask())
-        except Exception as error:  # OSError, and what safetensors, tokenizers and torch make of one
+        except Exception as error:  # an OSError, or what safetensors, tokenizers and torch turn it into
             last = self.newest_with_state()
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
             reason = error.__context__ if isinstance(error.__context__, OSError) else error

@@ -1,4 +1,4 @@
-"""A dry run: everything up to the training, a few steps of it, and what the whole would take. Nothing is written."""
+"""A dry run: everything up to training, then a few steps, to estimate what the whole would take. Writes nothing."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from training.plan import batches_from
 from training.progress import clock
 from training.row_random import RowDraws
 
-# The first steps find memory and load what is loaded late; then come those whose time counts.
+# The first steps allocate memory and load libraries; only the steps after them are timed.
 WARM_UP_STEPS, TIMED_STEPS = 2, 8
 
 
 def dry_run(job: Job, lengths: np.ndarray) -> None:
     """Says how long training would take, and how much memory and disk; changes the model, and nothing else.
 
-    lengths: tokens of each row of an epoch, `[N]`. Memory is that of a step with the longest of them.
+    lengths: tokens of each row of an epoch, `[N]`. Memory is measured in a step over the longest rows.
     """
     runtime, plan = job.runtime, job.plan
     run = TrainingRun(job)
     longest = np.argsort(-lengths, kind="stable")[plan.process :: plan.processes][: plan.batch_size]
     run.step([job.collate(longest, RowDraws([plan.seed], longest), runtime.batch_of(plan.batch_size))])
     steps = min(WARM_UP_STEPS + TIMED_STEPS, plan.steps)
-    seconds = []  # of each step, the making of its batch included
+    seconds = []  # per step, including the time to make its batch
     batches_of_steps = batches_from(plan, job.collate, 0, runtime)
     for _ in range(steps):
         started = time.perf_counter()
         batches = next(batches_of_steps)
         made = time.perf_counter() - started
         number = run.state.step
-        # Captured steps are replayed the third time: most shapes of a whole run have been seen so often.
+        # A captured step is replayed from the third time on, and in a whole run most steps are replays.
         for _ in range(3 if runtime.captures else 1):
             run.state.step = number
             started = time.perf_counter()

@@ -16,17 +16,19 @@ from training.runtime import Runtime
 
 
 class Predictor:
-    """What a model makes of batches: `predict(model, batch)`, without gradients, at the precision of the run.
+    """Calls `predict(model, batch)` without gradients, at the precision of the run.
 
-    On a GPU replayed as CUDA graphs (`captured_step.py`), for as long as this object is kept: so `predict` reads no
-    value off the device.
+    On a GPU the calls are replayed as CUDA graphs (`captured_step.py`), which live as long as this object. So `predict`
+    must read no value off the device.
     """
 
     def __init__(self, model: nn.Module, predict: Callable[[nn.Module, Batch], Tensor], runtime: Runtime):
         self.model, self.predict, self.runtime = model, predict, runtime
 
         @torch.no_grad()
-        def forward(batch: Batch) -> Tensor:  # without self, so that model and graphs go when this object goes
+        def forward(
+            batch: Batch,
+        ) -> Tensor:  # without self, so that the graphs are freed with this object
             with runtime.autocast():
                 return predict(model, batch).float()
 
@@ -40,8 +42,8 @@ class Predictor:
         except torch.OutOfMemoryError:
             if not self.runtime.has_graphs:
                 raise
-        # Not in the clause above, where the exception keeps all that the failed call had in memory.
-        self.runtime.stop_capturing("memory has run out, of which graphs take as much as a batch")
+        # Not inside the except clause, where the exception still holds the memory of the failed call.
+        self.runtime.stop_capturing("memory has run out, and graphs take as much of it as a batch")
         return self._take(batch)
 
 
@@ -60,8 +62,8 @@ def evaluate(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Row ids `[B]` and what is predicted for them, `[B, ...]` in fp32, batch by batch: never all at once.
 
-    Rows of like length go together, longest first: little padding, and memory runs out in the first batch or never.
-    Several processes take a batch each at a time, and get the outputs of all.
+    Rows of similar length share a batch, and the longest come first: this saves padding, and if memory is too small,
+    the first batch shows it. Several processes take one batch each at a time, and every process gets all outputs.
     Raises UsageError where an output is not finite.
     """
     model, runtime = predictor.model, predictor.runtime
@@ -69,11 +71,11 @@ def evaluate(
     order = np.argsort(-lengths, kind="stable")
     progress = Progress(runtime, name, len(order), "row")
     at_once = batch_size * runtime.devices * runtime.processes
-    together = [order[at : at + at_once] for at in range(0, len(order), at_once)]  # a batch for each process
+    together = [order[at : at + at_once] for at in range(0, len(order), at_once)]  # one batch for each process
     of_process = [rows[runtime.process :: runtime.processes] for rows in together]
     size = runtime.batch_of(batch_size * runtime.devices)
     batches = loaded(_BatchesOfRows(collate, size), [rows for rows in of_process if len(rows)], runtime)
-    under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device when the next batch is on its way
+    under_way: tuple[np.ndarray, Tensor] | None = None  # read off the device after the next batch has been started
     model.eval()
     try:
         for number, rows in enumerate(of_process):
@@ -95,8 +97,8 @@ def evaluate(
 
 
 def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Every process's rows and outputs, in all processes: each of them makes the same scores of them."""
-    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without padding rows
+    """The rows and outputs of all processes, in each process, so that all of them compute the same scores."""
+    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without rows that fill it up
     gathered = runtime.gather((found, runtime.is_asked_to_stop()))
     if any(asked for _, asked in gathered):
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a run ends with a checkpoint, after the step under way."""
+"""Ctrl-C and SIGTERM: the run finishes its current step, saves a checkpoint and ends."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from training.runtime import Runtime
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; everything up to then is saved in `checkpoint`."""
+    """A run ended by Ctrl-C or SIGTERM, after it was saved in `checkpoint`."""
 
     def __init__(self, checkpoint: Path):
         super().__init__(f"stopped; saved as {checkpoint}")
 
 
 class StopRequest:
-    """Whether Ctrl-C or SIGTERM asked for an end. The step under way is finished first, an evaluation is not.
+    """Whether Ctrl-C or SIGTERM asked the run to end. The current step is finished first; an evaluation is not.
 
-    Several processes never break off by themselves, where others would wait for them: `torchrun` sends a second signal
-    anyway, and ends what has not ended 30 seconds after the first.
+    One of several processes never breaks off alone, because the others would wait for it. `torchrun` sends a second
+    signal anyway, and kills what has not ended 30 seconds after the first.
     """
 
     def __init__(self, processes: int = 1):
@@ -32,18 +32,18 @@ class StopRequest:
         self._among_several = processes > 1
 
     def handle(self, signal_number: int, frame: Any) -> None:
-        at_once = (self.requested or self._at_once) and not self._among_several  # a second Ctrl-C does not wait
+        at_once = (self.requested or self._at_once) and not self._among_several  # a second Ctrl-C ends the run at once
         self.requested = True
         if at_once:
             raise KeyboardInterrupt
 
     def is_agreed(self, runtime: Runtime) -> bool:
-        """Whether all processes stop after this step, as one of them was asked to."""
+        """Whether all processes stop after this step, because at least one of them was asked to."""
         return runtime.sums([float(self.requested)])[0] > 0
 
     @contextmanager
     def at_once(self, runtime: Runtime) -> Iterator[None]:
-        """For an evaluation, which is broken off; by several processes after the same batch."""
+        """Within this block a signal breaks off the evaluation; several processes break off after the same batch."""
         self._at_once = True
         if self._among_several:
             runtime.is_asked_to_stop = lambda: self.requested
@@ -57,7 +57,7 @@ class StopRequest:
 @contextmanager
 def stop_request(processes: int) -> Iterator[StopRequest]:
     stop = StopRequest(processes)
-    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield stop
         return
     before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -4,8 +4,8 @@
 divides by the number of all terms of an optimizer step, so that rows, tokens and spans alike give the loss of the whole
 batch, however it was cut into micro-batches.
 
-On a GPU a step is replayed as a CUDA graph (`captured_step.py`): so `loss_of` reads no value off the device, and goes
-by nothing that differs between two batches of one shape but tensors.
+On a GPU a step is replayed as a CUDA graph (`captured_step.py`). So `loss_of` must read no value off the device, and
+only the contents of tensors may differ between two batches of the same shape.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from training.step import LossOf, Stepper
 
 @dataclass
 class State:
-    """Where training stands: what a checkpoint holds beside the weights, the optimizer and the generators.
+    """How far training has come: what a checkpoint holds besides weights, optimizer and random generators.
 
-    seconds: spent in steps, without evaluations and saving. window_loss, window_terms: since the last log line. Sums
-    are over all processes. step_rows: of a whole step.
+    seconds: time spent in steps, without evaluations and saving. window_*: sums since the last log line. All sums are
+    over all processes. step_rows: rows in a whole step.
     """
 
     step: int = 0
@@ -54,7 +54,7 @@ class State:
     step_rows: int = 0
 
     def figures(self, plan: Plan) -> dict[str, Any]:
-        """What `results.json` says of training. padding_ratio: share of padding in the batches as they are made."""
+        """The figures about training in `results.json`. padding_ratio: share of padding tokens in the batches."""
         return {
             "steps": self.step,
             "epochs": round(self.step / plan.steps_per_epoch, 4),
@@ -68,12 +68,12 @@ class State:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a training run is given.
+    """Everything that a training run needs.
 
-    write_model: writes weights, configuration and tokenizer into a folder. identity: what must be the same for a run to
-    be resumed: settings, contents of the rows. data: file -> sha256. evaluate: split and metrics of the model as it is,
-    or None where no evaluation is wanted; `main_metric` among them selects the best checkpoint. rows: how many each
-    split has.
+    write_model: writes weights, configuration and tokenizer into a folder. identity: settings and hashes of rows that
+    must be the same when the run is resumed. data: file -> sha256. evaluate: scores the model as it is now, and returns
+    the split and its metrics, of which `main_metric` selects the best checkpoint; None: no evaluations. rows: number of
+    rows in each split.
     """
 
     model: nn.Module
@@ -96,16 +96,16 @@ class Job:
 def fit(job: Job) -> State:
     """Trains `job.model` in place; leaves checkpoints, `metrics.jsonl`, `run_config.json`, `training.json` behind.
 
-    `config.resume` goes on with a run.
+    With `config.resume` it goes on with an earlier run.
 
     Raises Interrupted after Ctrl-C or SIGTERM, and UsageError where the loss is not finite, a checkpoint cannot be
-    written, or the run to resume is another one.
+    written, or the run to resume had other settings or data.
     """
     config = job.config
     run = TrainingRun(job)
     if config.resume:
         run.restore()
-    # Not before it is known to be this run's folder.
+    # Written only now, when it is known that the folder belongs to this run.
     folder, plan = job.checkpoints.output_dir, run.plan
     record = {"data": job.data, "rows": job.rows, "precision": job.runtime.precision}
     write_json(folder / CONFIG_FILE, config.model_dump())
@@ -137,12 +137,12 @@ def fit(job: Job) -> State:
         job.runtime.say(line)
     run.stepper.close()
     write_json(folder / TRAINING_FILE, record | {"figures": figures})
-    job.runtime.wait()  # until all of it is written: what comes next reads it
+    job.runtime.wait()  # until everything is written, because the next step reads it
     return state
 
 
 class TrainingRun:
-    """The moving parts of a training run: the steps, and the state that they lead to."""
+    """A training run in progress: it takes steps and keeps their state."""
 
     def __init__(self, job: Job):
         self.job, self.plan = job, job.plan
@@ -164,10 +164,10 @@ class TrainingRun:
         state.step += 1
         state.rows += rows
         state.window_rows += rows
-        self._count_seconds()  # with the collating of the batches, before this call
+        self._count_seconds()  # including the time in which the batches were collated, before this call
 
     def _warn_of_late_compilations(self, count: int, batches: list[Batch]) -> None:
-        # The second step has graphs of its own, as there were no gradients and no moments in the first.
+        # The second step compiles graphs of its own, because the first had no gradients and no moments yet.
         if count and self.state.step >= self._first_step + max(2, self.plan.steps_per_epoch):
             widths = sorted({batch["padded_tokens"] // self.plan.batch_size for batch in batches})
             self.runtime.say(
@@ -176,7 +176,7 @@ class TrainingRun:
             )
 
     def _count_seconds(self) -> None:
-        """Counts the time since the last moment as training."""
+        """Adds the time since the last call to the time spent in training."""
         spent = self._seconds_since_last_moment()
         self.state.seconds += spent
         self.state.window_seconds += spent
@@ -207,12 +207,13 @@ class TrainingRun:
         return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {learning_rate:.2e}  {rate:.0f} rows/s"
 
     def read(self) -> None:
-        """Moves what this process has counted into the state, added up over all; a device to CPU synchronisation, so
-        only where a step logs or saves. Raises UsageError where the loss is not finite.
+        """Adds the counts of all processes to the state. Raises UsageError where the loss is not finite.
+
+        This makes the CPU wait for the device, so it is called only when a step logs or saves.
         """
         state = self.state
         loss, terms, real_tokens, padded_tokens = self.stepper.read()
-        self._count_seconds()  # in which the device did what it was asked for before
+        self._count_seconds()  # the device was still computing earlier steps
         state.window_loss += loss
         state.window_terms += terms
         state.real_tokens += real_tokens
@@ -240,7 +241,7 @@ class TrainingRun:
         )
 
     def evaluate(self, stop: StopRequest) -> bool:
-        """Scores the model; returns whether it is the best so far. Ctrl-C breaks it off, to be done when resumed."""
+        """Scores the model; returns whether it is the best so far. After Ctrl-C a resumed run does it again."""
         state, job = self.state, self.job
         self.model.eval()
         try:
@@ -294,9 +295,9 @@ class TrainingRun:
         return checkpoint
 
     def restore(self) -> None:
-        """Goes back to the newest checkpoint; where there is none, the run starts from its beginning.
+        """Goes back to the newest checkpoint; without a checkpoint, the run starts from its beginning.
 
-        Raises UsageError, and leaves everything as it is, where that checkpoint is damaged or another run's.
+        Raises UsageError, and changes nothing, where that checkpoint is damaged or belongs to another run.
         """
         job = self.job
         newest = job.checkpoints.newest_with_state()
@@ -306,13 +307,13 @@ class TrainingRun:
         content = job.checkpoints.load_state(newest)
         refuse_another_run(content["identity"], job.identity, newest)
         job.checkpoints.load_weights(self.model, newest)
-        self.runtime.wait()  # until all have read it
+        self.runtime.wait()  # until all processes have read it
         if self.runtime.is_main:
             job.checkpoints.clean_up()
             job.log.forget_after(step_of(newest))
         self.state = State(**content["state"])
         self._first_step = self.state.step
-        # Older checkpoints say neither how many rows a step has nor of which process the generators are: there was one.
+        # Older checkpoints, from one process, do not say how many rows a step has nor whose generators they hold.
         self.state.step_rows = self.state.step_rows or self.plan.step_rows
         random = content["random"] if isinstance(content["random"], list) else [content["random"]]
         self.state.stopped_early = 0 < job.config.early_stopping_patience <= self.state.without_gain
@@ -325,7 +326,7 @@ class TrainingRun:
         self.runtime.say(f"resumed from {newest} at step {self.state.step} of {self.plan.steps}")
 
     def _keep_step_rows(self, devices: int) -> None:
-        """Goes on with steps of as many rows as the run had on so many devices, on those of now."""
+        """Keeps the number of rows in a step as it was when the run began, on however many devices it goes on."""
         if self.plan.step_rows == self.state.step_rows:
             return
         now = self.runtime.processes * self.runtime.devices
@@ -344,7 +345,7 @@ class TrainingRun:
                 f"{checkpoints.output_dir} holds checkpoints but no {STATE_FILE}, so training cannot go on from them: "
                 "--overwrite_output_dir starts anew, --output_dir NAME takes another folder"
             )
-        self.runtime.wait()  # until all have looked
+        self.runtime.wait()  # until all processes have looked
         if self.runtime.is_main:
             checkpoints.clean_up()
             log.forget_after(-1)

@@ -1,4 +1,4 @@
-"""The optimizer: which parameters are decayed, and how the learning rate goes."""
+"""The optimizer: which parameters are decayed, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from training.runtime import Runtime
 def build_optimizer(model: nn.Module, config: LoopConfig, runtime: Runtime) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter, 2019, arXiv:1711.05101) over the model's trainable parameters."""
     if runtime.captures:
-        # torch would warn of each step that is taken while nothing is captured.
+        # torch warns in every step that is taken without capturing.
         warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
     groups = parameter_groups(model, config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.learning_rate, eps=config.adam_epsilon, **runtime.adamw)
 
 
 def keep_rates_on_device(optimizer: torch.optim.Optimizer, runtime: Runtime) -> None:
-    """Where steps are captured: a graph goes by the learning rate in a tensor, which the schedule fills."""
+    """For captured steps: the learning rate is in a tensor, which the graph reads and the schedule fills."""
     if runtime.captures:
         for group in optimizer.param_groups:
             group["lr"] = torch.full((), float(group["lr"]), device=runtime.device)

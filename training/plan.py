@@ -1,4 +1,4 @@
-"""Which rows make up which optimizer step, and the batches made of them."""
+"""Which rows make up which optimizer step, and the batches made from them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from training.runtime import Runtime
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "terms": how many the sum of its losses has,
 # "real_tokens": T, "padded_tokens": B * L}
 Batch = dict[str, Any]
-# What the loop counts, and neither model nor loss may go by: it differs between batches of one shape.
+# Counts for the loop. Model and loss must not use them, because they differ between batches of the same shape.
 COUNTS = ("terms", "real_tokens", "padded_tokens")
-# A batch of some rows; of how many it is to be made where shapes are fixed (`Runtime.shapes`), else None.
+# Row ids `[B]`, and the number of rows that the batch must have where shapes are fixed (else None) -> the batch.
 Collate = Callable[[np.ndarray, int | None], Batch]
-# Also with what the rows draw from: the same for the same rows of a step, so that a resumed run draws the same.
+# The same, with random numbers for the rows in between: a resumed run draws the same numbers for the same rows.
 TrainingCollate = Callable[[np.ndarray, RowDraws, int | None], Batch]
 
 
@@ -85,13 +85,13 @@ class Plan:
         return _epoch_order(self.rows, self.seed, epoch)[step_in_epoch * self.step_rows :][: self.step_rows]
 
     def row_count(self, step: int) -> int:
-        """How many rows step `step` has, by arithmetic."""
+        """How many rows step `step` has."""
         return min(self.step_rows, self.rows - step % self.steps_per_epoch * self.step_rows)
 
     def micro_batches(self, step: int) -> list[slice]:
-        """Which of the step's rows each micro-batch of this process has: slices that differ by at most one row.
+        """The slices of the step's rows that this process takes, one per micro-batch; sizes differ by at most one.
 
-        In a step of fewer rows than processes, some processes have no micro-batch.
+        In a step with fewer rows than processes, some processes have no micro-batch.
         """
         rows = self.row_count(step)
         count = math.ceil(rows / (self.batch_size * self.processes)) * self.processes
@@ -100,7 +100,7 @@ class Plan:
         return [part for part in parts[self.process :: self.processes] if part.start < part.stop]
 
     def is_due(self, every: Every, step: int) -> bool:
-        """Whether what happens every so many steps, or at the end of each epoch, happens after `step` steps."""
+        """Whether something that happens every so many steps, or after each epoch, is due after `step` steps."""
         period = self.steps_per_epoch if every == "epoch" else every
         return period > 0 and step % period == 0
 
@@ -111,7 +111,7 @@ def _epoch_order(rows: int, seed: int, epoch: int) -> np.ndarray:
 
 
 class _MicroBatches(Dataset):
-    """Collated micro-batches by the step and which of its rows they have."""
+    """Collated micro-batches, by step and slice of its rows."""
 
     def __init__(self, plan: Plan, collate: TrainingCollate, size: int | None):
         self.plan, self.collate, self.size = plan, collate, size
@@ -139,14 +139,14 @@ def loaded(batches: Dataset, places: Iterable[Any], runtime: Runtime) -> Iterato
         sampler=places,
         batch_size=None,
         pin_memory=runtime.pins_memory,
-        generator=torch.Generator(),  # a loader without its own draws from the global one
+        generator=torch.Generator(),  # a loader without a generator of its own draws from the global one
     )
-    # On a CPU a batch that is made meanwhile would only take the cores from the step.
+    # On a CPU, making a batch meanwhile would only take cores away from the step.
     return iter(loader) if runtime.device.type == "cpu" else made_ahead(iter(loader))
 
 
 def without_counts(batch: Batch) -> Batch:
-    """What model and loss see of a batch."""
+    """The part of a batch that model and loss see."""
     return {name: value for name, value in batch.items() if name not in COUNTS}
 
 

@@ -12,12 +12,12 @@ def process_count() -> int:
 
 
 def process_number() -> int:
-    """Which of them this process is, from 0."""
+    """The number of this process among them, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def number_on_this_machine() -> int:
-    """Which of the run's processes on this machine this process is, from 0: also the number of its GPU."""
+    """The number of this process among those on this machine, from 0, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -27,10 +27,10 @@ def is_main_process() -> bool:
 
 
 def leave(code: int) -> int:
-    """The exit code, where there is one process. One of several ends here and now.
+    """Returns the exit code in a run of one process; ends the process at once in a run of several.
 
-    In the interpreter's own ending torch's threads abort now and then ("terminate called without an active exception"),
-    which torchrun takes for a failure of the run.
+    When the interpreter shuts down by itself, torch's threads abort now and then ("terminate called without an active
+    exception"), and torchrun takes that for a failure of the run.
     """
     if process_count() > 1:
         sys.stdout.flush()
@@ -40,6 +40,6 @@ def leave(code: int) -> int:
 
 
 def show(text: str) -> None:
-    """Results, on standard output; once, whatever the number of processes."""
+    """Prints results on standard output, once, however many processes there are."""
     if is_main_process():
         print(text, flush=True)

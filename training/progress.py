@@ -8,7 +8,7 @@ import time
 
 from training.runtime import Runtime
 
-# On a pipe, a long evaluation says where it is once in so many seconds.
+# seconds between two lines of a long evaluation where the output is no terminal
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -23,7 +23,7 @@ class Progress:
         self.done = self._first = done
         self._started = self._last_line = time.monotonic()
         self._bar = None
-        # A terminal that does not know its size shows nothing of a bar.
+        # A terminal that does not know its size would show no bar.
         if runtime.is_main and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0:
             from tqdm import tqdm
 
@@ -45,12 +45,12 @@ class Progress:
             self._last_line = time.monotonic()
 
     def show_now_and_then(self) -> None:
-        """A sign of life where there is no bar."""
+        """A line now and then where there is no bar."""
         if self._bar is None and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self.show(f"{(self.done - self._first) / (time.monotonic() - self._started):.0f} {self.unit}s/s")
 
     def time_left(self) -> str:
-        """As `h:mm:ss` or `m:ss`, at the mean rate so far."""
+        """The time left as `h:mm:ss` or `m:ss`, at the mean rate so far."""
         done = self.done - self._first
         if done == 0:
             return "?"

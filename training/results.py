@@ -23,24 +23,24 @@ RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
 CONFIG_FILE = "run_config.json"
 SEEDS_FILE = "seeds.json"
-# Metrics of each question, by its id: what two models are compared by.
+# Metrics of each question by its id, for comparisons of two models.
 QUESTION_SCORES_FILE = "question_scores.json"
-# What only the training knows, for evaluations in later runs: hashes of its data, its precision, its figures.
+# What later evaluations need to know about the training: hashes of its data, its precision, its figures.
 TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
-# Key of a checkpoint's config.json: what it was pretrained by and how long, which fine-tuning carries on.
+# Key in a checkpoint's config.json that says how and how long it was pretrained; fine-tuning keeps it.
 PRETRAINING = "pretraining"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy")
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line, each step once, whatever was killed and resumed in between."""
+    """`metrics.jsonl`: one JSON object per line. Each step stands there once, however often the run was resumed."""
 
     def __init__(self, output_dir: Path):
         self.path = output_dir / METRICS_FILE
 
     def write(self, event: str, **values: Any) -> None:
-        """Appends a line. One `write` of a short line: a kill leaves it whole, or cut off at the end of the file.
+        """Appends a line by a single `write`, so that a kill can only cut it off at the end of the file.
 
         Raises UsageError where the disk does not take it.
         """
@@ -95,7 +95,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """What an earlier run wrote to `path`; empty where there is no such file. Raises UsageError where it is damaged."""
+    """The object that an earlier run wrote to `path`; empty without such a file. Raises UsageError where it is damaged."""
     if not path.is_file():
         return {}
     try:
@@ -132,11 +132,11 @@ def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
         _lock(output_dir)
 
 
-_locked: dict[Path, int] = {}  # by the folder, the descriptor that holds the lock
+_locked: dict[Path, int] = {}  # folder -> the descriptor that holds its lock
 
 
 def _lock(output_dir: Path) -> None:
-    """The lock is the system's, on the folder itself: it leaves no file, and ends with the process."""
+    """Locks the folder through the operating system: no file is left, and the lock ends with the process."""
     folder = output_dir.resolve()
     if folder in _locked:
         return
@@ -148,7 +148,7 @@ def _lock(output_dir: Path) -> None:
         raise UsageError(
             f"another run is writing to {output_dir}, and has not ended: --output_dir NAME takes another folder"
         ) from None
-    except OSError:  # a file system that has no locks
+    except OSError:  # the file system has no locks
         os.close(descriptor)
         return
     _locked[folder] = descriptor
@@ -164,7 +164,7 @@ def delete_earlier_run(output_dir: Path) -> None:
 
 
 def written_by_runs(output_dir: Path) -> list[Path]:
-    """What of the folder's content was written by a run."""
+    """The files and folders in `output_dir` that a run wrote."""
     names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE, QUESTION_SCORES_FILE)
     patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*"]
     files = re.compile("|".join([*map(re.escape, names), *patterns]))
@@ -175,9 +175,9 @@ def written_by_runs(output_dir: Path) -> list[Path]:
 def selected_step(
     evaluations: list[dict[str, Any]], steps: Iterable[int], select_by: str, metric: str, greater_is_better: bool
 ) -> int:
-    """The step whose checkpoint is reported: best on `select_by` (dev or test), or last. The earlier one of equals.
+    """The step whose checkpoint is reported: the best on `select_by` (dev or test), or the last; of equals the earlier.
 
-    steps: of the checkpoints there are. Raises UsageError where there is none, or none was evaluated on that split.
+    steps: those that have a checkpoint. Raises UsageError where there is none, or none was evaluated on that split.
     """
     steps = sorted(steps)
     if not steps:
@@ -203,12 +203,12 @@ def summary_of_seeds(results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
 
 
 def mean_and_std(values: Mapping[str, Any]) -> str:
-    """`0.2760 ± 0.0043`, of one metric of a summary; without a spread where there is but one run."""
+    """`0.2760 ± 0.0043` for one metric of a summary; without the spread where there is only one run."""
     return f"{values['mean']:.4f}" + ("" if values["std"] is None else f" ± {values['std']:.4f}")
 
 
 def changed_settings(output_dir: Path, config: Any, keys: Iterable[str]) -> str:
-    """`learning_rate 0.1 (asked for now: 0.2)`: those of the keys that the run in the folder had otherwise."""
+    """`learning_rate 0.1 (asked for now: 0.2)`: the keys whose values differ from those of the run in the folder."""
     before = read_json_object(output_dir / CONFIG_FILE)
     wrong = [key for key in keys if key in before and before[key] != getattr(config, key)]
     return ", ".join(f"{key} {before[key]} (asked for now: {getattr(config, key)})" for key in wrong)

@@ -23,27 +23,27 @@ from training.captured_step import ReplayedFunction
 from training.config import RuntimeConfig, UsageError, rehearses_capture
 from training.processes import is_main_process, number_on_this_machine, process_count, process_number
 
-# The others wait for the first process while it tokenizes a corpus. One that ends is noticed at once all the same.
+# The other processes wait while the first tokenizes a corpus. A process that dies is noticed at once all the same.
 LONGEST_WAIT = datetime.timedelta(days=1)
 
 
 class Runtime:
     """Where and how a run computes.
 
-    device: of this process. precision: fp32, bf16 or fp16, resolved from `auto`. processes, process: how many there
-    are, and which one this is. All of them call the methods below that speak of all, in the same order.
-    devices: how many this process drives. shapes: of batches, see `models/collator.py`: exact, rounded where steps are
-    captured, fixed where each is compiled. captures: whether steps are replayed as CUDA graphs.
+    device: the one that this process computes on. precision: fp32, bf16 or fp16, never `auto`. processes: number of
+    processes; process: the number of this one. Methods that involve all processes are called by all, in the same order.
+    devices: how many devices this process drives. shapes: how batches are padded (`models/collator.py`): exact; rounded
+    where steps are captured; fixed where each shape is compiled. captures: whether steps are replayed as CUDA graphs.
     """
 
     devices = 1
     captures = False
-    has_stopped_capturing = False  # in this process, by whichever run
+    has_stopped_capturing = False  # set by any run in this process
     processes = 1
     process = 0
 
     def __init__(self, no_cuda: bool = False, precision: str = "auto", capture: bool | None = None):
-        """capture: None: on a GPU. Raises UsageError where it is asked for and there is no GPU that torch can use."""
+        """capture: None captures steps on a GPU. Raises UsageError where it is true and torch finds no GPU."""
         on_gpus = torch.cuda.is_available() and not no_cuda
         if capture and not on_gpus and not rehearses_capture():
             raise UsageError(f"capture needs a GPU: {why_no_gpu()}")
@@ -51,7 +51,7 @@ class Runtime:
             on_this_machine, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
             if on_gpus and on_this_machine > gpus:
                 raise UsageError(f"{on_this_machine} processes for {gpus} GPUs: one each (--nproc_per_node {gpus})")
-            # gloo beside NCCL: what processes tell one another beside gradients should make no GPU wait.
+            # gloo besides NCCL: messages other than gradients should not make a GPU wait.
             torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", timeout=LONGEST_WAIT)
         self.processes, self.process = process_count(), process_number()
         device = torch.device("cuda", number_on_this_machine()) if on_gpus else torch.device("cpu")
@@ -65,7 +65,7 @@ class Runtime:
         self.device, self.precision = device, precision
         self.is_main = is_main_process()
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
-        self._scaler.scale(torch.zeros((), device=self.device))  # creates its scale now: a captured step must not
+        self._scaler.scale(torch.zeros((), device=self.device))  # creates the scale: a captured step must not
         self.is_asked_to_stop: Callable[[], bool] = lambda: False  # asked after each batch of an evaluation
         self._said: set[str] = set()
         self._replayed: weakref.WeakSet[ReplayedFunction] = weakref.WeakSet()
@@ -76,16 +76,16 @@ class Runtime:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That of matrix products."""
+        """The dtype of matrix products."""
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
     @property
     def adamw(self) -> dict[str, Any]:
-        """How the optimizer computes. capturable: without a value that is read off the device."""
+        """Arguments of AdamW. capturable: it reads no value off the device."""
         return {"fused": True, "foreach": None, "capturable": self.captures and self.device.type == "cuda"}
 
     def replayed(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """`function` of a batch that is not on the device yet; where steps are captured, as a `ReplayedFunction`."""
+        """Wraps `function` so that it takes batches that are not on the device yet, and is replayed where steps are."""
         if not self.captures:
             return lambda inputs: function(self.place(inputs))
         replayed = ReplayedFunction(function, self.place, self.device, self._pool, self.stop_capturing)
@@ -98,7 +98,7 @@ class Runtime:
         return any(replayed.has_graphs for replayed in self._replayed)
 
     def stop_capturing(self, reason: str) -> None:
-        """Frees all graphs, and has this process capture no more: what failed once fails again. Says why, once."""
+        """Frees all graphs and captures no more in this process, as what failed once fails again. Says why, once."""
         for replayed in self._replayed:
             replayed.free_graphs()
         if self.device.type == "cuda":
@@ -155,37 +155,37 @@ class Runtime:
         optimizer.zero_grad(set_to_none=not keep_gradients)
 
     def number(self, value: float | Tensor) -> float | Tensor:
-        """A number that may be another one in each step, to compute with on the device."""
+        """A number that may differ in each step, in a form for computing on the device."""
         return value
 
     def launch(self) -> None:
-        """Starts what has been asked of the device, where it waits to see more of it; a CPU or a GPU does not."""
+        """Starts the pending computations on a device that collects them first (XLA); CPUs and GPUs do not."""
 
     def whole(self, tensor: Tensor) -> Tensor:
-        """The tensor, to be read, with the parts of all devices."""
+        """The tensor with the parts from all devices, for reading."""
         return tensor
 
     def compilations(self) -> int:
-        """How many graphs have been compiled; 0 where none are."""
+        """How many graphs have been compiled so far; always 0 without a compiler."""
         return 0
 
     def batch_of(self, rows: int) -> int | None:
-        """How many rows a batch is to have that may have `rows`; None: as many as there are."""
+        """The number of rows that a batch of up to `rows` rows must have; None: as many as it happens to have."""
         return rows if self.shapes == "fixed" else None
 
     def are_finite(self, tensors: Sequence[Tensor]) -> bool:
         return all(torch.isfinite(tensor).all() for tensor in tensors)
 
     def storable(self, state: Any) -> Any:
-        """The state of an optimizer, with tensors that any machine can read from a file."""
+        """The state of an optimizer, with tensors that any machine can load."""
         return state
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
-        """Writes weights and configuration of a model of transformers."""
+        """Writes weights and configuration of a transformers model."""
         model.save_pretrained(folder)
 
     def seed_step(self, seed: int, step: int) -> None:
-        """Dropout of this step, where its state cannot be kept from one step to the next."""
+        """Seeds the dropout of one step, on devices whose generator state cannot be saved."""
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replaces each tensor, on this process's device, by its sum over all processes."""
@@ -195,12 +195,12 @@ class Runtime:
         with _lost_processes_named():
             torch.distributed.all_reduce(flat)
         totals = flat.split([tensor.numel() for tensor in tensors])
-        # At once: a GPU would wait for hundreds of copies to be asked for.
+        # One call instead of hundreds of copies, between which a GPU would wait.
         torch._foreach_copy_(list(tensors), [total.view_as(part) for total, part in zip(totals, tensors, strict=True)])
 
     @contextlib.contextmanager
     def memory_runs_out(self, remedy: str) -> Iterator[None]:
-        """Raises UsageError, with what helps, in place of what torch raises where there is no memory left."""
+        """Turns torch's errors about memory into a UsageError that says what helps."""
         try:
             yield
         except RuntimeError as error:
@@ -220,7 +220,7 @@ class Runtime:
         return totals.tolist()
 
     def gather(self, thing: Any) -> list[Any]:
-        """What each process has, in their order: anything that can be pickled."""
+        """The `thing` of every process, in the order of the processes; anything that can be pickled."""
         if self.processes == 1:
             return [thing]
         things: list[Any] = [None] * self.processes
@@ -229,12 +229,12 @@ class Runtime:
         return things
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Waits until all processes have called this."""
         self.gather(None)
 
     @contextlib.contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The first process goes ahead, and the others come after it: to find in the cache what it made."""
+        """The first process runs the block alone; the others run it afterwards, and find its work in the cache."""
         if not self.is_main:
             self.wait()
         yield
@@ -242,11 +242,11 @@ class Runtime:
             self.wait()
 
     def seed(self, seed: int) -> None:
-        """Begins all generators anew: fresh weights, then dropout, are drawn from them."""
+        """Seeds torch's generators, from which fresh weights and dropout are drawn."""
         torch.manual_seed(seed)
 
     def seed_apart(self, *seeds: int) -> None:
-        """Dropout of its own for every process but the first, which draws on as it would alone."""
+        """Gives every process but the first dropout of its own; the first goes on drawing as it would alone."""
         if self.process > 0:
             torch.manual_seed(int(np.random.SeedSequence([*seeds, self.process]).generate_state(1)[0]))
 
@@ -269,13 +269,13 @@ class Runtime:
             tqdm.write(text, file=sys.stderr)
 
     def say_once(self, text: str) -> None:
-        """A line that would be the same for every checkpoint."""
+        """The same, but each line only once: some would be repeated for every checkpoint."""
         if text not in self._said:
             self._said.add(text)
             self.say(text)
 
     def random_state(self) -> dict[str, Any]:
-        """State of every global generator that dropout may draw from."""
+        """The state of every global generator that dropout may draw from."""
         state = {"torch": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -313,7 +313,7 @@ class Runtime:
 
 @contextlib.contextmanager
 def _lost_processes_named() -> Iterator[None]:
-    """Raises UsageError where another process has ended, instead of torch's words about a socket."""
+    """Raises UsageError where another process has ended; torch would only speak of a socket."""
     try:
         yield
     except torch.OutOfMemoryError:
@@ -354,7 +354,7 @@ def cpu_capabilities() -> dict[str, Any]:
 
 
 def open_runtime(config: RuntimeConfig) -> Runtime:
-    """The runtime that the settings ask for. Raises UsageError where the machine has it not."""
+    """The runtime that the settings ask for. Raises UsageError where the machine cannot provide it."""
     if config.use_tpu:
         from training.xla import XlaRuntime
 
@@ -363,7 +363,7 @@ def open_runtime(config: RuntimeConfig) -> Runtime:
 
 
 def quiet_libraries() -> None:
-    """No progress bars and load reports of transformers between our own lines; its errors still show."""
+    """Silences transformers' progress bars and load reports; its errors still show."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()

@@ -17,11 +17,11 @@ LossOf = Callable[[nn.Module, Batch], Tensor]
 
 
 class Stepper:
-    """Takes the steps of a plan. `plan` may be exchanged for one of other steps between two of them (`follow`).
+    """Takes the steps of a plan. Between two steps, `follow` replaces the plan.
 
-    On a GPU a step is replayed as a CUDA graph (`captured_step.py`). Where it is one micro-batch of one process, all of
-    it is one graph, and its gradients exist only inside. Else each micro-batch is a graph that adds to gradients that
-    stay in memory, and the update is another.
+    On a GPU a step is replayed as a CUDA graph (`captured_step.py`). A step of one micro-batch in one process is one
+    graph, and its gradients exist only inside it. Otherwise each micro-batch is a graph that adds to gradients that
+    stay in memory, and the update is a graph of its own.
     """
 
     def __init__(self, model: nn.Module, loss_of: LossOf, config: LoopConfig, runtime: Runtime, plan: Plan):
@@ -42,13 +42,13 @@ class Stepper:
         self._compiled_before = runtime.compilations()
 
     def follow(self, plan: Plan) -> None:
-        """Goes on with the steps of another plan."""
+        """Goes on with the steps of a different plan."""
         self.plan = plan
         self.schedule = learning_rate_schedule(self.optimizer, self.config, plan.steps)
         keep_rates_on_device(self.optimizer, self.runtime)
 
     def take(self, batches: list[Batch], rows: int) -> None:
-        """A step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
+        """Takes a step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
         with self.runtime.memory_runs_out(self._smaller_batches()):
             self._compute_twice_if_need_be(batches, rows)
         for batch in batches:
@@ -64,15 +64,15 @@ class Stepper:
         )
 
     def _compute_twice_if_need_be(self, batches: list[Batch], rows: int) -> None:
-        """The second time without graphs, where these have taken the memory."""
+        """Tries a second time without graphs, in case they took the memory."""
         try:
             self._compute(batches, rows)
             return
         except torch.OutOfMemoryError:
             if not (self.runtime.has_graphs and self._may_try_again):
                 raise
-        # Not in the clause above, where the exception keeps all that the failed step had in memory.
-        self.runtime.stop_capturing("memory has run out, of which graphs take as much as a step")
+        # Not inside the except clause, where the exception still holds the memory of the failed step.
+        self.runtime.stop_capturing("memory has run out, and graphs take as much of it as a step")
         self.optimizer.zero_grad(set_to_none=True)
         self.step_loss.zero_()
         self._compute(batches, rows)
@@ -86,7 +86,7 @@ class Stepper:
             return
         for micro_batch in inputs:
             self._take_micro_batch(micro_batch)
-        self._may_try_again = False  # other processes would not
+        self._may_try_again = False  # the other processes would not try again
         self._take_update({"factor": self._factor(rows, self._add_up_gradients(terms))})
 
     @property
@@ -97,14 +97,14 @@ class Stepper:
         return runtime.captures and is_one_micro_batch and runtime.precision != "fp16"
 
     def _whole(self, inputs: dict[str, Any]) -> None:
-        self.optimizer.zero_grad(set_to_none=True)  # left behind by a capture that failed
+        self.optimizer.zero_grad(set_to_none=True)  # a capture that failed may have left gradients behind
         self._micro_batch(inputs)
         self._update(inputs)
 
     def _micro_batch(self, inputs: dict[str, Any]) -> None:
         """Adds the gradients of a micro-batch's loss sum, divided by the rows of the step.
 
-        By its rows for now: fp16 gradients must not grow with the size of the batch.
+        They are divided by rows for now, because fp16 gradients must not grow with the size of the batch.
         """
         with self.runtime.autocast():
             loss = self.loss_of(self.model, inputs["batch"])
@@ -113,7 +113,7 @@ class Stepper:
         self.runtime.launch()
 
     def _update(self, inputs: dict[str, Any]) -> None:
-        """The optimizer's step, by the gradients times `factor`."""
+        """The optimizer's step, with the gradients multiplied by `factor`."""
         self._may_try_again = False  # some weights may be new ones already
         if inputs["factor"] is not None:
             torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], inputs["factor"])
@@ -123,15 +123,15 @@ class Stepper:
         self.runtime.step(self.optimizer, self.parameters, self.config.max_grad_norm, keep_gradients)
 
     def _factor(self, rows: int, terms: int | Tensor) -> float | Tensor | None:
-        """What turns gradients of the loss sum over `rows` into those of the mean over `terms`; None: 1."""
+        """The factor that turns gradients of (loss sum / `rows`) into gradients of the mean over `terms`; None: 1."""
         if (
             isinstance(terms, int) and terms == rows and self.runtime.shapes != "fixed"
-        ):  # where None would compile another graph
+        ):  # None would compile a second graph
             return None
         return self.runtime.number(rows / terms)
 
     def _add_up_gradients(self, terms: int) -> int | Tensor:
-        """Replaces gradients of this process's loss sum by those of all processes' sum; returns the terms in that."""
+        """Adds up the gradients of all processes; returns the number of terms in their losses."""
         if self.runtime.processes == 1:
             return terms
         for parameter in self._with_gradients():
@@ -142,9 +142,9 @@ class Stepper:
         return total
 
     def _with_gradients(self) -> list[nn.Parameter]:
-        """The parameters that the loss reaches, in whichever process; found out in the first step of a run.
+        """The parameters that the loss reaches in any process, found in the first step of a run.
 
-        No later step may reach others: what the processes add up would not be the same. No objective here does.
+        All processes must add up the same tensors, so no later step may reach other parameters. No loss here does.
         """
         if self._reached is None:
             found = self.runtime.sums([float(p.grad is not None) for p in self.parameters])
@@ -156,7 +156,7 @@ class Stepper:
 
         A device to CPU synchronisation, so only where a step logs or saves.
         """
-        with self.runtime.memory_runs_out(self._smaller_batches()):  # where a device may say so late
+        with self.runtime.memory_runs_out(self._smaller_batches()):  # because a device may report an error late
             counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
         loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
         self.loss.zero_()
@@ -166,11 +166,11 @@ class Stepper:
 
     @property
     def learning_rate(self) -> float:
-        """That of the next step, told without asking the device."""
+        """The learning rate of the next step, known without asking the device."""
         return self.schedule.base_lrs[0] * self.schedule.lr_lambdas[0](self.schedule.last_epoch)
 
     def content(self) -> dict[str, Any]:
-        """What a checkpoint holds of optimizer, schedule and scaler; its numbers are those of a run without graphs."""
+        """The state of optimizer, schedule and scaler for a checkpoint, in the form of a run without graphs."""
         optimizer, schedule = self.optimizer.state_dict(), self.schedule.state_dict()
         rates = [self.learning_rate] * len(optimizer["param_groups"])
         groups = [group | {"lr": rate} for group, rate in zip(optimizer["param_groups"], rates, strict=True)]
@@ -181,9 +181,9 @@ class Stepper:
         }
 
     def load(self, content: Mapping[str, Any]) -> None:
-        """Goes back to what `content` gave."""
+        """Goes back to a state that `content` returned."""
         for group in content["optimizer"]["param_groups"]:
-            group |= self.runtime.adamw  # of this device, not of the one where it was saved
+            group |= self.runtime.adamw  # for this device, not for the one where it was saved
         self.optimizer.load_state_dict(content["optimizer"])
         self.schedule.load_state_dict(content["schedule"])
         keep_rates_on_device(self.optimizer, self.runtime)
@@ -220,5 +220,5 @@ class Stepper:
         )
 
     def close(self) -> None:
-        """Lets go of graphs, optimizer and model, which hold one another, without waiting for the garbage collector."""
+        """Frees graphs, optimizer and model, which refer to one another, without waiting for the garbage collector."""
         self._take_whole = self._take_micro_batch = self._take_update = None

@@ -5,9 +5,9 @@ et al., 2021, "GSPMD", arXiv:2105.04663; `torch_xla.distributed.spmd`). Batches 
 rows, weights are whole on each, and the compiler adds up the gradients. For the loop it is one device that takes more
 rows.
 
-What is asked of the device is only noted, until `launch` has it compiled and started as one graph. A graph is compiled
-for each combination of shapes, which takes seconds to minutes; and whoever reads a value waits for all that it is made
-from. So batches have few shapes, and nothing is read inside a step.
+Operations are only recorded, until `launch` compiles and starts them as one graph. Each combination of shapes needs a
+graph of its own, which takes seconds to minutes to compile, and reading a value waits for everything that it depends
+on. So batches have few shapes, and nothing is read inside a step.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class XlaRuntime(Runtime):
     """
 
     shapes = "fixed"
-    # Not `capturable`, though made for such devices: with a learning rate of 0 it makes NaN where there is no gradient.
+    # Not `capturable`, though it is made for such devices: at a learning rate of 0 it gives NaN where no gradient is.
     adamw: ClassVar[dict[str, Any]] = {"fused": False, "foreach": False, "capturable": False}
 
     def __init__(self, precision: str = "auto"):
         if importlib.util.find_spec("torch_xla") is None:
             raise UsageError(f"use_tpu needs torch_xla, which is not installed here: {ENVIRONMENT}")
-        # Kept, because torch_xla sets it by itself, to CPU where it finds nothing else; an empty one is none.
+        # Read first, because torch_xla sets the variable itself, to CPU where it finds no TPU. Empty counts as not set.
         chosen = os.environ.get("PJRT_DEVICE") or os.environ.pop("PJRT_DEVICE", None)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a line of the compiler's future, for every graph
-        # Else the numbers 0 and 1, such as a learning rate of 0, would be compiled into graphs of their own; any others
-        # are inputs of a graph.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the compiler announces a future change for every graph
+        # Otherwise the numbers 0 and 1, such as a learning rate of 0, are compiled into graphs of their own, while all
+        # other numbers are inputs of a graph.
         os.environ.setdefault("XLA_NO_SPECIAL_SCALARS", "1")
-        logging.disable(logging.WARNING)  # of what is taken where there is no TPU
+        logging.disable(logging.WARNING)  # about the device that it takes where there is no TPU
         try:
             import torch_xla
             import torch_xla.core.xla_model
@@ -92,12 +92,12 @@ class XlaRuntime(Runtime):
             if type(module) is nn.LayerNorm:
                 module.forward = functools.partial(layer_norm, module)
         if hasattr(model, "tie_weights"):
-            model.tie_weights()  # XLA's tensors are new ones, and what two modules shared is there twice
+            model.tie_weights()  # XLA's tensors are new, so that a weight that two modules shared exists twice
         self.launch()
         return model
 
     def place(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The batch, its rows divided among the chips."""
+        """The batch on the device, with its rows divided among the chips."""
 
         def place(tensor: Tensor) -> Tensor:
             placed = tensor.to(self.device)
@@ -117,11 +117,11 @@ class XlaRuntime(Runtime):
         if max_norm > 0:
             torch.nn.utils.clip_grad_norm_(parameters, max_norm, foreach=False)
         optimizer.step()
-        optimizer.zero_grad(set_to_none=False)  # to add to them is another graph than to make them
+        optimizer.zero_grad(set_to_none=False)  # adding to gradients is a different graph from creating them
         self.launch()
 
     def number(self, value: float | Tensor) -> float | Tensor:
-        # Not as a scalar: equal scalars are one input, and a graph that has a 2 would be another one for 2 rows.
+        # Not a scalar: equal scalars become one input, so that 2 rows and a constant 2 would make a graph of their own.
         return torch.tensor([float(value)]).to(self.device).squeeze()
 
     def launch(self) -> None:
@@ -142,7 +142,7 @@ class XlaRuntime(Runtime):
         return tree_map_only(Tensor, lambda tensor: tensor.detach().cpu(), state)
 
     def save_model(self, model: nn.Module, folder: Path) -> None:
-        copies: dict[int, Tensor] = {}  # one for modules that share a weight, which is then written once
+        copies: dict[int, Tensor] = {}  # modules that share a weight get one tensor, which is then written once
         weights = {
             name: copies.setdefault(id(tensor), tensor.detach().cpu())
             for name, tensor in model.state_dict(keep_vars=True).items()
@@ -150,26 +150,26 @@ class XlaRuntime(Runtime):
         model.save_pretrained(folder, state_dict=weights)
 
     def seed_step(self, seed: int, step: int) -> None:
-        # XLA's own state moves with every graph that is started, for a log line or a checkpoint too.
+        # XLA's own random state moves with every graph that is started, even for a log line or a checkpoint.
         self._xla.core.xla_model.set_rng_state(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
 
     def peak_memory_bytes(self) -> int:
         try:
             used = self._xla.core.xla_model.get_memory_info(self.device)
-        except RuntimeError:  # a CPU does not say
+        except RuntimeError:  # a CPU does not report it
             return super().peak_memory_bytes()
         return int(used.get("peak_bytes_used", used["bytes_used"]))
 
     def hardware(self) -> dict[str, Any]:
         facts = {"device": "xla", "precision": self.precision, "processes": self.processes, "chips": self.devices}
-        which = os.environ.get("TPU_ACCELERATOR_TYPE", "chip")  # such as v3-8, which a TPU VM says of itself
+        which = os.environ.get("TPU_ACCELERATOR_TYPE", "chip")  # such as v3-8, which a TPU VM has in its environment
         return facts | {"name": f"TPU {which}" if self.kind == "TPU" else f"{self.kind} through XLA"}
 
 
 def layer_norm(module: nn.LayerNorm, inputs: Tensor) -> Tensor:
-    """What `module` makes of `[..., H]`, in fp32.
+    """Applies `module` to `[..., H]`, in fp32.
 
-    torch_xla's own goes through one long row of all tokens, for which each chip has to fetch those of the others.
+    torch_xla's own version reshapes all tokens into one long row, for which each chip has to fetch the other chips'.
     """
     inputs = inputs.float()
     centred = inputs - inputs.mean(dim=-1, keepdim=True)
