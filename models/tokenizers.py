@@ -7,15 +7,19 @@ import json
 from pathlib import Path
 
 from models.encoders import MODELS
-from models.errors import ModelError, one_line
+from models.errors import ModelError, reason
 
 
-def build_tokenizer(model_type: str | None, folder: Path):
-    """The tokenizer in a model folder. Raises ModelError where its files are missing or do not fit the model."""
+def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str | Path | None = None):
+    """The tokenizer in a model folder. hanbert_library: folder with HanBERT's analyser, for HanBERT (`find_moran`).
+
+    Raises ModelError where the tokenizer's files are missing or do not fit the model, or where the folder asks for its
+    own code to be run.
+    """
     from transformers import AutoTokenizer
 
     kind = MODELS[model_type].tokenizer if model_type else "auto"
-    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, whatever model_type says
+    if model_type is None and (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows
         kind = "hanbert"
     # AutoTokenizer learns the kind of tokenizer from a JSON file; a vocab.txt without one can only be BERT's.
     beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
@@ -29,17 +33,19 @@ def build_tokenizer(model_type: str | None, folder: Path):
         elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
             # `do_lower_case` defaults to True for a bare vocab.txt, and would split Hangul into jamo.
             lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **lower)
         elif kind == "kobert":
             from models.kobert import build_kobert_tokenizer
 
             tokenizer = build_kobert_tokenizer(folder)
         else:
-            from models.hanbert import HanBertTokenizer
+            from models.hanbert import build_hanbert_tokenizer
 
-            tokenizer = HanBertTokenizer.from_pretrained(folder)
+            tokenizer = build_hanbert_tokenizer(folder, hanbert_library and Path(hanbert_library))
+    except ModelError as error:
+        raise ModelError(f"no tokenizer in {folder}: {error}") from error
     except Exception as error:  # a broken file raises whatever the library that reads it raises
-        raise ModelError(f"no tokenizer in {folder}: {one_line(error)}") from error
+        raise ModelError(f"no tokenizer in {folder}: {reason(error, folder)}") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers builds this from a folder without a vocabulary
         raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
     if tokenizer.pad_token_id is None:
