@@ -23,8 +23,8 @@ from training.config import (
 )
 
 HANBERT_LIBRARY = (
-    "folder whose libmoran4dnlp.so, HanBERT's analyser, is loaded and run; default: that in $HANBERT_MORAN, else in the "
-    "package hanbert-tokenizer"
+    "folder whose libmoran4dnlp.so, HanBERT's analyser, is loaded and run; default: $HANBERT_MORAN, else the package "
+    "hanbert-tokenizer"
 )
 
 
