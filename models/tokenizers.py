@@ -55,7 +55,7 @@ def _from_files(model_type: str | None, folder: Path, hanbert_library: Path | No
 
 
 def _try_out(tokenizer) -> None:
-    """Tokenizes a pair of texts: transformers builds a tokenizer from a damaged tokenizer_config.json all the same.
+    """Tokenizes a few texts: transformers builds a tokenizer from a damaged tokenizer_config.json all the same.
 
     Raises ModelError, and whatever the libraries raise.
     """
@@ -69,6 +69,7 @@ def _try_out(tokenizer) -> None:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     saved = backend and (backend.truncation, backend.padding)
     tokenizer("한국어 ꙮ", "한국", verbose=False)
+    tokenizer(["한국어", ""], add_special_tokens=False, verbose=False)
     if saved and saved[0]:  # calling the tokenizer turned both off, and they are among what it saves
         backend.enable_truncation(**saved[0])
     if saved and saved[1]:

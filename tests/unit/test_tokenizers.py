@@ -511,6 +511,15 @@ def test_another_library_takes_the_place_of_the_model_folders(trap, stand_in_fol
     assert not (trap.parent / "executed").exists()
 
 
+@pytest.mark.parametrize("names", ["", "x", [], [1]])
+def test_damaged_settings_of_hanbert(names, stand_in_folder, tmp_path):
+    """transformers builds these, and fails at the first list of texts."""
+    folder = copy(stand_in_folder, tmp_path / "model")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_input_names": names}))
+    with pytest.raises(ModelError, match=rf"^no tokenizer in {folder}: [^\n]+$"):
+        build_tokenizer(None, folder, folder)
+
+
 def test_moran_that_is_another_library(tmp_path):
     if shutil.which("gcc") is None:
         pytest.skip("no gcc to compile a library")
