@@ -16,7 +16,7 @@ from pydantic import Field
 from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
-from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled
+from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled, token_lines
 from processors.task import Task
 from workflows.encoding import encode_sentences
 from workflows.fine_tuning import (
@@ -153,8 +153,8 @@ def report_of(types: dict[str, dict[str, float]]) -> str:
 
 
 def prediction_files(task: Task, rows: Any, labels: list[list[str]]) -> dict[str, str]:
-    """`predictions.tsv` in the form of the task's own files."""
-    return {"predictions.tsv": WRITERS[task.read](rows.words, labels)}
+    """`predictions.tsv` in the form of the task's own files (`WRITERS`)."""
+    return {"predictions.tsv": WRITERS.get(task.read, token_lines)(rows.words, labels)}
 
 
 if __name__ == "__main__":

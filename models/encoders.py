@@ -46,7 +46,7 @@ class KnownModel:
     hub_id: the hub repository with its weights. HanBERT and KoSplinter are not on the hub; theirs is the name of the
         folder that their authors distribute.
     source: its authors' page.
-    architecture: its key in `ARCHITECTURES`.
+    architecture: transformers' name for it, as in `ARCHITECTURES`.
     tokenizer: auto: `AutoTokenizer` builds it from the folder. kobert, hanbert: `models/kobert.py` and
         `models/hanbert.py` do.
     """

@@ -175,9 +175,11 @@ class HanBertTokenizer(PreTrainedTokenizer):
 
     @property
     def vocab_size(self) -> int:
+        """The number of lines in the vocabulary, without tokens that were added later."""
         return len(self._tokens)
 
     def get_vocab(self) -> dict[str, int]:
+        """The id of each token, with tokens that were added later."""
         return {**self._ids, **self.added_tokens_encoder}
 
     def _convert_token_to_id(self, token: str) -> int:

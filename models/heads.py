@@ -27,6 +27,7 @@ def build_model(
     fresh_head: bool = True,
     attention: Attention | None = None,
     linear_classifier: bool = False,
+    model_class: type | None = None,
 ):
     """transformers' model in `folder`, with the folder's head if that fits the task, else with a fresh one.
 
@@ -35,6 +36,8 @@ def build_model(
     from_scratch: the folder's architecture with fresh weights. fresh_head: whether the head may be fresh; evaluation
     needs a trained one. linear_classifier: the head in `models/pooling.py`, for cls too, without dropout and bias.
     attention: for BigBird, by default what config.json says; no other model has the choice.
+    model_class: a class with a head of its own, such as a subclass of `PooledClassifier`; it is called with the
+    configuration, and its checkpoints are read by the same class.
     Raises ModelError where the folder has no weights, or weights that do not fit its configuration.
     """
     from models.fast_dropout import quicken
@@ -51,7 +54,7 @@ def build_model(
         if head == "sequence":
             config.pooling, config.linear_classifier = pooling, linear_classifier
         pooled = pooling != "cls" or linear_classifier
-        model, loading = _built(None if from_scratch else folder, config, head, pooled)
+        model, loading = _built(None if from_scratch else folder, config, head, pooled, model_class)
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         hint = ""
         if not from_scratch and not weight_files(folder):
@@ -86,7 +89,9 @@ def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tupl
     return config
 
 
-def _built(folder: Path | None, config, head: Head, pooled: bool) -> tuple[Any, dict[str, Iterable] | None]:
+def _built(
+    folder: Path | None, config, head: Head, pooled: bool, model_class: type | None
+) -> tuple[Any, dict[str, Iterable] | None]:
     """The model, and what transformers says about loading it; without a folder, fresh weights and None.
 
     pooled: with the head in `models/pooling.py`. Raises what transformers raises.
@@ -95,9 +100,11 @@ def _built(folder: Path | None, config, head: Head, pooled: bool) -> tuple[Any, 
 
     from models.pooling import PooledClassifier
 
-    builder = PooledClassifier if pooled else getattr(transformers, AUTO_CLASSES[head])
+    if model_class is None and pooled:
+        model_class = PooledClassifier
+    builder = model_class or getattr(transformers, AUTO_CLASSES[head])
     if folder is None:
-        network = PooledClassifier(config) if pooled else builder.from_config(config, trust_remote_code=False)
+        network = model_class(config) if model_class else builder.from_config(config, trust_remote_code=False)
         return network, None
     return builder.from_pretrained(
         folder,

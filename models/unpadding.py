@@ -54,6 +54,7 @@ class RowGroup:
 
     @classmethod
     def of_lengths(cls, start: int, lengths: np.ndarray) -> RowGroup:
+        """The group of the rows with these ascending lengths, `[rows]`, whose first packed token is `start`."""
         rows, length, end = len(lengths), int(lengths[-1]), start + int(lengths.sum())
         if lengths[0] == length:
             return cls(start, end, rows, length)

@@ -3,6 +3,7 @@
 `SCRIPT_OF_TASK` has the first script of each task.
 """
 
+from processors.metrics import METRICS
 from processors.ner import NER_TASKS
 from processors.qa.long_qa import LONG_QA_TASKS
 from processors.qa.questions import FEW_SHOT_TASKS, QA_TASKS
@@ -23,3 +24,6 @@ for _script, _tasks in TASKS_OF_SCRIPT.items():
         SCRIPT_OF_TASK.setdefault(_task.name, _script)
         if TASKS.setdefault(_task.name, _task) is not _task:
             raise ValueError(f"two tasks are named {_task.name}")
+for _task in SEQUENCE_CLASSIFICATION_TASKS:
+    if _unknown := set(_task.metrics) - METRICS.keys():
+        raise ValueError(f"task {_task.name}: unknown metrics {sorted(_unknown)}; known are {', '.join(METRICS)}")

@@ -1,17 +1,34 @@
-"""Scores: pure functions of labels and model outputs. scikit-learn and scipy are imported where they are used."""
+"""Scores: pure functions of labels and model outputs. scikit-learn and scipy are imported where they are used.
+
+A function with `@metric` above it can be named in a task's `metrics`. It takes labels, `[N]` ids or scores, and
+outputs, `[N, C]` logits or `[N, 1]` predicted scores, and returns one number.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
+Metric = Callable[[np.ndarray, np.ndarray], float]
+METRICS: dict[str, Metric] = {}
 
+
+def metric(function: Metric) -> Metric:
+    """Puts a function into `METRICS`, under its own name. Raises ValueError where the name is taken."""
+    if METRICS.setdefault(function.__name__, function) is not function:
+        raise ValueError(f"two metrics are named {function.__name__}")
+    return function
+
+
+@metric
 def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float((outputs.argmax(axis=1) == labels).mean())
 
 
+@metric
 def macro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     """F1 of each class that occurs among labels or predictions, averaged without weights."""
     from sklearn.metrics import f1_score
@@ -19,6 +36,7 @@ def macro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(f1_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
 
 
+@metric
 def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     """F1 of class 1."""
     from sklearn.metrics import f1_score
@@ -26,6 +44,7 @@ def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(f1_score(labels, outputs.argmax(axis=1), zero_division=0))
 
 
+@metric
 def precision(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Precision of class 1."""
     from sklearn.metrics import precision_score
@@ -33,6 +52,7 @@ def precision(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(precision_score(labels, outputs.argmax(axis=1), zero_division=0))
 
 
+@metric
 def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Recall of class 1."""
     from sklearn.metrics import recall_score
@@ -40,6 +60,7 @@ def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(recall_score(labels, outputs.argmax(axis=1), zero_division=0))
 
 
+@metric
 def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
     from sklearn.metrics import matthews_corrcoef
 
@@ -48,6 +69,7 @@ def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
         return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
 
 
+@metric
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Area under the ROC curve of class 1; 0.5 where all labels are the same."""
     from sklearn.metrics import roc_auc_score
@@ -57,12 +79,14 @@ def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(roc_auc_score(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0])))
 
 
+@metric
 def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
     from scipy.stats import pearsonr
 
     return _correlation(pearsonr, labels, outputs)
 
 
+@metric
 def spearman(labels: np.ndarray, outputs: np.ndarray) -> float:
     from scipy.stats import spearmanr
 
@@ -77,12 +101,6 @@ def _correlation(function, labels: np.ndarray, outputs: np.ndarray) -> float:
         warnings.simplefilter("ignore")
         value = float(function(labels, outputs[:, 0]).statistic)
     return value if math.isfinite(value) else 0.0
-
-
-METRICS = {
-    function.__name__: function
-    for function in (accuracy, macro_f1, f1, precision, recall, matthews_correlation, roc_auc, pearson, spearman)
-}
 
 
 def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> dict[str, float]:

@@ -163,7 +163,8 @@ def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
     return "".join(f"{sentence}\n" for sentence in sentences)
 
 
-# Predictions are written in the format of the task's files, so that diff can compare the two.
+# Predictions are written in the format of the task's files, so that diff can compare the two. Those of a task with a
+# reader of its own are written one word a line.
 WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}
 
 

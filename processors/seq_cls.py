@@ -145,7 +145,9 @@ def parse_label(task: Task, text: str) -> int | float | str:
         score = float(text)
     except ValueError:
         return f"the score {text[:40]!r} is not a number"
-    return score if math.isfinite(score) and 0 <= score <= 5 else f"the score {text} is not between 0 and 5"
+    low, high = task.score_range
+    is_right = math.isfinite(score) and low <= score <= high
+    return score if is_right else f"the score {text} is not between {low:g} and {high:g}"
 
 
 def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = ".4f") -> str:

@@ -44,6 +44,7 @@ class Task:
     text_columns: the columns that hold the text. is_pair: they are two sentences, not one text in two columns.
     label_column: the column that holds the label or the score.
     labels: the labels as they are written in the file, in the order of their ids; empty for a regression.
+    score_range: for a regression, the lowest and the highest score that a file may hold.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
     metrics: names in `processors/metrics.py`.
 
@@ -69,6 +70,7 @@ class Task:
     text_columns: tuple[str, ...] = ()
     label_column: str = ""
     labels: tuple[str, ...] = ()
+    score_range: tuple[float, float] = (0, 5)
     metrics: tuple[str, ...] = ()
     is_pair: bool = False
     drop_empty: bool = False
@@ -77,6 +79,25 @@ class Task:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     score: Callable[..., dict[str, float]] | None = None
     read_unanswered: Callable[..., Any] | None = None
+
+    def __post_init__(self):
+        """Raises ValueError where the facts contradict one another; otherwise a run would stop in the middle."""
+        for key in ("columns", "text_columns", "labels", "metrics"):
+            value = getattr(self, key)
+            if isinstance(value, str):
+                raise ValueError(f"task {self.name}: {key} is a text; a tuple is expected: ({value!r},)")
+            if len(set(value)) < len(value):
+                raise ValueError(f"task {self.name}: {key} names something twice: {', '.join(value)}")
+        for column in (*self.text_columns, *filter(None, [self.label_column])):
+            if column not in self.columns:
+                raise ValueError(f"task {self.name}: no column is called {column!r}: it has {', '.join(self.columns)}")
+        if self.is_pair and len(self.text_columns) != 2:
+            raise ValueError(f"task {self.name}: a pair has two text_columns, not {len(self.text_columns)}")
+        if self.main_metric not in self.metrics:
+            known = ", ".join(self.metrics)
+            raise ValueError(f"task {self.name}: main_metric {self.main_metric!r} is none of its metrics: {known}")
+        if self.test_file is None and self.held_out_share is None:
+            raise ValueError(f"task {self.name}: without a test_file, held_out_share must say how much is held out")
 
     @property
     def is_regression(self) -> bool:

@@ -22,6 +22,8 @@ TYDIQA = "/storage.googleapis.com/tydiqa/v1.0"
 KORQUAD = "/korquad.github.io/dataset"
 TRAIN = [f"{KORQUAD}/KorQuAD_2.1/train/KorQuAD_2.1_train_{number:02}.zip" for number in range(13)]
 DEV = [f"{KORQUAD}/KorQuAD_2.1/dev/KorQuAD_2.1_dev_{number:02}.zip" for number in range(2)]
+ARCHIVES = len(TRAIN) + len(DEV)
+FILES = ARCHIVES + 2  # and TyDi QA's training and dev file
 
 pytestmark = pytest.mark.skipif(not (shutil.which("curl") and shutil.which("unzip")), reason="no curl or no unzip")
 
@@ -85,14 +87,14 @@ def test_all_of_it_arrives_once(server: Server, tmp_path: Path) -> None:
     texts, files = tydiqa(server), korquad_2(server)
     data = tmp_path / "new data"
     said, warned = call(server, data)
-    assert warned == "" and said.count("done  ") == 17
+    assert warned == "" and said.count("done  ") == FILES
     assert contents(data / "tydiqa") == texts  # and neither archives nor parts
     assert {split: seen(data / "korquad_2" / split) for split in files} == files
     assert f"have    {data}/korquad_2/train: 83499 questions" in said and "/dev: 10166 questions" in said
     asked = len(server.log)
-    assert asked == 17
+    assert asked == FILES
     said, warned = call(server, data)
-    assert said.count("have  ") == 19 and warned == "" and len(server.log) == asked
+    assert said.count("have  ") == FILES + 2 and warned == "" and len(server.log) == asked
     (data / "korquad_2/train/korquad2.1_train_031.json").unlink()
     (data / "korquad_2/dev/korquad2.1_dev_000.json").write_bytes(b"{}")
     call(server, data)
@@ -121,7 +123,7 @@ def test_the_next_call_goes_on(server: Server, tmp_path: Path) -> None:
     assert [line.split("  ")[3].split("/")[-1] for line in listed if "  in part  " in line] == [
         "tydiqa-v1.0-train.jsonl.gz", "KorQuAD_2.1_train_05.zip",
     ]  # fmt: skip
-    assert sum("  there  " in line for line in listed) == 15
+    assert sum("  there  " in line for line in listed) == FILES - 2
     asked = len(server.log)
     call(server, tmp_path)
     halves = [len(server.bodies[path]) // 2 for path in (gz, TRAIN[5])]
@@ -232,9 +234,9 @@ def test_unpacking_that_stops_leaves_no_file_under_its_name(
     with monkeypatch.context() as patched:
         patched.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
         _, error = call(server, tmp_path, "korquad_2", code=1)
-    assert error.count("it cannot be unpacked") == 15
+    assert error.count("it cannot be unpacked") == ARCHIVES
     assert [path.suffix for path in (tmp_path / "korquad_2/dev").iterdir()] == [".zip", ".zip"]
-    assert call(server, tmp_path, "--list", "korquad_2")[0].count("  not unpacked  ") == 15
+    assert call(server, tmp_path, "--list", "korquad_2")[0].count("  not unpacked  ") == ARCHIVES
     left = tmp_path / "korquad_2/dev/.KorQuAD_2.1_dev_00.unpacked"  # by a call that was killed
     left.mkdir()
     (left / "half.json").write_bytes(b"{")
@@ -273,7 +275,7 @@ def test_help_list_and_wrong_arguments(server: Server, tmp_path: Path) -> None:
     said, _ = call(server, tmp_path, "--help")
     assert said.startswith("Fetches the long documents' data") and "--korquad_1" in said and "set -e" not in said
     lines = call(server, tmp_path, "--list")[0].splitlines()
-    assert len(lines) == 17 and lines[0] == (
+    assert len(lines) == FILES and lines[0] == (
         f"tydiqa  {tmp_path}/tydiqa/tydiqa-v1.0-train.jsonl  missing  "
         "https://storage.googleapis.com/tydiqa/v1.0/tydiqa-v1.0-train.jsonl.gz"
     )

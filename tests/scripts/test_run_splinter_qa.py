@@ -343,7 +343,7 @@ def test_samples_of_an_earlier_study(user: User, types, is_refused, done: str):
     path = user.run_dir("edited") / "8/seed-43/sample.txt"
     path.write_text(path.read_text(encoding="utf-8").replace("KorQuAD", "SQuAD"), encoding="utf-8")
     words = study("refused", "--few_shot", 4, 8, "--samples", 2, "--sample_dir", "ckpt/edited")
-    assert is_refused(*words).startswith("ckpt/edited/8/seed-43/sample.txt:1: there is no question 'SQuAD_v1.0_train-")
+    assert is_refused(*words).startswith("ckpt/edited/8/seed-43/sample.txt:1: 'SQuAD_v1.0_train-")
     assert not (user.run_dir("refused") / "4").exists()  # said before anything is trained
     assert "ckpt/nowhere/4/seed-42/sample.txt: the sample cannot be read" in is_refused(
         *study("refused", *FEW, "--sample_dir", "ckpt/nowhere")

@@ -82,6 +82,22 @@ def test_hanberts_library_is_loaded_where_it_is_named_and_copied_nowhere(user: U
     assert user.results("hanbert")["config"]["hanbert_library"] == str(checkpoint)
 
 
+def test_pretraining_takes_hanberts_tokenizer_with_the_library_that_is_named(user: User, hanbert: str, tmp_path: Path):
+    texts = user.folder / "reviews.txt"
+    lines = (user.folder / "sample_data/nsmc/ratings_train.txt").read_text(encoding="utf-8").splitlines()[1:200]
+    texts.write_text("\n\n".join(line.split("\t")[1] for line in lines), encoding="utf-8")
+    sizes = [word for key, value in SIZES.items() for word in (f"--{key}", value)]
+    folders = ["--corpus", texts.name, "--output_dir", "span-hanbert", "--tokenizer", hanbert, "--processes", 2]
+    command = ["--max_seq_length", 64, "--save_steps", 0, "--eval_steps", 0, *sizes, *folders, "--no_cuda"]
+    more = {"script": "pretrain_spanbert.py", "env": without_package(user, tmp_path)}
+    assert f"--hanbert_library {hanbert}," in user.is_refused(*command, "--max_steps", 1, **more)
+    user.types(*command, "--max_steps", 1, "--hanbert_library", hanbert, **more)
+    assert not [name for name in snapshot(user.folder / "ckpt/span-hanbert") if name.endswith(".so")]
+    new = ["--train_vocab", "wordpiece", "--corpus", texts.name, "--hanbert_library", hanbert]
+    problem = user.is_refused(*new, script=more["script"])
+    assert "--hanbert_library has no effect on a new vocabulary" in problem
+
+
 def test_the_library_has_no_effect_with_another_model_type(user: User, hanbert: str):
     command = [*nsmc("other", *ONE_STEP), "--model_type", "koelectra-base", "--hanbert_library", hanbert]
     assert "--hanbert_library has no effect with model_type koelectra-base" in user.is_refused(*command)

@@ -386,6 +386,7 @@ def test_answers_of_a_tokenizer(tmp_path: Path):
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.seconds
 def test_memory_does_not_grow_with_the_windows():
     """What stays of 1,573 windows is what stays of one: 20 spans."""
     logits = np.random.default_rng(0).normal(size=(32, 2, 512)).astype(np.float32)
@@ -407,6 +408,7 @@ def test_memory_does_not_grow_with_the_windows():
     assert sizes[0] == sizes[1] < 2_000
 
 
+@pytest.mark.seconds
 def test_a_context_of_a_million_tokens():
     logits = np.random.default_rng(0).normal(size=(32, 2, 512)).astype(np.float32)
     logits[:, :, 0] = 99

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from transformers import (
     DistilBertForMaskedLM,
     ElectraConfig,
     ElectraForPreTraining,
+    ModernBertConfig,
+    ModernBertModel,
     RobertaConfig,
     RobertaForMaskedLM,
     XLMRobertaConfig,
@@ -34,6 +38,7 @@ from models.collator import Collator
 from models.encoders import longest_input, takes_token_types
 from models.pooling import pool
 
+ROOT = Path(__file__).resolve().parents[2]
 POSITIONS = 40
 SIZES = dict(
     vocab_size=50,
@@ -91,6 +96,25 @@ def edit(folder: Path, **settings: object) -> Path:
 
 def copy_of(checkpoints: Path, name: str, tmp_path: Path, **settings: object) -> Path:
     return edit(shutil.copytree(checkpoints / name, tmp_path / "copy"), **settings)
+
+
+def test_naming_the_package_imports_no_torch():
+    """`--help` and mistyped flags are answered at once."""
+    slow = ("torch", "transformers", "tokenizers", "numpy")
+    code = f"import sys, models; sys.exit(', '.join(name for name in {slow} if name in sys.modules) or 0)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_an_encoder_that_is_in_no_table(pooling: str, tmp_path: Path):
+    """ModernBERT, whose positions enter inside its layers: built, saved and loaded like the others."""
+    tokens = dict(pad_token_id=0, bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3)
+    ModernBertModel(ModernBertConfig(**SIZES, **tokens)).save_pretrained(tmp_path / "published")
+    model = build_model(tmp_path / "published", "sequence", LABELS, pooling)
+    model.save_pretrained(tmp_path / "trained")
+    again = build_model(tmp_path / "trained", "sequence", LABELS, pooling, fresh_head=False)
+    assert_close_in_size(logits_of(again), logits_of(model))
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -397,6 +397,7 @@ counts_and_room = st.integers(1, 12).flatmap(
 )
 
 
+@pytest.mark.seconds
 @settings(max_examples=500, deadline=None)
 @given(case=counts_and_room)
 def test_windows_are_those_of_the_reference(case: tuple[list[int], int, int]):
@@ -404,6 +405,7 @@ def test_windows_are_those_of_the_reference(case: tuple[list[int], int, int]):
     assert windows(counts, room, stride) == windows_by_hand(counts, room, stride)
 
 
+@pytest.mark.seconds
 @settings(max_examples=500, deadline=None)
 @given(case=counts_and_room)
 def test_what_windows_promise(case: tuple[list[int], int, int]):

@@ -245,6 +245,7 @@ PHRASES = st.lists(st.lists(TOKEN, min_size=1, max_size=14), min_size=1, max_siz
 )
 
 
+@pytest.mark.seconds
 @settings(max_examples=400, deadline=None)
 @given(
     rows=st.lists(st.one_of(ROW, PHRASES), min_size=1, max_size=4),
