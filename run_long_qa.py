@@ -100,7 +100,7 @@ def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any]
 
 def load(config: LongQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a head for spans on it: a trained one, or one that is about to be trained."""
-    tokenizer = build_tokenizer(config.model_type, folder)
+    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,
         "question answering",

@@ -95,7 +95,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
 
 def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a tagger on it: a trained one, or one that is about to be trained."""
-    tokenizer = build_tokenizer(config.model_type, folder)
+    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,
         "token",

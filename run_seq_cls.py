@@ -98,7 +98,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
 
 def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a classifier on it: a trained one, or one that is about to be trained."""
-    tokenizer = build_tokenizer(config.model_type, folder)
+    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,
         "sequence",

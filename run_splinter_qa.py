@@ -163,7 +163,7 @@ def read_askable_rows(config: SplinterQuestionAnsweringConfig) -> dict[str, Ques
 
 def load(config: SplinterQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with its head: a trained one, or one that is about to be trained."""
-    tokenizer = build_tokenizer(config.model_type, folder)
+    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     if config.head == "qass":
         model = build_span_selector(config, runtime, folder, tokenizer, is_trained)
     else:

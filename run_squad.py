@@ -75,7 +75,7 @@ def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | N
 
 def load(config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a head for spans on it: a trained one, or one that is about to be trained."""
-    tokenizer = build_tokenizer(config.model_type, folder)
+    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,
         "question answering",

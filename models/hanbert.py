@@ -1,6 +1,6 @@
 """HanBERT's tokenizer, which transformers cannot build by itself: Python, around the analyser Moran.
 
-    tokenizer = HanBertTokenizer.from_pretrained("HanBert-54kN")
+    tokenizer = build_hanbert_tokenizer(Path("HanBert-54kN"))       # with Moran of the package hanbert-tokenizer
 
 For offsets it has `tokenize_with_offsets(text)`, not `return_offsets_mapping=True`.
 """
@@ -13,6 +13,7 @@ import importlib.util
 import os
 import platform
 import re
+import shlex
 import shutil
 import threading
 import unicodedata
@@ -26,6 +27,7 @@ from tokenizers import models
 from transformers import PreTrainedTokenizer
 
 from models.bert_tokens import INPUT_NAMES, MAX_LENGTH, SPECIAL_TOKENS, read_vocabulary
+from models.errors import ModelError
 
 LIBRARY = "libmoran4dnlp.so"
 DICTIONARY = Path("/usr/local/moran/moran.db")  # the library looks only here, wherever it is installed itself
@@ -52,27 +54,35 @@ _JOINER = re.compile(r"~~?(?=.)")
 _SENTENCE_END = re.compile(r".*[.?!] ", re.DOTALL)
 
 
-def find_moran(folder: Path | None = None) -> Path:
-    """Path of `libmoran4dnlp.so`: $HANBERT_MORAN (the file or its folder), else `folder`, else the installed package.
+def find_moran(named: Path | None = None, model_folder: Path | None = None) -> Path:
+    """Path of `libmoran4dnlp.so`: `named`, else $HANBERT_MORAN, else the one in the package hanbert_tokenizer.
 
-    Raises ValueError, with the places, if it is in none of them. (Not FileNotFoundError: `from_pretrained` replaces
-    every OSError with a message about the vocabulary.)
+    named: the file or its folder (`--hanbert_library`). model_folder: no library in it is loaded, because whoever made
+    the folder could run any program that way; the error only says how to name one that lies there.
+    Raises ModelError where no library is found.
     """
-    if named := os.environ.get(VARIABLE):
-        path = Path(named) / LIBRARY if Path(named).is_dir() else Path(named)
-        if path.is_file():
-            return path
-        raise ValueError(f"{VARIABLE}={named}: no such file, nor a folder with {LIBRARY}")
+    environment = os.environ.get(VARIABLE)
+    for said, place in ((f"--hanbert_library {named}", named), (f"{VARIABLE}={environment}", environment)):
+        if place:
+            path = Path(place) / LIBRARY if Path(place).is_dir() else Path(place)
+            if path.is_file():
+                return path.absolute()  # dlopen would search the system for a name without a slash
+            raise ModelError(f"{said}: no such file, nor a folder with {LIBRARY}")
     package = importlib.util.find_spec(PACKAGE)
     roots = [Path(root) / "moran" for root in package.submodule_search_locations or []] if package else []
-    places = [*([Path(folder)] if folder else []), *roots]
-    for place in places:
+    for place in roots:
         if (place / LIBRARY).is_file():
             return place / LIBRARY
-    looked = [*map(str, places), *([] if package else [f"the package {PACKAGE}, which is not installed"])]
-    raise ValueError(
-        f"HanBERT's tokenizer needs Moran ({LIBRARY}, x86-64 Linux); looked in {' and in '.join(looked)}: "
-        f"pip install hanbert-tokenizer, or put {LIBRARY} into the model folder, or set {VARIABLE} to its path"
+    looked = f"looked in {' and in '.join(map(str, roots))}" if roots else f"the package {PACKAGE} is not installed"
+    beside = ""
+    if model_folder is not None and (model_folder / LIBRARY).is_file():
+        beside = (
+            f"; the one in the model folder is loaded only with --hanbert_library {shlex.quote(str(model_folder))}, "
+            "as it is a program"
+        )
+    raise ModelError(
+        f"HanBERT's tokenizer needs Moran ({LIBRARY}, x86-64 Linux); {looked}: pip install hanbert-tokenizer, or set "
+        f"{VARIABLE} to the library's path{beside}"
     )
 
 
@@ -133,6 +143,9 @@ class HanBertTokenizer(PreTrainedTokenizer):
     """HanBERT's tokenizer: Moran's morphemes, split into the pieces in `vocab_54k.txt` (greedy, like BERT's WordPiece;
     a morpheme without pieces is [UNK]); `[CLS] A [SEP]`, `[CLS] A [SEP] B [SEP]` with token types 0 and 1.
 
+    `build_hanbert_tokenizer` makes it: the path of Moran's library is no argument here, because transformers takes the
+    arguments from `tokenizer_config.json`, and a file in a model folder must not choose a program.
+
     Moran writes ASCII in lower case and full-width ASCII as half-width. It does not know emoji and other characters
     beyond U+FFFF: they give no token, and neither do control characters. Hanja stand alone. Decomposed Hangul is
     composed. Neighbouring symbols (♥♥, …”) are separated, as Moran garbles such runs and reads past their end.
@@ -142,10 +155,7 @@ class HanBertTokenizer(PreTrainedTokenizer):
     model_input_names = INPUT_NAMES
 
     def __init__(self, vocab_file: str | None = None, **kwargs) -> None:
-        """`vocab_file`: path of vocab_54k.txt, one token a line; Moran may lie beside it (see `find_moran`).
-
-        Raises ValueError if the vocabulary or Moran is missing or unusable.
-        """
+        """`vocab_file`: path of vocab_54k.txt, one token a line. Raises ValueError if it is missing or unusable."""
         if not vocab_file or not Path(vocab_file).is_file():
             raise ValueError(f"HanBERT's vocabulary is missing: {vocab_file or self.vocab_files_names['vocab_file']}")
         self._vocab_file = Path(vocab_file)
@@ -155,11 +165,10 @@ class HanBertTokenizer(PreTrainedTokenizer):
             raise ValueError(f"{vocab_file}: no line for {', '.join(missing)}")
         self._wordpiece = models.WordPiece(self._ids, unk_token="[UNK]", max_input_chars_per_word=200)
         self._cache: dict[str, tuple[tuple[str, ...], tuple[tuple[int, int], ...], int]] = {}
-        self.moran_library = find_moran(self._vocab_file.parent)
-        analyse(self.moran_library, "")  # a library that does not load is reported here, not hours later
         super().__init__(
             **{"model_max_length": MAX_LENGTH, "special_tokens_pattern": "cls_sep", **SPECIAL_TOKENS, **kwargs}
         )
+        self.moran_library: Path | None = None  # set by build_hanbert_tokenizer
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_cache": {}}  # so that equal tokenizers pickle, and hash, to equal bytes
@@ -191,15 +200,12 @@ class HanBertTokenizer(PreTrainedTokenizer):
         return text.strip()
 
     def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
-        """Copies the vocabulary, and Moran if it came from the model folder, so that the new folder works by itself."""
+        """Copies the vocabulary, and never Moran: a model folder holds data and no program."""
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        copies = {self._vocab_file: Path(save_directory) / f"{prefix}{self.vocab_files_names['vocab_file']}"}
-        if self.moran_library.parent == self._vocab_file.parent:
-            copies[self.moran_library] = Path(save_directory) / LIBRARY
-        for source, target in copies.items():
-            if source.resolve() != target.resolve():
-                shutil.copyfile(source, target)
-        return tuple(map(str, copies.values()))
+        target = Path(save_directory) / f"{prefix}{self.vocab_files_names['vocab_file']}"
+        if self._vocab_file.resolve() != target.resolve():
+            shutil.copyfile(self._vocab_file, target)
+        return (str(target),)
 
     def _tokenize(self, text: str, **kwargs) -> list[str]:
         prepared, _ = _prepare(text)
@@ -269,6 +275,18 @@ class HanBertTokenizer(PreTrainedTokenizer):
             done = len(left) - left.count(" ")
             return self._analyse(left) + [(m, first + done, last + done) for m, first, last in self._analyse(right)]
         return _align(morphemes, characters)
+
+
+def build_hanbert_tokenizer(folder: Path, library: Path | None = None) -> HanBertTokenizer:
+    """HanBERT's tokenizer with the vocabulary in `folder`. library: Moran's file or its folder; see `find_moran`.
+
+    Raises ModelError where no library is found, ValueError where the vocabulary or the library cannot be used.
+    """
+    moran = find_moran(library, folder)
+    tokenizer = HanBertTokenizer.from_pretrained(folder)
+    tokenizer.moran_library = moran
+    analyse(moran, "")  # a library that does not load is reported here, not hours later
+    return tokenizer
 
 
 def _surface(morpheme: str) -> str:

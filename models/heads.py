@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.encoders import architecture_of, weight_files
-from models.errors import ModelError, one_line
+from models.errors import ModelError, reason
 
 Attention = Literal["sparse", "full"]
 Head = Literal["sequence", "token", "question answering"]
@@ -59,7 +59,7 @@ def build_model(
         hint = ""
         if not from_scratch and not weight_files(folder):
             hint = " (the folder holds no weights; --from_scratch starts from fresh ones)"
-        raise ModelError(f"no model in {folder}{hint}: {one_line(error)}") from error
+        raise ModelError(f"no model in {folder}{hint}: {reason(error, folder)}") from error
     if loading is not None:
         fresh = refuse_a_random_encoder(model, folder, loading)
         if not fresh_head and (fresh or trained_head != (pooling, linear_classifier)):
@@ -79,6 +79,7 @@ def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tupl
     config = AutoConfig.from_pretrained(
         folder,
         local_files_only=True,
+        trust_remote_code=False,
         num_labels=len(outputs),
         id2label=dict(enumerate(outputs)),
         label2id={name: number for number, name in enumerate(outputs)},
@@ -103,9 +104,15 @@ def _built(
         model_class = PooledClassifier
     builder = model_class or getattr(transformers, AUTO_CLASSES[head])
     if folder is None:
-        return (model_class(config) if model_class else builder.from_config(config)), None
+        network = model_class(config) if model_class else builder.from_config(config, trust_remote_code=False)
+        return network, None
     return builder.from_pretrained(
-        folder, config=config, local_files_only=True, ignore_mismatched_sizes=True, output_loading_info=True
+        folder,
+        config=config,
+        local_files_only=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
     )
 
 

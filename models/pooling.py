@@ -37,7 +37,7 @@ class PooledClassifier(PreTrainedModel):
     _supports_attention_backend = True
 
     def __init__(self, config: PreTrainedConfig):
-        encoder = AutoModel.from_config(config)
+        encoder = AutoModel.from_config(config, trust_remote_code=False)
         self._supports_sdpa = encoder._supports_sdpa  # BigBird does not, and would refuse the default
         super().__init__(config)
         if type(encoder).__name__.startswith(("Bert", "Roberta", "XLMRoberta")):

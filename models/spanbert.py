@@ -18,13 +18,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
 from models.attention import recompute_in_backward
 from models.encoders import weight_files
-from models.errors import ModelError, one_line
+from models.errors import ModelError, one_line, reason
 from models.fast_dropout import quicken
 from models.heads import refuse_a_random_encoder
 
@@ -166,11 +166,11 @@ def build_spanbert(
     form is fresh. from_scratch: the folder's architecture with fresh weights.
     Raises ModelError where the folder holds no BERT, or no weights that fit.
     """
-    import transformers
-
     folder = source if isinstance(source, Path) else None
     try:
-        config = source if folder is None else transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = source
+        if folder is not None:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config.sbo = sbo or getattr(config, "sbo", "paper")
         config.tie_word_embeddings = True
         config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
@@ -182,6 +182,7 @@ def build_spanbert(
     except Exception as error:  # a broken file raises whatever the library that reads it raises
         where = f"in {folder}" if folder else "of this configuration"
         hint = "" if from_scratch or folder is None or weight_files(folder) else " (the folder holds no weights)"
-        raise ModelError(f"no SpanBERT {where}{hint}: {one_line(error)}") from error
+        why = reason(error, folder) if folder else one_line(error)
+        raise ModelError(f"no SpanBERT {where}{hint}: {why}") from error
     refuse_a_random_encoder(model, folder, loading)
     return quicken(model)

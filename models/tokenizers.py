@@ -7,45 +7,73 @@ import json
 from pathlib import Path
 
 from models.encoders import MODELS
-from models.errors import ModelError, one_line
+from models.errors import ModelError, reason
 
 
-def build_tokenizer(model_type: str | None, folder: Path):
-    """The tokenizer in a model folder. Raises ModelError where its files are missing or do not fit the model."""
-    from transformers import AutoTokenizer
+def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str | Path | None = None):
+    """The tokenizer in a model folder. hanbert_library: folder with HanBERT's analyser, for HanBERT (`find_moran`).
 
-    kind = MODELS[model_type].tokenizer if model_type else "auto"
-    if (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows, whatever model_type says
-        kind = "hanbert"
-    # AutoTokenizer learns the kind of tokenizer from a JSON file; a vocab.txt without one can only be BERT's.
-    beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
-    if kind == "auto" and (folder / "vocab.txt").is_file() and not any(beside):
-        kind = "bert"
+    Raises ModelError where the tokenizer's files are missing or do not fit the model, or where the folder asks for its
+    own code to be run.
+    """
     try:
-        if kind == "bert":
-            from transformers import BertTokenizer
-
-            tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
-        elif kind == "auto" or (kind == "kobert" and (folder / "tokenizer.json").is_file()):  # saved by this suite
-            # `do_lower_case` defaults to True for a bare vocab.txt, and would split Hangul into jamo.
-            lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, **lower)
-        elif kind == "kobert":
-            from models.kobert import build_kobert_tokenizer
-
-            tokenizer = build_kobert_tokenizer(folder)
-        else:
-            from models.hanbert import HanBertTokenizer
-
-            tokenizer = HanBertTokenizer.from_pretrained(folder)
+        tokenizer = _from_files(model_type, folder, hanbert_library and Path(hanbert_library))
+        _try_out(tokenizer)
+    except ModelError as error:
+        raise ModelError(f"no tokenizer in {folder}: {error}") from error
     except Exception as error:  # a broken file raises whatever the library that reads it raises
-        raise ModelError(f"no tokenizer in {folder}: {one_line(error)}") from error
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers builds this from a folder without a vocabulary
-        raise ModelError(f"no tokenizer in {folder}: there is no vocabulary (tokenizer.json, vocab.txt or the like)")
+        raise ModelError(f"no tokenizer in {folder}: {reason(error, folder)}") from error
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
     _refuse_ids_without_embedding(tokenizer, folder)
     return keep_hangul_whole(tokenizer)
+
+
+def _from_files(model_type: str | None, folder: Path, hanbert_library: Path | None):
+    """The tokenizer. Raises ModelError, and whatever the libraries raise that read its files."""
+    from transformers import AutoTokenizer, BertTokenizer
+
+    kind = MODELS[model_type].tokenizer if model_type else "auto"
+    if model_type is None and (folder / "vocab_54k.txt").is_file():  # HanBERT's, which no Auto class knows
+        kind = "hanbert"
+    if kind == "hanbert":
+        from models.hanbert import build_hanbert_tokenizer
+
+        return build_hanbert_tokenizer(folder, hanbert_library)
+    saved_here = kind == "kobert" and (folder / "tokenizer.json").is_file()
+    if kind == "kobert" and not saved_here:
+        from models.kobert import build_kobert_tokenizer
+
+        return build_kobert_tokenizer(folder)
+    # AutoTokenizer learns the kind of tokenizer from a JSON file; a vocab.txt without one can only be BERT's.
+    beside = itertools.chain(folder.glob("*.json"), folder.glob("*.model"))
+    if (folder / "vocab.txt").is_file() and not any(beside):
+        return BertTokenizer(vocab=str(folder / "vocab.txt"), do_lower_case=False)
+    # `do_lower_case` defaults to True for a bare vocab.txt, and would split Hangul into jamo.
+    lower = {} if (folder / "tokenizer_config.json").is_file() else {"do_lower_case": False}
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **lower)
+
+
+def _try_out(tokenizer) -> None:
+    """Tokenizes a few texts: transformers builds a tokenizer from a damaged tokenizer_config.json all the same.
+
+    Raises ModelError, and whatever the libraries raise.
+    """
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers builds this from a folder without a vocabulary
+        raise ModelError("there is no vocabulary (tokenizer.json, vocab.txt or the like)")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise ModelError(f"model_max_length in tokenizer_config.json is no number: {tokenizer.model_max_length!r:.100}")
+    templates = getattr(tokenizer, "chat_template", None)
+    if isinstance(templates, dict) and not all(isinstance(text, str) for text in templates.values()):
+        raise ModelError("chat_template in tokenizer_config.json is no text")  # the first checkpoint could not be saved
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    saved = backend and (backend.truncation, backend.padding)
+    tokenizer("한국어 ꙮ", "한국", verbose=False)
+    tokenizer(["한국어", ""], add_special_tokens=False, verbose=False)
+    if saved and saved[0]:  # calling the tokenizer turned both off, and they are among what it saves
+        backend.enable_truncation(**saved[0])
+    if saved and saved[1]:
+        backend.enable_padding(**saved[1])
 
 
 def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:

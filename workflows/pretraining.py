@@ -100,15 +100,15 @@ def open_tokenizer(
     from models.vocabulary import sentencepiece_tokenizer
 
     if start is not None:
-        return build_tokenizer(None, start)
+        return build_tokenizer(None, start, config.hanbert_library)
     if not config.tokenizer:
         return train_tokenizer(config, runtime, corpora, hashes)
     named = Path(config.tokenizer)
     if named.is_file():
         return sentencepiece_tokenizer(named.read_bytes(), config.lower_case)
     if config.tokenizer in MODELS and not named.is_dir():
-        return build_tokenizer(config.tokenizer, find_model(config.tokenizer, None))
-    return build_tokenizer(None, named)
+        return build_tokenizer(config.tokenizer, find_model(config.tokenizer, None), config.hanbert_library)
+    return build_tokenizer(None, named, config.hanbert_library)
 
 
 def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], hashes: Mapping[str, str]):

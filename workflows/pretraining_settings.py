@@ -18,6 +18,7 @@ from training.config import (
     is_typed,
     without_effect,
 )
+from workflows.settings import HANBERT_LIBRARY
 
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 
@@ -74,6 +75,7 @@ class VocabularyConfig(Section):
         None, description="make a new vocabulary from the corpus"
     )
     vocab_size: int = Field(8000, ge=1, description="tokens of a new vocabulary, special tokens not counted")
+    hanbert_library: str | None = Field(None, description=HANBERT_LIBRARY)
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         # A typed tokenizer is taken instead of the vocabulary that a file would have made.
@@ -92,7 +94,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
 
     # Settings that may change on resume, besides paths: the content of the rows is compared.
     MAY_CHANGE_ON_RESUME: ClassVar[frozenset[str]] = frozenset(
-        "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size".split()
+        "corpus cache_dir processes skip_bad_rows early_stopping_patience eval_batch_size hanbert_library".split()
     )
 
     eval_batch_size: int = Field(64, ge=1, description="rows per batch when held-out documents are scored")
@@ -136,6 +138,8 @@ class EncoderConfig(PretrainingConfig):
                 "model_name_or_path"
             )
             yield Contradiction(("train_vocab", "tokenizer", model), message)
+        if not (self.model_name_or_path or self.tokenizer):
+            yield from without_effect(["hanbert_library"], given, ("tokenizer", model), "on a new vocabulary")
         if self.model_name_or_path:
             idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
             yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")

@@ -90,8 +90,8 @@ def as_trained(config: FineTuningConfig) -> FineTuningConfig:
     """
     trained = read_json_object(config.run_dir / CONFIG_FILE)
     of_today = {*DataConfig.model_fields, *EvaluationConfig.model_fields, *RuntimeConfig.model_fields}
-    of_today |= {"no_unpad", "do_train", "seeds", "ckpt_dir", "output_dir", "resume", "overwrite_output_dir"}
-    of_today |= config.OF_EVALUATION | ({"attention"} if config.attention else set())
+    of_today |= {"no_unpad", "hanbert_library", "do_train", "seeds", "ckpt_dir", "output_dir", "resume"}
+    of_today |= {"overwrite_output_dir"} | config.OF_EVALUATION | ({"attention"} if config.attention else set())
     keys = set(type(config).model_fields) - of_today | {"train_file", "dev_file"}
     return config.model_copy(update={key: trained[key] for key in keys if key in trained})
 

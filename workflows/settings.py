@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from models import unknown_model
+from models import MODELS, unknown_model
 from training.config import (
     EVALUATION_STEPS,
     LARGEST_SEED,
@@ -20,6 +20,11 @@ from training.config import (
     TrainingConfig,
     is_typed,
     without_effect,
+)
+
+HANBERT_LIBRARY = (
+    "folder whose libmoran4dnlp.so, HanBERT's analyser, is loaded and run; default: $HANBERT_MORAN, else the package "
+    "hanbert-tokenizer"
 )
 
 
@@ -60,6 +65,7 @@ class ModelConfig(Section):
     attention: Literal["sparse", "full"] | None = Field(
         None, description="attention of a BigBird model; default: the one that it was trained with"
     )
+    hanbert_library: str | None = Field(None, description=HANBERT_LIBRARY)
 
     @field_validator("model_name_or_path")
     @classmethod
@@ -84,6 +90,9 @@ class ModelConfig(Section):
             yield Contradiction(("model_type", "model_name_or_path"), message)
         if self.model_type and (problem := unknown_model(self.model_type)):
             yield Contradiction(("model_type",), problem)
+        elif self.model_type and MODELS[self.model_type].tokenizer != "hanbert":
+            why = f"with model_type {self.model_type}, whose tokenizer is not HanBERT's"
+            yield from without_effect(["hanbert_library"], given, ("model_type",), why)
 
 
 class StagesConfig(Section):
@@ -212,7 +221,8 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
         precision: the one that the run computes in, never "auto".
         """
-        keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields) - {"early_stopping_patience"}
+        keys = {"task"} | set(ModelConfig.model_fields) | set(TrainingConfig.model_fields)
+        keys -= {"early_stopping_patience", "hanbert_library"}  # the tokens of the rows are compared
         return self.model_dump(include=keys | self.of_training()) | {"precision": precision}
 
     @classmethod

@@ -94,6 +94,40 @@ def test_broken_tokenizers(file: str, content: bytes, tmp_path: Path):
         build_tokenizer(None, folder)
 
 
+DAMAGED = [
+    ("model_max_length", "512", "model_max_length in tokenizer_config.json is no number: '512'"),
+    ("model_max_length", [512], r"model_max_length in tokenizer_config.json is no number: \[512\]"),
+    ("unk_token", None, r"WordPiece error: Missing \[UNK\] token from the vocabulary"),
+    ("unk_token", "", "maximum recursion depth exceeded"),
+    ("chat_template", {"a": 1}, "chat_template in tokenizer_config.json is no text"),
+    ("padding_side", "up", "Padding side should be"),
+]
+
+
+@pytest.mark.parametrize("setting, value, message", DAMAGED)
+def test_a_damaged_setting(setting: str, value: object, message: str, tmp_path: Path):
+    """transformers builds most of these, and fails at the first text or the first checkpoint."""
+    folder = tokenizer_folder(tmp_path, config={"model_type": "bert"}, tokenizer_config={setting: value})
+    with pytest.raises(ModelError, match=rf"^no tokenizer in {folder}: [^\n]*{message}[^\n]*$"):
+        build_tokenizer(None, folder)
+
+
+@pytest.mark.parametrize("value", [512, 1e30, None])
+def test_lengths_that_are_numbers(value: object, tmp_path: Path):
+    settings = {"model_max_length": value, "do_lower_case": False}
+    folder = tokenizer_folder(tmp_path, config={"model_type": "bert"}, tokenizer_config=settings)
+    assert build_tokenizer(None, folder).tokenize(TEXT) == ["한국", "##어", "Abc", "é", "[UNK]"]
+
+
+def test_trying_a_tokenizer_out_leaves_it_as_it_was(tmp_path: Path):
+    folder = wordlevel(tmp_path / "a", unk_token="[UNK]", pad_token="[PAD]")
+    backend = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.enable_truncation(7, strategy="only_first")
+    backend.enable_padding(length=9, pad_id=1, pad_token="[PAD]")
+    backend.save(str(folder / "tokenizer.json"))
+    assert build_tokenizer(None, folder).backend_tokenizer.to_str() == backend.to_str()
+
+
 def test_a_vocabulary_larger_than_the_models(tmp_path: Path):
     folder = tokenizer_folder(tmp_path, config={"model_type": "bert", "vocab_size": 12})
     with pytest.raises(ModelError, match=r"config\.json has 12 tokens \(vocab_size\), and 'e' has the id 12$"):

@@ -314,6 +314,7 @@ NO_TRAINING = "has no effect without training (do_train is false)"
             "--num_train_epochs has no effect beside max_steps (x.json",
         ),
         (KOBERT | {"seeds": [1, 2]}, "--seed 3", "--seed and seeds both say which seed: give one"),
+        (KOBERT, "--hanbert_library x", "--hanbert_library has no effect with model_type kobert"),
         (KOBERT, "--do_train false --learning_rate 1e-5", f"--learning_rate {NO_TRAINING}"),
         (KOBERT, "--do_eval --from_scratch", f"--from_scratch {NO_TRAINING}"),
         (KOBERT, "--do_eval --overwrite_output_dir", f"--overwrite_output_dir {NO_TRAINING}"),

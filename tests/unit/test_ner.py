@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
-from models.hanbert import HanBertTokenizer
+from models.hanbert import HanBertTokenizer, build_hanbert_tokenizer
 from models.kobert import build_kobert_tokenizer
 from processors import TASKS, ner
 from processors.ner import (
@@ -507,7 +507,7 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         if request.param == "wordpiece":
             return wordpiece()
         if request.param == "moran":
-            return HanBertTokenizer.from_pretrained(REAL)
+            return build_hanbert_tokenizer(REAL, REAL)
         folder = tmp_path_factory.mktemp(request.param)
         if request.param == "kobert":
             write_kobert(folder, sentences(2000), 400)
@@ -515,7 +515,7 @@ def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         compile_stand_in(folder)
         (folder / "vocab_54k.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
         (folder / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-        return HanBertTokenizer.from_pretrained(folder)
+        return build_hanbert_tokenizer(folder, folder)
 
 
 WORDS = [

@@ -6,6 +6,7 @@ import os
 import pickle
 import platform
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,8 +23,9 @@ from hypothesis import strategies as st
 from small_tokenizers import REAL, SPECIAL, VOCABULARY, compile_stand_in, needs_moran, sentences, texts, write_kobert
 from transformers import AutoTokenizer
 
+from models import ModelError, build_tokenizer
 from models import hanbert as hanbert_module
-from models.hanbert import HanBertTokenizer, analyse, find_moran
+from models.hanbert import HanBertTokenizer, analyse, build_hanbert_tokenizer, find_moran
 from models.kobert import build_kobert_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -237,6 +239,11 @@ def no_environment(monkeypatch):
     monkeypatch.delenv("HANBERT_MORAN", raising=False)
 
 
+def build(folder: Path) -> HanBertTokenizer:
+    """With the library in the folder."""
+    return build_hanbert_tokenizer(folder, folder)
+
+
 @pytest.fixture(scope="session")
 def stand_in_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("HanBert-54kN")
@@ -248,12 +255,12 @@ def stand_in_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def stand_in(stand_in_folder):
-    return HanBertTokenizer.from_pretrained(stand_in_folder)
+    return build(stand_in_folder)
 
 
 @pytest.fixture(params=["stand-in", pytest.param("moran", marks=needs_moran)])
 def hanbert(request, stand_in_folder):
-    return HanBertTokenizer.from_pretrained(stand_in_folder if request.param == "stand-in" else REAL)
+    return build(stand_in_folder if request.param == "stand-in" else REAL)
 
 
 def ids_of(*tokens: str) -> list[int]:
@@ -333,7 +340,7 @@ awkward = st.one_of(
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param("moran", marks=needs_moran)])
 def shared_hanbert(request, stand_in_folder):
-    return HanBertTokenizer.from_pretrained(stand_in_folder if request.param == "stand-in" else REAL)
+    return build(stand_in_folder if request.param == "stand-in" else REAL)
 
 
 @settings(max_examples=300, deadline=None)
@@ -372,7 +379,7 @@ def test_hanbert_in_forked_processes_threads_and_pickles(hanbert):
 
 def test_moran_is_opened_once_and_survives_a_fork(stand_in, stand_in_folder):
     opened = ctypes.c_int.in_dll(ctypes.CDLL(str(stand_in.moran_library)), "opened")
-    others = [HanBertTokenizer.from_pretrained(stand_in_folder), pickle.loads(pickle.dumps(stand_in))]
+    others = [build(stand_in_folder), pickle.loads(pickle.dumps(stand_in))]
     assert all(other.tokenize("나") == ["나"] for other in others) and opened.value == 1
     entered, leave = threading.Event(), threading.Event()
 
@@ -392,13 +399,15 @@ def test_moran_is_opened_once_and_survives_a_fork(stand_in, stand_in_folder):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_hanbert_saved_folder_works_alone(stand_in_folder, tmp_path):
+def test_hanbert_saved_folder_holds_no_program(stand_in_folder, tmp_path):
     model = copy(stand_in_folder, tmp_path / "model")
-    tokenizer = HanBertTokenizer.from_pretrained(model)
+    tokenizer = build(model)
     tokenizer.save_pretrained(tmp_path / "checkpoint")
     tokenizer.save_pretrained(model)  # onto itself
     shutil.rmtree(model)
-    loaded = HanBertTokenizer.from_pretrained(tmp_path / "checkpoint")
+    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert names == {"vocab_54k.txt", "tokenizer_config.json"}
+    loaded = build_tokenizer(None, tmp_path / "checkpoint", stand_in_folder)
     assert loaded("나는", "친구를").data == tokenizer("나는", "친구를").data
     assert len(loaded) == len(VOCABULARY)
     settings_file = json.loads((tmp_path / "checkpoint" / "tokenizer_config.json").read_text())
@@ -415,35 +424,100 @@ def test_moran_is_looked_for_in_order(stand_in_folder, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(package.parent)
     bare = tmp_path / "bare"
     bare.mkdir()
-    assert find_moran(bare) == package / "moran" / library.name
-    assert find_moran(stand_in_folder) == library
-    monkeypatch.setenv("HANBERT_MORAN", str(package / "moran"))
-    assert find_moran(stand_in_folder) == package / "moran" / library.name
+    assert find_moran() == find_moran(None, stand_in_folder) == package / "moran" / library.name
+    monkeypatch.setenv("HANBERT_MORAN", str(stand_in_folder))
+    assert find_moran() == library
+    assert find_moran(package / "moran") == package / "moran" / library.name
     monkeypatch.setenv("HANBERT_MORAN", str(library))
-    assert find_moran(bare) == library
+    assert find_moran(None, bare) == library
+    assert find_moran(package / "moran" / library.name) == package / "moran" / library.name
     monkeypatch.setenv("HANBERT_MORAN", str(bare))
-    with pytest.raises(ValueError, match=f"HANBERT_MORAN={bare}: no such file, nor a folder with libmoran4dnlp.so"):
-        find_moran(stand_in_folder)
+    with pytest.raises(ModelError, match=f"HANBERT_MORAN={bare}: no such file, nor a folder with libmoran4dnlp.so"):
+        find_moran(None, stand_in_folder)
+    with pytest.raises(ModelError, match=f"--hanbert_library {bare}: no such file, nor a folder with libmoran4dnlp.so"):
+        find_moran(bare)
+    monkeypatch.chdir(stand_in_folder)  # a bare name would be searched for in the system's folders
+    assert find_moran(Path()) == find_moran(Path(library.name)) == library
 
 
 def test_hanbert_says_what_is_missing(stand_in_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(hanbert_module, "PACKAGE", "no_such_package_of_moran")
     (tmp_path / "vocab_54k.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
-    with pytest.raises(ValueError) as missing:
-        HanBertTokenizer.from_pretrained(tmp_path)
-    for part in (str(tmp_path), "libmoran4dnlp.so", "pip install hanbert-tokenizer", "HANBERT_MORAN", "not installed"):
+    with pytest.raises(ModelError) as missing:
+        build_hanbert_tokenizer(tmp_path)
+    assert "--hanbert_library" not in str(missing.value)
+    for part in ("libmoran4dnlp.so", "pip install hanbert-tokenizer", "HANBERT_MORAN", "not installed"):
         assert part in str(missing.value)
     assert "\n" not in str(missing.value)
     library = tmp_path / "libmoran4dnlp.so"
     library.write_bytes(b"\x7fELF for another machine")
     with pytest.raises(ValueError, match=rf"{library}: .*x86-64 Linux\) does not load on {platform.system()}"):
-        HanBertTokenizer.from_pretrained(tmp_path)
+        build(tmp_path)
     with pytest.raises(ValueError, match="vocabulary is missing"):
         HanBertTokenizer(str(tmp_path / "nowhere.txt"))
     shutil.copy(stand_in_folder / "libmoran4dnlp.so", library)
     (tmp_path / "vocab_54k.txt").write_text("나\n너\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"no line for \[UNK\], \[PAD\]"):
-        HanBertTokenizer.from_pretrained(tmp_path)
+        build(tmp_path)
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch) -> Path:
+    """A stranger's folder: HanBERT's vocabulary, BERT's, and a library that writes a file as soon as it is loaded."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc to compile a library")
+    monkeypatch.setattr(hanbert_module, "PACKAGE", "no_such_package_of_moran")
+    folder = tmp_path / "a stranger's"
+    folder.mkdir()
+    source = tmp_path / "trap.c"
+    source.write_text(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) "
+        f'{{ fclose(fopen("{tmp_path / "executed"}", "w")); }}'
+    )
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", folder / "libmoran4dnlp.so", source], check=True)
+    for name in ("vocab_54k.txt", "vocab.txt"):
+        (folder / name).write_text("\n".join(VOCABULARY), encoding="utf-8")
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    return folder
+
+
+@pytest.mark.parametrize("model_type", [None, "hanbert", "koelectra-base", "kosplinter"])
+def test_no_library_of_a_model_folder_is_loaded(model_type, trap):
+    settings = {"moran_library": str(trap / "libmoran4dnlp.so"), "library": str(trap / "libmoran4dnlp.so")}
+    (trap / "tokenizer_config.json").write_text(json.dumps(settings))
+    if model_type in (None, "hanbert"):
+        with pytest.raises(ModelError) as refused:
+            build_tokenizer(model_type, trap)
+        assert f"only with --hanbert_library {shlex.quote(str(trap))}," in str(refused.value)
+        assert "\n" not in str(refused.value)
+    else:
+        assert not isinstance(build_tokenizer(model_type, trap), HanBertTokenizer)
+    assert not (trap.parent / "executed").exists()
+
+
+def test_a_library_that_is_named_is_loaded(trap):
+    with pytest.raises(ModelError, match="does not load"):  # after it was executed, as asked
+        build_tokenizer(None, trap, str(trap))
+    assert (trap.parent / "executed").exists()
+
+
+def test_another_library_takes_the_place_of_the_model_folders(trap, stand_in_folder, monkeypatch):
+    expected = ["친구", "~~를"]
+    assert build_tokenizer(None, trap, stand_in_folder).tokenize("친구를") == expected
+    assert build_tokenizer("hanbert", trap, str(stand_in_folder)).tokenize("친구를") == expected
+    monkeypatch.setenv("HANBERT_MORAN", str(stand_in_folder))
+    tokenizer = build_tokenizer(None, trap)
+    assert tokenizer.tokenize("친구를") == expected
+    assert not (trap.parent / "executed").exists()
+
+
+@pytest.mark.parametrize("names", ["", "x", [], [1]])
+def test_damaged_settings_of_hanbert(names, stand_in_folder, tmp_path):
+    """transformers builds these, and fails at the first list of texts."""
+    folder = copy(stand_in_folder, tmp_path / "model")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_input_names": names}))
+    with pytest.raises(ModelError, match=rf"^no tokenizer in {folder}: [^\n]+$"):
+        build_tokenizer(None, folder, folder)
 
 
 def test_moran_that_is_another_library(tmp_path):
@@ -460,13 +534,13 @@ def test_a_missing_dictionary_is_told(tmp_path):
     (tmp_path / "vocab_54k.txt").write_text("\n".join(VOCABULARY), encoding="utf-8")
     compile_stand_in(tmp_path, status=-1)
     with pytest.warns(RuntimeWarning, match=r"dictionary /usr/local/moran/moran\.db is missing"):
-        assert HanBertTokenizer.from_pretrained(tmp_path).tokenize("친구를") == ["친구", "~~를"]
+        assert build(tmp_path).tokenize("친구를") == ["친구", "~~를"]
 
 
 @needs_moran
 @pytest.mark.skipif(hanbert_module.DICTIONARY.is_file(), reason="Moran has its dictionary here")
 def test_moran_without_dictionary():
-    tokenizer = HanBertTokenizer.from_pretrained(REAL)
+    tokenizer = build(REAL)
     morphemes = analyse(tokenizer.moran_library, "나는 오늘 학교에 가서 친구를 만났다.")
     assert morphemes == "나 ~~는 오늘 학교에 가서 친구 ~~를 만났다 .".split()
     tokens = tokenizer.tokenize("나는 오늘 학교에 가서 친구를 만났다.")
@@ -482,12 +556,12 @@ def test_moran_with_dictionary():
         "나 ~~는 걸어가 ~~고 있 ~~는 중 ~~입 ~~니다 . 나 ##는걸 ##어 가 ~~고 ~있 ~~는 중 ~~입 ~~니다 . "
         "잘 분류 ~~되 ~~기 ~~도 한 ~~다 . 잘 먹 ~~기 ~~도 한 ~~다 ."
     )
-    assert HanBertTokenizer.from_pretrained(REAL).tokenize(text) == expected.split()
+    assert build(REAL).tokenize(text) == expected.split()
 
 
 @needs_moran
 def test_moran_loses_and_garbles_nothing():
-    tokenizer = HanBertTokenizer.from_pretrained(REAL)
+    tokenizer = build(REAL)
     text = "사랑해요♡♡♡ “……” 좋다★★★★ 中國 한글 12,000원 시즌2가 " * 400  # far more words than one call bears
     tokens, offsets = tokenizer.tokenize_with_offsets(text)
     covered = {index for start, end in offsets for index in range(start, end)}

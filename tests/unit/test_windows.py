@@ -31,7 +31,7 @@ from small_tokenizers import (
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizer
 
-from models.hanbert import HanBertTokenizer
+from models.hanbert import build_hanbert_tokenizer
 from models.kobert import build_kobert_tokenizer
 from processors.qa import windows as qa_features
 from processors.qa.answer_scores import normalize
@@ -97,11 +97,11 @@ def of_python_or_kobert(name: str, folder: Path):
             write_kobert(folder, sentences(2000), 400)
             return build_kobert_tokenizer(folder)
         if name == "moran":
-            return HanBertTokenizer.from_pretrained(REAL)
+            return build_hanbert_tokenizer(REAL, REAL)
         compile_stand_in(folder)
         (folder / "vocab_54k.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
         (folder / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
-        return HanBertTokenizer.from_pretrained(folder)
+        return build_hanbert_tokenizer(folder, folder)
 
 
 def plain(tokenizer, text: str) -> list[int]:
