@@ -95,7 +95,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object that an earlier run wrote to `path`; empty without such a file. Raises UsageError where it is damaged."""
+    """The object that an earlier run wrote to `path`; empty without such a file. Raises UsageError if damaged."""
     if not path.is_file():
         return {}
     try:
