@@ -22,6 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for storage/
 
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
 from sample_data.sample_classification import (
     PREDICT_TEXTS,
     make_fake_news,
@@ -39,8 +41,6 @@ from sample_data.sample_korquad_2 import make_korquad_2
 from sample_data.sample_questions import PREDICT_QUESTIONS, make_korquad
 from sample_data.sample_recurring import make_few_shot
 from sample_data.sample_tydiqa import make_tydiqa
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
 from storage.whole import write_whole
 
 MIN_ROWS = 40  # leaves room for a task's awkward rows and for some rows with each label

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from download_server import Server, serving
 from fork_server import ForkServer
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, User, nsmc, sample
 from transformers import AutoModel, BertConfig, BigBirdConfig, ElectraConfig
 
+from conftest import REPOSITORY, User, nsmc, sample
 from models import build_tokenizer
 from models.collator import Collator
 from processors import SCRIPT_OF_TASK, TASKS_OF_SCRIPT

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from closeness import assert_close_in_size, assert_modules_close, size_of, sizes_of_modules
 from torch import Tensor, nn
 
+from closeness import assert_close_in_size, assert_modules_close, size_of, sizes_of_modules
 from models.unpadding import Packing
 
 LossesAndGradients = tuple[list[Tensor], dict[str, Tensor]]

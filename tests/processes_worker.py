@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from small_jobs import Network, loss_of_terms, make_job
 
+from small_jobs import Network, loss_of_terms, make_job
 from training.evaluate import Predictor, evaluate
 from training.interrupt import Interrupted
 from training.loop import fit

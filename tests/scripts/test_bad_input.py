@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from conftest import BRIEFLY, User, nsmc, sample, snapshot
 
 TRAIN_FILES = {

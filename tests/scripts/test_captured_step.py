@@ -18,10 +18,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
 from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, OBJECTIVES, build_objective, command, config_of, handed_to_train, make_models
-from safetensors.torch import load_file
+from models import bigbird, unpadding
+from models.unpadding import Packing
 from small_jobs import (
     RESUMABLE,
     expect_an_interruption_to_change_nothing,
@@ -32,11 +37,6 @@ from small_jobs import (
     weights,
 )
 from started_by_torchrun import by_two, ended
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-
-from models import bigbird, unpadding
-from models.unpadding import Packing
 from training import captured_step
 from training.captured_step import ReplayedFunction, leaves_of, shape_of
 from training.config import UsageError

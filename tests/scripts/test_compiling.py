@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from closeness import assert_close_in_size
 from conftest import User
 from exact_runs import command, make_models
-
 from models import ModelError, build_model
 from models.collator import Collator
 from models.compiling import compile_layers

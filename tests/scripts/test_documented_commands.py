@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import REPOSITORY, User
 from documentation_pages import Block, Command, shell_blocks
 

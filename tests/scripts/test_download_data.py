@@ -12,6 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from download_server import PAGE, Server, call_script, contents
 
 REPOSITORY = Path(__file__).parents[2]

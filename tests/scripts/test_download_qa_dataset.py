@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from conftest import REPOSITORY
 from download_server import PAGE, Server, call_script, contents
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from conftest import User
 from extended_copy import commands, extended_copy
 

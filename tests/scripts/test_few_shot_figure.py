@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from conftest import REPOSITORY
 from few_shot_runs import write_run
 

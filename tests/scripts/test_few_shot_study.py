@@ -14,6 +14,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+
 from conftest import REPOSITORY, User
 
 SIZES = ["16", "32", "64", "128", "256", "512", "1024", "full"]

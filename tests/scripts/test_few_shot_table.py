@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
+
 from conftest import REPOSITORY
 from few_shot_runs import QUESTIONS, RIGHT, write_run
 from reporting.few_shot_bootstrap import RESAMPLES, p_no_gain
-from scipy.stats import bootstrap
 
 SCRIPT = REPOSITORY / "scripts" / "results_table.py"
 

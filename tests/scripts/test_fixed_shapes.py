@@ -13,17 +13,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
+
 from closeness import assert_close_in_size
 from conftest import User, nsmc
 from exact_runs import OBJECTIVES, build_objective, command, make_models
-from small_jobs import Network, collate, evaluated_job, loss_of_rows, make_job
-from transformers import AlbertConfig, AlbertForSequenceClassification, BertConfig, BertForSequenceClassification
-
 from models import ModelError
 from models.collator import Collator
 from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.recurring_spans import recurs_in
+from small_jobs import Network, collate, evaluated_job, loss_of_rows, make_job
 from training.captured_step import shape_of
 from training.config import RuntimeConfig
 from training.evaluate import Predictor, evaluate

@@ -14,21 +14,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import BertConfig, BertModel
+
 from closeness import assert_close_in_size, assert_modules_close
 from conftest import User, nsmc
 from exact_runs import COMMANDS, command, make_models, stop_after_three
-from safetensors.torch import load_file
-from small_jobs import collate, loss_of_rows, losses, make_job
-from transformers import BertConfig, BertModel
-from varlen_reference import attention_row_by_row
-
 from models import bigbird
 from models.attention import kernel_for, variable_length_attention
 from models.unpadding import Packing, unpad_encoder
+from small_jobs import collate, loss_of_rows, losses, make_job
 from training.config import UsageError
 from training.loop import TrainingRun, fit
 from training.plan import Plan, batches_from
 from training.runtime import Runtime
+from varlen_reference import attention_row_by_row
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")]
 STEPS = {"steps": ["--max_steps", 6, "--save_steps", 3, "--save_optimizer", "--eval_steps", 0]}

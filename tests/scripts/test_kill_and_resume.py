@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fork_server import IMPORTED
 from safetensors.torch import load_file
+
+from fork_server import IMPORTED
 
 ROOT = Path(__file__).parents[2]
 STEPS, ACCUMULATION = 22, 2

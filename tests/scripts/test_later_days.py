@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+
 from conftest import BRIEFLY, User, nsmc, sample
 
 SHORT = ["--max_seq_len", "32", "--train_batch_size", "4", *BRIEFLY]

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, BigBirdConfig, ElectraForSequenceClassification
 
@@ -24,6 +23,7 @@ from benchmarks.gpu_report import GOALS, REHEARSAL, as_markdown, ratios_of
 from benchmarks.measure import koelectra
 from benchmarks.measure_gpu import CELLS, TESTS, Part, main
 from benchmarks.random_rows import PAD, QUANTILES, UNK, RandomRows, RandomTokenizer, random_lengths
+from conftest import REPOSITORY
 from models.fast_dropout import Dropout
 from processors.pretraining.recurring_spans import RecurringSpans, SplinterVocabulary, select_spans
 from training.row_random import RowDraws

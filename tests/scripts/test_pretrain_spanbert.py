@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import User, nsmc
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from conftest import User, nsmc
 from models.spanbert import BertForSpanPreTraining
 from models.vocabulary import train_sentencepiece
 from pretrain_spanbert import SpanBertConfig

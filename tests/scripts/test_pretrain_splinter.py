@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import User
-from exact_runs import objective_of
 from safetensors.torch import load_file
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
+from conftest import User
+from exact_runs import objective_of
 from models import build_tokenizer
 from models.splinter import add_question_token, build_splinter, export_splinter
 from pretrain_splinter import SplinterConfig, metrics_of

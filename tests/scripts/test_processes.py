@@ -13,17 +13,17 @@ import subprocess
 import time
 from pathlib import Path
 
-import exact_runs
 import pytest
 import torch
+from safetensors.torch import load_file
+
+import exact_runs
 from closeness import assert_close_in_size, assert_modules_close
 from conftest import REPOSITORY, User, nsmc
 from exact_runs import COMMANDS, make_models
 from processes_worker import SETTINGS
-from safetensors.torch import load_file
 from small_jobs import ROWS, loss_of_terms, losses, make_job, weights
 from started_by_torchrun import by_two, ended, torchrun
-
 from training.interrupt import Interrupted
 from training.loop import fit
 from training.results import MetricsLog

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import published_scores_page
 import pytest
+
+import published_scores_page
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "published_scores_page.py"

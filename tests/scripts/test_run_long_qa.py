@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 
+from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 from processors import TASKS
 from processors.qa.answer_scores import score_korquad_2
 

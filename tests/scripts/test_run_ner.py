@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from conftest import BRIEFLY, User, sample, snapshot
 from entity_counts import entities_of, figures
-
 from processors import TASKS
 from processors.ner import Sentences
 from run_ner import score_labels

@@ -16,11 +16,11 @@ import sys
 import time
 from pathlib import Path
 
-import make_sample_data
 import numpy as np
 import pytest
-from conftest import BRIEFLY, REPOSITORY, User, nsmc, sample, snapshot
 
+import make_sample_data
+from conftest import BRIEFLY, REPOSITORY, User, nsmc, sample, snapshot
 from processors import TASKS_OF_SCRIPT
 
 # The score of somebody who has not read the texts. The samples can be learned far beyond it.

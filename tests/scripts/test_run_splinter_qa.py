@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ONE_STEP, User, snapshot
 from transformers import BertConfig, BertTokenizer, SplinterTokenizer
 
+from conftest import ONE_STEP, User, snapshot
 from models import build_tokenizer
 from models.splinter import (
     HIDDEN_LOGIT,

@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 
+from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 from processors.qa.answer_scores import score
 from training.results import METRICS_FILE
 

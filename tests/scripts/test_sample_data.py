@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+
 from sample_data.sample_grammar import RULES, SLOT, render, scene
 from sample_data.sample_morphology import PARTICLES, conjugate, with_particle
 

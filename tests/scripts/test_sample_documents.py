@@ -14,6 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from conftest import REPOSITORY, snapshot
 from sample_data.sample_grammar import RULES
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from models.vocabulary import train_wordpiece
+from processors.pretraining.recurring_spans import RecurringSpans, SplinterVocabulary, recurs_in
 from sample_data import sample_recurring
 from sample_data.sample_recurring import (
     COLORS,
@@ -27,9 +30,6 @@ from sample_data.sample_recurring import (
     TOWN_STEMS,
     TOWNS,
 )
-
-from models.vocabulary import train_wordpiece
-from processors.pretraining.recurring_spans import RecurringSpans, SplinterVocabulary, recurs_in
 
 ROOT = Path(__file__).parents[2]
 # What entities look like, whatever part they are of; one that is the start of a longer word is followed by a particle.

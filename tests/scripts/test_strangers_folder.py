@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from conftest import ONE_STEP, User, nsmc, snapshot
 from small_tokenizers import VOCABULARY, compile_stand_in
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from closeness import assert_close_in_size, assert_modules_close
 from conftest import REPOSITORY, User, nsmc
 from exact_runs import COMMANDS, command, make_models, stop_after_three
-from safetensors.torch import load_file
 
 PYTHON = REPOSITORY / ".venv-tpu/bin/python"
 pytestmark = pytest.mark.tpu

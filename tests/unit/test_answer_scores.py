@@ -8,10 +8,10 @@ import sys
 import unicodedata
 
 import pytest
-from growth import expect_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
+from growth import expect_linear
 from processors.qa.answer_scores import (
     best,
     best_or_none,

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from growth import expect_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from growth import expect_linear
 from processors.qa.answer_scores import (
     UNFINISHED_TAG,
     best_or_none,

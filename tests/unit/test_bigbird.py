@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close_in_size
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertModel, BigBirdConfig, BigBirdModel
-from varlen_reference import attention_row_by_row
 
+from closeness import assert_close_in_size
 from models import ModelError, bigbird, build_model
 from models.bigbird import full_attention, put_attention, seen_blocks
+from varlen_reference import attention_row_by_row
 
 BLOCK = 64
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import growth
 import pytest
 import torch
+
+import growth
 from closeness import assert_close_in_size, assert_modules_close
 from growth import expect_linear
 

@@ -4,9 +4,9 @@ import csv
 import json
 from pathlib import Path
 
-import make_sample_data
 import pytest
 
+import make_sample_data
 from models import MODELS
 from pretrain_spanbert import SpanBertConfig
 from pretrain_splinter import SplinterConfig

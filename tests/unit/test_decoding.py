@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from growth import expect_linear
-from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
-from small_tokenizers import wordpiece
 
+from growth import expect_linear
 from processors.qa.decoding import Answer, Decoded, Decoder, Predictions
 from processors.qa.windows import Lengths, QuestionFeatures, build_question_features
+from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
+from small_tokenizers import wordpiece
 
 HUGE = 1e30  # where no logit may matter
 

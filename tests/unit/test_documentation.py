@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documentation_pages import NEEDS, PAGES, ROOT, Block, Command, blocks, inline_code, prose, shell_blocks
 
+from documentation_pages import NEEDS, PAGES, ROOT, Block, Command, blocks, inline_code, prose, shell_blocks
 from training.config import Section
 
 # Folders whose paths a page may name. `data/`, `ckpt/` and the like are a user's own.

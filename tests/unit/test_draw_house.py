@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from draw_house import REPOSITORY, arrows_of, columns_of, floors_of, place, rooms_of, svg_of
 
 SVG = "{http://www.w3.org/2000/svg}"

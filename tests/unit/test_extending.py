@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from extended_copy import BLOCKS, PAGE, changed, extended_copy
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from extended_copy import BLOCKS, PAGE, changed, extended_copy
 from models.encoders import ARCHITECTURES
 from models.unpadding import Packing, unpad_encoder
 from processors.metrics import metric

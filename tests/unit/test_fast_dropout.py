@@ -1,11 +1,11 @@
 import pytest
 import torch
-from closeness import assert_close_in_size
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import BigBirdConfig, BigBirdModel
 from transformers.activations import ACT2FN
 
+from closeness import assert_close_in_size
 from models.attention import attend
 from models.fast_dropout import Dropout, dropout_mask, quicken
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from growth import expect_linear
-from small_tokenizers import SYLLABLES, WORDS, kobert, roberta, wordpiece
 from tokenizers import normalizers
 from transformers import BertTokenizer
 
+from growth import expect_linear
 from processors import features
 from processors.features import ROWS_IN_BATCH, SCHEMA, Features, SpecialTokens, build_features, longest_first
 from processors.task import DataError, Rows
+from small_tokenizers import SYLLABLES, WORDS, kobert, roberta, wordpiece
 
 TOKENIZERS = {"bert": wordpiece, "roberta": roberta, "kobert": kobert}
 SPECIAL_COUNT = {"bert": (2, 3), "roberta": (2, 4), "kobert": (2, 3)}

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from growth import expect_linear
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from growth import expect_linear
 from processors.qa.korquad_2 import (
     BROKEN_FILES,
     KEPT_TAGS,

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from closeness import assert_close_in_size, assert_modules_close
 from small_jobs import (
     ROWS,
@@ -23,8 +25,6 @@ from small_jobs import (
     make_job,
     weights,
 )
-from torch import nn
-
 from training import loop
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig, UsageError

@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
-from entity_counts import entities_of, figures
 
+from entity_counts import entities_of, figures
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.metrics import METRICS, at_chance, entity_scores, score
 

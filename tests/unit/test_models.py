@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close_in_size
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
@@ -33,6 +32,7 @@ from transformers import (
     XLNetConfig,
 )
 
+from closeness import assert_close_in_size
 from models import ModelError, build_model, build_tokenizer
 from models.collator import Collator
 from models.encoders import longest_input, takes_token_types

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
 from models.hanbert import HanBertTokenizer, build_hanbert_tokenizer
 from models.kobert import build_kobert_tokenizer
@@ -37,6 +36,7 @@ from processors.ner import (
     windows_of,
 )
 from processors.task import DataError
+from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
 pytestmark = pytest.mark.filterwarnings("ignore:Moran's dictionary")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from growth import expect_linear
 from hypothesis import given
 from hypothesis import strategies as st
 
+from growth import expect_linear
 from processors import TASKS
 from processors.qa.questions import UNANSWERABLE, OffsetReport, Questions, read_squad, read_unanswered
 from processors.task import DataError

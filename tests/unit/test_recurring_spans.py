@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from growth import expect_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.recurring_spans_reference import clusters_of_row
+from growth import expect_linear
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.ngrams import count_ngrams, keys_of, read_ngrams, write_ngrams
 from processors.pretraining.recurring_spans import (

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_tokenizers import wordpiece
 from transformers import BertConfig, BertForSequenceClassification
 
 from models import ModelError, build_model, build_tokenizer
 from models.spanbert import build_spanbert
+from small_tokenizers import wordpiece
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("models", "processors", "storage", "training", "workflows", "scripts", "benchmarks")

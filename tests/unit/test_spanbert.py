@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close_in_size
-from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 from safetensors.torch import load_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
@@ -27,11 +25,13 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
+from closeness import assert_close_in_size
 from models import ModelError, build_model, spanbert
 from models.collator import Collator
 from models.fast_dropout import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
 from models.unpadding import unpad_encoder
+from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
 from training.row_random import RowDraws
 

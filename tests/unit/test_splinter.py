@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close_in_size
-from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear
@@ -31,6 +29,7 @@ from transformers import (
     SplinterModel,
 )
 
+from closeness import assert_close_in_size
 from models import ModelError, build_tokenizer
 from models.collator import Collator
 from models.fast_dropout import Dropout
@@ -46,6 +45,7 @@ from models.splinter import (
     visible_tokens,
 )
 from models.unpadding import unpad_encoder
+from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 
 FORMATS = ("ours", "transformers", "original")
 # As in KoSplinter's vocabulary, with [PAD] not in front.

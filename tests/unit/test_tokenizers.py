@@ -20,13 +20,13 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_tokenizers import REAL, SPECIAL, VOCABULARY, compile_stand_in, needs_moran, sentences, texts, write_kobert
 from transformers import AutoTokenizer
 
 from models import ModelError, build_tokenizer
 from models import hanbert as hanbert_module
 from models.hanbert import HanBertTokenizer, analyse, build_hanbert_tokenizer, find_moran
 from models.kobert import build_kobert_tokenizer
+from small_tokenizers import REAL, SPECIAL, VOCABULARY, compile_stand_in, needs_moran, sentences, texts, write_kobert
 
 ROOT = Path(__file__).parents[2]
 NSMC = ROOT.parent / "shared" / "data" / "nsmc"

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from closeness import assert_close_in_size, assert_modules_close
 from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
@@ -22,13 +21,14 @@ from transformers import (
     RoFormerConfig,
     XLMRobertaConfig,
 )
-from varlen_reference import attention_row_by_row
 
+from closeness import assert_close_in_size, assert_modules_close
 from models import encoders, unpadding
 from models.attention import kernel_for, variable_length_attention
 from models.collator import Collator
 from models.encoders import ARCHITECTURES, Architecture
 from models.unpadding import Packing, _attention_by_groups, supports_unpadding, unpad_encoder, why_padded
+from varlen_reference import attention_row_by_row
 
 SIZES = dict(
     vocab_size=50,

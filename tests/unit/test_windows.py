@@ -10,27 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from growth import expect_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
-from small_tokenizers import (
-    REAL,
-    SYLLABLES,
-    VOCABULARY,
-    WORDS,
-    compile_stand_in,
-    kobert,
-    needs_moran,
-    roberta,
-    sentences,
-    texts,
-    wordpiece,
-    write_kobert,
-)
 from tokenizers import normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizer
 
+from growth import expect_linear
 from models.hanbert import build_hanbert_tokenizer
 from models.kobert import build_kobert_tokenizer
 from processors.qa import windows as qa_features
@@ -46,6 +31,21 @@ from processors.qa.windows import (
     build_question_features,
 )
 from processors.task import DataError
+from small_questions import BERT, WIDE, asked, cut, owned_as_in_bert, windows_of
+from small_tokenizers import (
+    REAL,
+    SYLLABLES,
+    VOCABULARY,
+    WORDS,
+    compile_stand_in,
+    kobert,
+    needs_moran,
+    roberta,
+    sentences,
+    texts,
+    wordpiece,
+    write_kobert,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Moran's dictionary")
 
