@@ -1,7 +1,7 @@
 """Files and folders that are there whole or not at all.
 
-What is written bears another name until it is complete and on the disk. A kill at any moment leaves what was there
-before, or all of the new; what it may leave besides is hidden and ends with `.tmp`.
+Content is written under a temporary name until it is complete and on the disk. A kill at any moment leaves either the
+old content or all of the new; what may be left besides is a hidden file or folder whose name ends with `.tmp`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """An empty file that becomes `path` at the end of the block, for what can only write to a path itself.
+    """Yields an empty file that becomes `path` at the end of the block, for writers that need a path.
 
-    It is given up where the block raises. Raises OSError.
+    The file is deleted if the block raises. Raises OSError.
     """
     temporary = _temporary_name(path)
     # Exclusively: nobody else writes there, and a symbolic link that somebody has put there is not followed.
@@ -40,9 +40,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder that becomes `path` at the end of the block, where it replaces a folder of that name.
+    """Yields an empty folder that becomes `path` at the end of the block, and replaces a folder of that name.
 
-    It is given up where the block raises. Raises OSError.
+    The folder is deleted if the block raises. Raises OSError.
     """
     temporary = _temporary_name(path)
     temporary.mkdir(parents=True)
@@ -60,7 +60,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_whole(folder: Path) -> None:
-    """Deletes a folder. It is renamed first: a kill meanwhile leaves no half of it under its own name."""
+    """Deletes a folder. It is renamed first, so that a kill leaves no half of it under its name."""
     doomed = _temporary_name(folder)
     folder.rename(doomed)
     shutil.rmtree(doomed)

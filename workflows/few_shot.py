@@ -1,4 +1,4 @@
-"""A few-shot study: the same settings on samples of several sizes, each size several times, and what came of it.
+"""A few-shot study: runs with the same settings on samples of several sizes, several samples of each size.
 
 A cell of the study is a run like any other, in `<output folder>/<size>/seed-<seed>/`, with the ids of its sample beside
 its results. Its seed draws the sample, the order of the rows and the fresh weights.
@@ -96,7 +96,7 @@ class FewShotConfig(FineTuningConfig):
 
     @classmethod
     def of_training(cls) -> set[str]:
-        """Without what only says which rows those of the training are: a checkpoint knows these by their content."""
+        """Without the settings that only choose the training rows, which a checkpoint knows by their content."""
         return super().of_training() - set(FewShotConfig.__annotations__)
 
     def of_one_run(self) -> FewShotConfig:
@@ -135,7 +135,7 @@ class Cell:
 def begin_study(
     config: FewShotConfig, overwrite: bool, ids: Sequence[str], files: Mapping[str, Sequence[Path]]
 ) -> list[Cell]:
-    """The runs of a study, each with its sample, after a look at what is finished and whether it is this study's.
+    """The runs of a study, each with its sample; finds out which are finished, and that they belong to this study.
 
     ids: of the questions that can be learned from. files: those that all runs share, by what they are: weights,
     questions to train on, questions to score with.
@@ -144,7 +144,7 @@ def begin_study(
     """
     settings = config.cells()
     samples = [None if one.few_shot == [FULL] else sample_of(one, ids) for one in settings]
-    if overwrite and is_main_process():  # all at once: a study that is stopped then goes on without the flag
+    if overwrite and is_main_process():  # all at once, so that a study that is stopped can go on without the flag
         for one in settings:
             delete_earlier_run(one.run_dir)
     begun = [not overwrite and (one.run_dir / CONFIG_FILE).is_file() for one in settings]
@@ -159,7 +159,7 @@ def begin_study(
         for one, sample, is_begun in zip(settings, samples, begun, strict=True)
     ]
     for cell in cells:
-        if not cell.is_finished:  # that the last folder cannot be made should not come to light after hours
+        if not cell.is_finished:  # checked now, so that the last folder is not refused after hours
             prepare_output_dir(cell.config.run_dir, may_hold_a_run=True)
     _announce(config, cells)
     return cells
@@ -191,7 +191,7 @@ def end_cell(cell: Cell) -> None:
 
 
 def end_study(config: FewShotConfig, cells: Sequence[Cell]) -> None:
-    """Writes mean and standard deviation over the samples of each size, and says them on standard output."""
+    """Writes mean and standard deviation over the samples of each size, and prints them."""
     summaries = {}
     for size in config.few_shot:
         results = {
@@ -227,7 +227,7 @@ def _is_finished(config: FewShotConfig) -> bool:
 
 
 def _refuse_another_run(config: FewShotConfig, sample: Sequence[str] | None) -> None:
-    """Raises UsageError where what was begun in the run's folder had other settings, or another sample."""
+    """Raises UsageError where the run was begun with other settings or a different sample."""
     keys = config.identity("").keys() - {"precision"} | config.OF_EVALUATION | {"few_shot"}
     if were := changed_settings(config.run_dir, config, sorted(keys)):
         raise UsageError(f"{config.run_dir} was run with {were}: {ANOTHER}")
@@ -241,7 +241,7 @@ def _one_a_line(sample: Sequence[str]) -> str:
 
 
 def _refuse_another_study(folder: Path, shared: dict[str, Any]) -> None:
-    """Keeps what all runs share, files by their contents. Raises UsageError where any run began with something else."""
+    """Writes down what all runs share, files by their hashes. Raises UsageError where a run began with other files."""
     path = folder / STUDY_FILE
     before = read_json_object(path) if any(folder.glob(f"*/seed-*/{CONFIG_FILE}")) else {}
     if other := [what for what, own in shared.items() if before.get(what, own) != own]:

@@ -57,8 +57,8 @@ class ReadyModel:
 def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
     """The rows of the splits that the run needs, by name: train, dev, test. Raises DataError.
 
-    Files are read before anything else is done: what is wrong with the last of them should not come to light after
-    hours of training.
+    Files are read before anything else is done: an error in the last of them should not come to light after hours
+    of training.
     """
     names = ["train"] if config.do_train else []
     if config.do_train and config.evaluates_every != 0:
@@ -124,8 +124,9 @@ def train(
 ) -> None:
     """Fine-tunes the model in place on `splits["train"]`, and leaves checkpoints in the run's folder.
 
-    loss_of: (network, batch) -> the sum of the losses (`training/loop.py`). score: what evaluations in between are made
-    by. overwrite: whether to delete an earlier run. published_batch: what the first line says besides the rows a step.
+    loss_of: (network, batch) -> the sum of the losses (`training/loop.py`). score: scores a split
+    during training. overwrite: whether to delete an earlier run. published_batch: added to the line that says how many
+    rows a step has.
     """
     from training.dry_run import dry_run
     from training.loop import Job, fit

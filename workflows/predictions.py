@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def read_inputs(config: FineTuningConfig, task: Task, read: Callable[[Task, Path | None, str], Any]) -> Any:
-    """What `do_predict` is to label; None where it is not set.
+    """The rows that `do_predict` is to label; None where it is not set.
 
-    read: task, file (None: standard input), encoding -> rows. Raises UsageError where it is known now that the
+    read: task, file (None: standard input), encoding -> rows. Raises UsageError where the
     predictions could not be written.
     """
     if not config.do_predict:
@@ -68,11 +68,11 @@ def write_predictions(
 
 
 def write_to_standard_output(text: str) -> None:
-    """As UTF-8, like every file, whatever the terminal's locale. Raises UsageError where it is not taken."""
+    """Writes UTF-8, whatever the terminal's locale. Raises UsageError where that fails."""
     try:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()
-    except BrokenPipeError:  # `... | head`: the reader has enough; Python would try once more at its end
+    except BrokenPipeError:  # `... | head` has read enough; Python would write once more when it exits
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Scores of the run's checkpoints: which of them is reported, and what `results.json` says of it."""
+"""Scores of the run's checkpoints: which checkpoint is reported, and what `results.json` says about it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Scored:
     """How one model does on one split.
 
     outputs: what the predictions are written from. at_chance: whether it is no better than knowing nothing of the text.
-    details: what `results.json` says beside the metrics. report: lines for the screen.
+    details: what `results.json` says besides the metrics. report: lines for the screen.
     """
 
     metrics: dict[str, float]
@@ -60,8 +60,8 @@ class SelectedCheckpoint:
 def check_checkpoints(config: FineTuningConfig, task: Task) -> None:
     """Checks, without loading anything, that the checkpoints in this folder can be scored or used with these settings.
 
-    Raises UsageError where there is no checkpoint or a damaged file, where a setting without which a score or a label
-    would differ was another one in training, and where test rows are drawn from a training file that has changed: rows
+    Raises UsageError where there is no checkpoint or a damaged file, where a setting that scores or labels
+    depend on was different in training, and where test rows are drawn from a training file that has changed: rows
     that the model has learned from could then be scored.
     """
     if not any(path.name.startswith(CHECKPOINT_PREFIX) for path in written_by_runs(config.run_dir)):
@@ -84,9 +84,9 @@ def check_checkpoints(config: FineTuningConfig, task: Task) -> None:
 
 
 def as_trained(config: FineTuningConfig) -> FineTuningConfig:
-    """The settings with those that made the checkpoints replaced by the ones that they were trained with.
+    """The settings, in which those of the training are the ones that the checkpoints were trained with.
 
-    `--do_eval` is given no learning rate, or another: the results should name the one that made the checkpoint.
+    A later `--do_eval` may name no learning rate or a different one; the results should name the one of the training.
     """
     trained = read_json_object(config.run_dir / CONFIG_FILE)
     of_today = {*DataConfig.model_fields, *EvaluationConfig.model_fields, *RuntimeConfig.model_fields}
@@ -101,8 +101,8 @@ def score_checkpoints(
 ) -> SelectedCheckpoint:
     """Scores the run's checkpoints on the test split, all of them or the selected one, and selects one.
 
-    Test scores that were logged while training are taken over where this very command has trained: otherwise the data
-    may have changed since. Raises UsageError where there is no checkpoint that can be selected.
+    Test scores from the log are used where this very command has trained; otherwise the data may have changed
+    since then. Raises UsageError where there is no checkpoint that can be selected.
     """
     from training.checkpoint import CheckpointFolder, step_of
 
@@ -151,7 +151,7 @@ def selected_checkpoint(config: FineTuningConfig, task: Task) -> Path:
 
 
 def circumstances(config: LoopConfig, runtime: Runtime, data: Mapping[str, str]) -> dict[str, Any]:
-    """What `results.json` says of a run so that it can be repeated. data: file -> sha256."""
+    """The facts in `results.json` that are needed to repeat a run. data: file -> sha256."""
     return {
         "hardware": runtime.hardware(),
         "versions": versions(),
@@ -169,9 +169,9 @@ def write_results(
     test_rows: int,
     prediction_files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Writes `results.json` and the selected checkpoint's predictions; says on standard output what the results are.
+    """Writes `results.json` and the selected checkpoint's predictions; prints what the results are.
 
-    What the results say of the training is what the training left in the folder, today or on another day.
+    Facts about the training come from the files that the training left in the folder, today or on an earlier day.
     prediction_files: name -> text. Returns the results.
     """
     for name, text in prediction_files.items():
@@ -217,5 +217,5 @@ def write_results(
             "for want of rows or steps, another seed, a smaller learning_rate or a warm-up (warmup_proportion 0.1) "
             "usually helps"
         )
-    runtime.wait()  # until they are written: predictions are made by the checkpoint that they name
+    runtime.wait()  # until they are written, because predictions use the checkpoint that they name
     return results

@@ -50,7 +50,7 @@ def run_script(
         overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
         runs = one_for_each_seed(config)
         if config.do_train and not config.dry_run:
-            for one in runs:  # the last seed's folder should not be refused after hours of the others
+            for one in runs:  # now, so that the last folder is not refused after hours of training
                 prepare_output_dir(one.run_dir, config.resume or overwrite)
         results = [main(one, overwrite) for one in runs]
         if config.seeds is not None and config.do_eval:
@@ -69,9 +69,10 @@ def open_device(config: RuntimeConfig) -> Runtime:
 
 
 def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list[str]]) -> int:
-    """Does the work of a script: 0, or 2 after what the person can mend, said without a traceback, or 130 after Ctrl-C.
+    """Calls `work` and returns the exit code: 0; 2 after an error that the user can mend, printed in a line; 130 after
+    Ctrl-C.
 
-    going_on: the flags of the command that goes on after Ctrl-C.
+    going_on: returns the flags of the command that goes on after Ctrl-C.
     """
     name = Path(script).name
     try:
@@ -81,7 +82,7 @@ def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list
         print(f"{name}: {error}", file=sys.stderr)
         return leave(2)
     except KeyboardInterrupt as interruption:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # once more changes nothing now
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
         if is_main_process():
             python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
             print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
@@ -92,9 +93,9 @@ def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list
 
 @contextlib.contextmanager
 def first_process_speaks_first() -> Iterator[None]:
-    """What goes wrong in all processes alike, the first of them says, and `torchrun` ends the others before they can.
+    """Lets the first process report an error that all processes run into; `torchrun` ends the others before they can.
 
-    What goes wrong in another one alone is said by that one, a little later.
+    An error in one other process alone is reported by that process, a little later.
     """
     try:
         yield
@@ -105,7 +106,7 @@ def first_process_speaks_first() -> Iterator[None]:
 
 
 def trains(config: LoopConfig | None) -> bool:
-    """Whether there may be something to go on with."""
+    """Whether the run trains, so that there may be a checkpoint to go on from."""
     return config is not None and not config.dry_run and getattr(config, "do_train", True)
 
 
@@ -123,7 +124,7 @@ def resuming(argv: list[str]) -> list[str]:
 
 
 def one_for_each_seed(config: Config) -> list[Config]:
-    """The settings of each run: of one seed into its own folder, `<output folder>/seed-<seed>`, or as they are."""
+    """The settings of each run. With several seeds, each run has its own folder, `<output folder>/seed-<seed>`."""
     if config.seeds is None:
         return [config]
     folder = config.output_dir or config.run_dir.name
@@ -132,7 +133,7 @@ def one_for_each_seed(config: Config) -> list[Config]:
 
 
 def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> None:
-    """Writes mean and standard deviation over the seeds, and says them on standard output."""
+    """Writes mean and standard deviation over the seeds, and prints them."""
     summary = summary_of_seeds(dict(zip(config.seeds, results, strict=True)))
     write_json(config.run_dir / SEEDS_FILE, summary)
     show(f"\n{summary['model']} on {summary['task']}, {len(results)} seeds: {', '.join(map(str, config.seeds))}")

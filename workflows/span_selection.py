@@ -1,6 +1,6 @@
 """Fine-tuning Splinter: a [QUESTION] after the question asks for the answer, and attention does not see [SEP].
 
-Ram et al., "Few-Shot Question Answering by Pretraining Span Selection" (2021), as KoSplinter has it.
+Ram et al., "Few-Shot Question Answering by Pretraining Span Selection" (2021), in the form that KoSplinter uses.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def without_texts_that_ask(rows: Questions, skip_bad_rows: bool = False) -> Ques
 
 
 def refuse_texts_that_ask(rows: Questions, asking: np.ndarray, token: str, hint: str = "") -> None:
-    """Raises DataError. asking: bool `[N]`, which questions hold the token, they or their contexts."""
+    """Raises DataError. asking: bool `[N]`, the questions that hold the token in their text or their context."""
     raise DataError(
         f"question {rows.ids[int(asking.argmax())]!r} or its context holds {token}, which stands where the answer is "
         f"asked for, once in a row; questions of this kind: {asking.sum()}{hint}"
@@ -112,7 +112,7 @@ def plain_special_tokens(tokenizer) -> SpecialTokens:
 
 
 def asking_special_tokens(tokenizer, question_id: int) -> SpecialTokens:
-    """`[CLS] question [QUESTION] . [SEP] window [SEP]`: as words of the question, but never cut off with it."""
+    """`[CLS] question [QUESTION] . [SEP] window [SEP]`. A long question is cut, [QUESTION] and full stop are not."""
     from models.splinter import QUESTION
 
     special = SpecialTokens.of(tokenizer, pair=True)
@@ -149,7 +149,7 @@ def encode_asking_questions(
 
 
 def refuse_tokens_that_ask(features: QuestionFeatures, tokenizer, question_id: int) -> None:
-    """Raises DataError where a text holds the token that asks: tokens can come about that the text does not show."""
+    """Raises DataError where a text is tokenized to the token that asks, even if the text itself does not show it."""
     asking = np.isin(features.context_of, features.contexts.rows_with("input_ids", question_id))
     asking[features.queries.rows_with("input_ids", question_id)] = True
     if asking.any():
