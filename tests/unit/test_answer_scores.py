@@ -381,9 +381,9 @@ def test_contradictions():
     golds = {"q1": ["서울"]}
     with pytest.raises(ValueError, match="'q2' has no gold answer: score_with_unanswerable"):
         score({"q2": ""}, {"q2": []})
-    with pytest.raises(ValueError, match="give both, or neither"):
+    with pytest.raises(ValueError, match="null_odds and answers_if_any"):
         score_with_unanswerable({}, golds, null_odds={})
-    with pytest.raises(ValueError, match="give both, or neither"):
+    with pytest.raises(ValueError, match="null_odds and answers_if_any"):
         score_with_unanswerable({}, golds, answers_if_any={})
     with pytest.raises(ValueError, match="'q1' is in best_answers only"):
         best_thresholds({"q1": "서울"}, {}, golds)

@@ -185,7 +185,7 @@ def test_thresholds_are_passed_on():
     scores = score_korquad_2(answers, golds, null_odds, answers)
     expected = score_with_unanswerable(answers, golds, null_odds, answers, normalize_korquad_2)
     assert {name: scores[name] for name in expected} == expected and "best_em_threshold" in expected
-    with pytest.raises(ValueError, match="give both, or neither"):
+    with pytest.raises(ValueError, match="null_odds and answers_if_any"):
         score_korquad_2(answers, golds, null_odds)
     with pytest.raises(ValueError, match="no questions"):
         score_korquad_2({}, {})
