@@ -49,6 +49,7 @@ def test_every_block_says_where_it_belongs():
     assert PAGE.count("\n```python\n") + PAGE.count("\n```json\n") + PAGE.count("\n```diff\n") == len(BLOCKS) == 13
 
 
+@pytest.mark.seconds
 def test_what_the_blocks_add_is_there(copy: Path):
     code = """
 from models.encoders import ARCHITECTURES, MODELS
@@ -66,6 +67,7 @@ assert "model_class=TwoLayerClassifier" in inspect.getsource(run_seq_cls.load)
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.seconds
 def test_no_test_needs_an_edit(copy: Path):
     """The tests of every task, model, architecture and configuration file hold in the copy as they stand."""
     finished = python(copy, "-m", "pytest", "-p", "no:cacheprovider", *GUARDS)
@@ -86,6 +88,7 @@ def test_a_table_of_mistakes_is_on_the_page():
     assert len(MISTAKES) == 6
 
 
+@pytest.mark.seconds
 def test_unknown_metrics_second_names_and_unknown_settings_are_refused(tmp_path: Path):
     copy = extended_copy(tmp_path)
     path = copy / "processors" / "seq_cls.py"

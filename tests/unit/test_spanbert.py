@@ -333,6 +333,7 @@ def test_folders_of_something_else_are_refused(tmp_path: Path):
         build_spanbert(config(), "none")
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("sbo", FORMS)
 def test_both_objectives_are_learned(sbo: str):
     model, batch = unpad_encoder(fresh(sbo)), packed(batch_of([40, 7, 23]))
