@@ -15,7 +15,8 @@
 #
 # A transfer that breaks off leaves ARCHIVE.part, which the next try, or the next call, continues. An archive is tested
 # before it is unpacked, its files are looked at and counted before they get their names, and only then it is deleted.
-# What is there and good is not fetched again. Exit code: 0 all there, 1 something is missing, 2 wrong arguments.
+# Files that are present and pass the check are not fetched again. Exit code: 0 all there, 1 something is missing, 2 wrong
+# arguments.
 
 set -euo pipefail
 scripts=$(dirname "${BASH_SOURCE[0]}")/scripts
@@ -92,7 +93,7 @@ obtain_tydiqa() { # SPLIT LEAST: the file is in place and good, or 1
   echo "done    $target"
 }
 
-# Which files came out of an archive stands in FOLDER/.ARCHIVE.list, written when they are all there: a line for each
+# The files that came out of an archive are listed in FOLDER/.ARCHIVE.list, written when they are all there: a line for each
 # with its bytes, its questions and its name. To count the questions again, in 17 GB, would take minutes at every call.
 
 is_unpacked() { # FOLDER ARCHIVE: every file on its list is there, as long as it was

@@ -143,7 +143,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 def question_batch(
     collator, hidden: int, rules: QuestionRules, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None
 ) -> dict[str, Any]:
-    """A batch of the blocks numbered `row_ids`, `[B]`, asked what `draws` say, for `training/plan.py`.
+    """A batch of the blocks numbered `row_ids`, `[B]`, with the questions that `draws` selects, for `training/plan.py`.
 
     Its "questions", each `[Q]`, are rows, columns, and starts and ends of the answers. Where shapes are rounded, each
     row has places for as many questions as a full row may have; the places left over have no label.
@@ -158,7 +158,7 @@ def question_batch(
     selected = select_spans(ids, mask, rules.vocabulary, rules.spans, draws, rules.left_out)
     visible = visible_tokens(selected.input_ids, selected.attention_mask, hidden)
     asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
-    most = int(np.bincount(selected.rows).max(initial=0))  # here, where no device has to wait
+    most = int(np.bincount(selected.rows).max(initial=0))  # on the CPU, so that no device has to wait
     if collator.shapes != "exact":
         most = int(rules.spans.questions_in(width))
         asked = fill_questions(asked, size or len(row_ids), most)

@@ -70,7 +70,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
         model = load(config, runtime, folder, is_trained=False)
         splits = {name: encode(model, name, rows[name]) for name in rows}
         train(config, runtime, task, model, splits, cross_entropies, score, overwrite)
-        del model, splits  # their memory is for the checkpoints
+        del model, splits  # frees memory before the checkpoints are loaded
     if config.dry_run:
         return None
 
@@ -94,7 +94,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
 
 
 def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
-    """The model in a folder with a tagger on it: a trained one, or one that is about to be trained."""
+    """The model in a folder with a tagger, which is trained already or fresh."""
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,

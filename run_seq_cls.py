@@ -73,7 +73,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
         splits = {name: encode(model, name, rows[name]) for name in rows}
         loss_of = squared_errors if task.is_regression else cross_entropies
         train(config, runtime, task, model, splits, loss_of, score, overwrite)
-        del model, splits  # their memory is for the checkpoints
+        del model, splits  # frees memory before the checkpoints are loaded
     if config.dry_run:
         return None
 
@@ -97,7 +97,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
 
 
 def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
-    """The model in a folder with a classifier on it: a trained one, or one that is about to be trained."""
+    """The model in a folder with a classifier, which is trained already or fresh."""
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,

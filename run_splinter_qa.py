@@ -133,7 +133,7 @@ def fine_tune(
         splits = {name: encode(model, name, rows[name]) for name in rows}
         loss_of = span_selection_losses if config.head == "qass" else span_cross_entropies
         train(config, runtime, task, model, splits, loss_of, score, overwrite)
-        del model, splits  # their memory is for the checkpoints
+        del model, splits  # frees memory before the checkpoints are loaded
     if config.dry_run:
         return None
 
@@ -162,7 +162,7 @@ def read_askable_rows(config: SplinterQuestionAnsweringConfig) -> dict[str, Ques
 
 
 def load(config: SplinterQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
-    """The model in a folder with its head: a trained one, or one that is about to be trained."""
+    """The model in a folder with its head, which is trained already or fresh."""
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     if config.head == "qass":
         model = build_span_selector(config, runtime, folder, tokenizer, is_trained)

@@ -51,7 +51,7 @@ def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | N
         model = load(config, runtime, folder, is_trained=False)
         splits = {name: encode(model, name, rows[name]) for name in rows}
         train(config, runtime, task, model, splits, span_cross_entropies, score, overwrite)
-        del model, splits  # their memory is for the checkpoints
+        del model, splits  # frees memory before the checkpoints are loaded
     if config.dry_run:
         return None
 
@@ -74,7 +74,7 @@ def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | N
 
 
 def load(config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
-    """The model in a folder with a head for spans on it: a trained one, or one that is about to be trained."""
+    """The model in a folder with a head for spans, which is trained already or fresh."""
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
     model = build_model(
         folder,

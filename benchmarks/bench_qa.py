@@ -178,7 +178,7 @@ def ratios_of(part: str, seconds: dict[str, list[float]]) -> dict[str, float]:
 
 
 def check_windows(setting: Setting) -> None:
-    """Prints what the arms make of the questions. Exits where the original's rows are not ours."""
+    """Prints what the arms make of the questions. Exits if the original's rows differ from ours."""
     features, positions = setting.ours()
     contexts = len(set(setting.questions.context_of))
     rust = len(setting.rust_per_question()["input_ids"])

@@ -332,7 +332,7 @@ def check_rows(
     for question, of_question in enumerate(windows):
         first, end = features.first_window[question : question + 2]
         if not of_question and name == "transformers_2":
-            continue  # where it does not find the answer, it makes none
+            continue  # the original drops the answer when it cannot find it
         if len(of_question) != end - first:
             sys.exit(f"question {question}: {name} makes {len(of_question)} windows, we {end - first}")
         for number, window in enumerate(of_question, start=first):

@@ -1,4 +1,4 @@
-# What download_data.sh and ../download_qa_dataset.sh share: options, transfers, and looks at what arrived. Sourced.
+# What download_data.sh and ../download_qa_dataset.sh share: options, transfers, and checks of what arrived. Sourced.
 #
 # A transfer goes into FILE.part, which the next try, or the next call, continues. Whoever sources this defines main,
 # list and argument (WORD: takes a word of the command line that is no shared option), and calls run "$@".
@@ -144,11 +144,11 @@ archive() { # ADDRESS FILE CHECK...: the archive is in place, and CHECK... FILE 
   if [[ -e $file ]]; then
     reason=$("$@" "$file")
     [[ -n $reason ]] || return 0
-    # Of somebody else's transfer, perhaps, that broke off; if the rest does not fit, download() starts anew.
+    # It may come from an interrupted transfer by another program; if the rest does not fit, download() starts anew.
     echo "warning: $file is there, but $reason; fetching the rest of it" >&2
     if [[ -s $file.part ]]; then rm -f "$file"; else mv "$file" "$file.part" || return 1; fi
   fi
-  # Whole, but without its name: whoever fetched it was stopped at that moment.
+  # An interrupted call may have left the whole archive under its .part name.
   if [[ ! -s $file.part || -n $("$@" "$file.part") ]]; then
     echo "fetch   $address"
     download "$address" "$file.part" - "$@" || return 1

@@ -170,7 +170,7 @@ main() {
   while IFS='|' read -r task file address; do
     if wanted "$task" && [[ ! -s $data_dir/$file ]]; then
       echo "by hand $data_dir/$file: $address"
-      # Nobody asked for it by name: said, but no failure.
+      # Missing is an error only for tasks named on the command line.
       [[ -z $tasks ]] || missing+="  $data_dir/$file"$'\n'
     fi
   done < <(by_hand)
