@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from models import build_model, build_tokenizer
+from models import build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.korquad_2 import first_of_each_context
 from training.config import Contradiction, Given, is_typed
@@ -25,12 +25,12 @@ from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
     answers_of,
+    build_span_model,
     encode_questions,
     read_questions,
     score_answers,
     span_cross_entropies,
     span_logits,
-    tell_separator,
 )
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
 from workflows.script import open_device, run_script
@@ -101,14 +101,7 @@ def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any]
 def load(config: LongQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a head for spans, which is trained already or fresh."""
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
-    model = build_model(
-        folder,
-        "question answering",
-        from_scratch=config.from_scratch and not is_trained,
-        fresh_head=not is_trained,
-        attention=config.attention,
-    )
-    tell_separator(model, tokenizer)
+    model = build_span_model(config, folder, tokenizer, is_trained)
     return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
 
 

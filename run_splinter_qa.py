@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from models import build_model, build_tokenizer, find_model, weight_files
+from models import build_tokenizer, find_model, weight_files
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.decoding import Predictions
 from processors.qa.questions import Questions
@@ -30,12 +30,12 @@ from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
     answers_of,
+    build_span_model,
     encode_questions,
     learnable,
     score_answers,
     span_cross_entropies,
     span_logits,
-    tell_separator,
 )
 from workflows.scoring import Scored, score_checkpoints, selected_checkpoint, write_results
 from workflows.script import open_device, run_script
@@ -167,14 +167,11 @@ def load(config: SplinterQuestionAnsweringConfig, runtime, folder: Path, is_trai
     if config.head == "qass":
         model = build_span_selector(config, runtime, folder, tokenizer, is_trained)
     else:
-        from_scratch = config.from_scratch and not is_trained
-        fresh = {"from_scratch": from_scratch, "fresh_head": not is_trained}
-        model = build_model(folder, "question answering", attention=config.attention, **fresh)
-        tell_separator(model, tokenizer)
+        model = build_span_model(config, folder, tokenizer, is_trained)
         if model.config.model_type == "splinter":  # transformers' format, which knows no other head than its own
             from models.splinter import build_with_ordinary_head
 
-            model = build_with_ordinary_head(folder, from_scratch)
+            model = build_with_ordinary_head(folder, config.from_scratch and not is_trained)
     return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
 
 

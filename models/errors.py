@@ -10,6 +10,10 @@ class ModelError(Exception):
     """A model or tokenizer that cannot be built: the message says what, where it was looked for, and what to do."""
 
 
+class NotBertError(ModelError):
+    """A model of another architecture where only BERT will do."""
+
+
 def one_line(error: Exception) -> str:
     """An error's message in one line of at most 300 characters, with the error's type before a message of one word."""
     words = str(error).split()

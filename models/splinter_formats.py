@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig
 
-from models.errors import ModelError, one_line
+from models.errors import ModelError, NotBertError, one_line
 
 # How the keys of encoder and head begin. The rest of a key is the same in all formats, except for the bilinear
 # matrices: the original keeps them as parameters W in `x @ W`; the others have linear layers, which hold W transposed.
@@ -35,9 +35,11 @@ def read_config(folder: Path) -> BertConfig:
         saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         kind = saved.get("model_type", "bert")  # Google's own files lack the key
         if kind not in ("bert", "splinter"):
-            raise ValueError(f"Splinter is made of BERT, and this is {kind}")
+            raise NotBertError(f"no Splinter in {folder}: Splinter is made of BERT, and this is {kind}")
         own = ("model_type", "architectures", "torch_dtype", "dtype")
         return BertConfig.from_dict({name: value for name, value in saved.items() if name not in own})
+    except NotBertError:
+        raise
     except Exception as error:  # OSError, and whatever json and transformers raise about the content
         raise ModelError(f"no Splinter in {folder}: {one_line(error)}") from error
 

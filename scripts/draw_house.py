@@ -64,18 +64,18 @@ def rooms_of(root: Path) -> dict[str, list[Path]]:
     return rooms | {SCRIPTS: sorted([*root.glob("*.py"), *root.glob("scripts/**/*.py")])}
 
 
-def imported(path: Path) -> Iterator[str]:
-    """The first name of each import statement of a file, also of those inside functions."""
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and first name of each import in a file, also of those inside functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module.split(".")[0]
+            yield node.lineno, node.module.split(".")[0]
 
 
 def arrows_of(rooms: Mapping[str, list[Path]]) -> Arrows:
     """(room, room that it imports) -> how many import statements do so."""
-    found = Counter((room, name) for room, files in rooms.items() for file in files for name in imported(file))
+    found = Counter((room, name) for room, files in rooms.items() for file in files for _, name in imported(file))
     return {(room, name): count for (room, name), count in sorted(found.items()) if name in rooms and name != room}
 
 

@@ -6,7 +6,6 @@ its results. Its seed draws the sample, the order of the rows and the fresh weig
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from processors.qa.few_shot_samples import draw_sample, read_sample
+from storage.whole import remove_whole
 from training.config import Contradiction, Given, UsageError, is_typed, without_effect
 from training.processes import is_main_process, process_count, show
 from training.results import (
@@ -147,17 +147,15 @@ def begin_study(
     if overwrite and is_main_process():  # all at once, so that a study that is stopped can go on without the flag
         for one in settings:
             delete_earlier_run(one.run_dir)
-    begun = [not overwrite and (one.run_dir / CONFIG_FILE).is_file() for one in settings]
     if is_main_process():
         shared = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
         _refuse_another_study(config.run_dir, shared | {"number of processes": process_count()})
-    for one, sample, is_begun in zip(settings, samples, begun, strict=True):
+    cells = []
+    for one, sample in zip(settings, samples, strict=True):
+        is_begun = not overwrite and (one.run_dir / CONFIG_FILE).is_file()
         if is_begun:
             _refuse_another_run(one, sample)
-    cells = [
-        Cell(one, sample, is_begun, is_begun and _is_finished(one))
-        for one, sample, is_begun in zip(settings, samples, begun, strict=True)
-    ]
+        cells.append(Cell(one, sample, is_begun, is_begun and _is_finished(one)))
     for cell in cells:
         if not cell.is_finished:  # checked now, so that the last folder is not refused after hours
             prepare_output_dir(cell.config.run_dir, may_hold_a_run=True)
@@ -187,7 +185,7 @@ def end_cell(cell: Cell) -> None:
 
     if not cell.config.keep_models and is_main_process():
         for checkpoint in CheckpointFolder(cell.config.run_dir).all():
-            shutil.rmtree(checkpoint)
+            remove_whole(checkpoint)
 
 
 def end_study(config: FewShotConfig, cells: Sequence[Cell]) -> None:

@@ -16,8 +16,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
-from training.command_line import Config, resolve
-from training.config import is_typed
+from training.command_line import Config
 from training.passes import Passes
 from training.processes import show
 from training.results import (
@@ -33,7 +32,7 @@ from training.results import (
 from training.row_random import RowDraws
 from workflows.pretraining_settings import SIZES, EncoderConfig
 from workflows.scoring import circumstances, in_words
-from workflows.script import exit_code, resuming, trains
+from workflows.script import run_command, trains
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -50,23 +49,18 @@ OfBatch = Callable[[Any, dict[str, Any]], Any]
 def run_pretraining(
     script: str, about: str, argv: list[str], config_class: type[Config], main: Callable[[Config, bool], None]
 ) -> int:
-    """Runs the command `script argv`: resolves the settings and calls `main`; returns the exit code.
+    """Runs the command `script argv` of a pretraining script; returns the exit code. See `run_command`.
 
-    script: path of the script; the folder `config/` lies beside it. about: the head of `--help`.
     main: takes the settings, and whether the results of an earlier run in the output folder are to be deleted.
     """
-    config: Config | None = None
+    objective = config_class.model_fields["task"].default
 
-    def work() -> None:
-        nonlocal config
-        task = config_class.model_fields["task"].default
-        config, given = resolve(config_class, argv, {task: {}}, Path(script).resolve().parent / "config", about)
-        overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
-        if not config.dry_run:
+    def run(config: Config, overwrite: bool) -> None:
+        if trains(config):
             prepare_output_dir(config.run_dir, config.resume or overwrite)
         main(config, overwrite)
 
-    return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
+    return run_command(script, about, argv, config_class, {objective: {}}, run)
 
 
 # --------------------------------------------------------------------------------------------------------------------

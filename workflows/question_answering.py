@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from models import build_model
 from processors.features import NO_LABEL, SpecialTokens
 from processors.qa.answer_scores import score, score_with_unanswerable
 from processors.qa.decoding import Decoder, Predictions
@@ -56,10 +57,12 @@ class QuestionAnsweringConfig(FineTuningConfig):
 
     @property
     def test_file(self) -> str:
+        """The name that every script has for the file that is scored."""
         return self.predict_file
 
     @property
     def evaluate_test_during_training(self) -> bool:
+        """False: questions are evaluated on `dev_file` while training, where there is one."""
         return False
 
     @property
@@ -172,10 +175,19 @@ def split_of_windows(
     return Split(rows, features, collate, content)
 
 
-def tell_separator(model: Any, tokenizer: Any) -> None:
-    """BigBird's head finds the question by `[SEP]`, and would go by the id that another vocabulary gives it."""
+def build_span_model(config: QuestionAnsweringConfig, folder: Path, tokenizer: Any, is_trained: bool) -> Any:
+    """The model in a folder with transformers' head for spans, which is trained already or fresh. Raises ModelError."""
+    model = build_model(
+        folder,
+        "question answering",
+        from_scratch=config.from_scratch and not is_trained,
+        fresh_head=not is_trained,
+        attention=config.attention,
+    )
     if hasattr(model, "sep_token_id"):
+        # BigBird's head finds the question by [SEP], and would go by the id that another vocabulary gives it.
         model.sep_token_id = model.config.sep_token_id = tokenizer.sep_token_id
+    return model
 
 
 def span_logits(model, batch: dict[str, Any]) -> Any:

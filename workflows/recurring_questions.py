@@ -17,6 +17,7 @@ from processors.pretraining.ngrams import count_ngrams, keys_of, read_ngrams, wr
 from processors.pretraining.recurring_spans import RecurringSpans, find_clusters, recurs_in
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.task import DataError
+from training.results import sha256_of
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -117,7 +118,7 @@ def read_earlier_ngrams(
             raise DataError(f"{path}: none of its {len(ngrams):,} n-grams consists of tokens in this vocabulary")
         lacking = f"; with tokens that this vocabulary lacks: {len(ngrams) - len(keys):,}" * (len(keys) < len(ngrams))
         say(f"{path}: n-grams that are not asked for again: {len(keys):,}{lacking}")
-        hashes[path] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        hashes[path] = sha256_of(Path(path))
         left_out |= keys
     return left_out, hashes
 

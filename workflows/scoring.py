@@ -174,13 +174,13 @@ def write_results(
     Facts about the training come from the files that the training left in the folder, today or on an earlier day.
     prediction_files: name -> text. Returns the results.
     """
+    from training.checkpoint import step_of
+
     for name, text in prediction_files.items():
         write_whole(config.run_dir / name, text)
     checkpoint, scored = selected.folder, selected.scored
     files = config.files(task.folder)
     test_files = files["test"] or files["train"]
-    from training.checkpoint import step_of
-
     path = config.run_dir / RESULTS_FILE
     training = read_json_object(config.run_dir / TRAINING_FILE)
     config = as_trained(config)

@@ -7,14 +7,15 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from models import ModelError
 from processors import SCRIPT_OF_TASK
 from processors.task import DataError, Task
-from training.command_line import resolve
+from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.processes import is_main_process, leave, process_count, show
 from training.results import SEEDS_FILE, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
@@ -23,7 +24,7 @@ from workflows.settings import FineTuningConfig
 if TYPE_CHECKING:  # torch takes seconds to import, and --help and mistyped flags should answer at once
     from training.runtime import Runtime
 
-Config = TypeVar("Config", bound=FineTuningConfig)
+FineTuning = TypeVar("FineTuning", bound=FineTuningConfig)
 SECONDS_FOR_THE_FIRST = 2.0  # which is many times what torchrun takes to end the others
 
 
@@ -31,32 +32,63 @@ def run_script(
     script: str,
     about: str,
     argv: list[str],
-    config_class: type[Config],
+    config_class: type[FineTuning],
     tasks: Sequence[Task],
-    main: Callable[[Config, bool], dict[str, Any] | None],
+    main: Callable[[FineTuning, bool], dict[str, Any] | None],
 ) -> int:
-    """Resolves the settings of the command `script argv`, and calls `main` with them; returns the exit code.
+    """Runs the command `script argv` of a fine-tuning script; returns the exit code. See `run_command`.
 
-    script: path of the script; its folder holds `config/`. about: head of `--help`. tasks: those that the script runs.
-    main: settings, and whether to overwrite an earlier run -> results. With several seeds it is called for each.
+    tasks: those that the script runs. main: settings, and whether to overwrite an earlier run -> results. With several
+    seeds it is called for each.
     """
-    config: Config | None = None
+    settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
 
-    def work() -> None:
-        nonlocal config
-        settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
-        config_root = Path(script).resolve().parent / "config"
-        config, given = resolve(config_class, argv, settings, config_root, about, SCRIPT_OF_TASK)
-        overwrite = config.overwrite_output_dir and is_typed("overwrite_output_dir", given)
+    def run(config: FineTuning, overwrite: bool) -> None:
         runs = one_for_each_seed(config)
-        if config.do_train and not config.dry_run:
+        if trains(config):
             for one in runs:  # now, so that the last folder is not refused after hours of training
                 prepare_output_dir(one.run_dir, config.resume or overwrite)
         results = [main(one, overwrite) for one in runs]
         if config.seeds is not None and config.do_eval:
             report_seeds(config, results)
 
-    return exit_code(script, work, lambda: resuming(argv) if trains(config) else argv)
+    return run_command(script, about, argv, config_class, settings, run, SCRIPT_OF_TASK)
+
+
+def run_command(
+    script: str,
+    about: str,
+    argv: list[str],
+    config_class: type[Config],
+    tasks: Mapping[str, Mapping[str, Any]],
+    run: Callable[[Config, bool], None],
+    script_of_task: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Resolves the settings of the command `script argv`, and calls `run` with them; returns the exit code.
+
+    The exit code is 2 after an error that the user can mend, printed in a line, and 130 after Ctrl-C, when the command
+    that goes on is printed. script: path of the script; its folder holds `config/`. about: head of `--help`.
+    tasks, script_of_task: as `resolve` takes them. run: settings, and whether to overwrite an earlier run.
+    """
+    config: Config | None = None
+    try:
+        with first_process_speaks_first():
+            config_root = Path(script).resolve().parent / "config"
+            config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task)
+            run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
+    except (UsageError, DataError, ModelError) as error:
+        print(f"{Path(script).name}: {error}", file=sys.stderr)
+        return leave(2)
+    except KeyboardInterrupt as interruption:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
+        if is_main_process():
+            why = interruption if interruption.args else "interrupted"
+            python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
+            words = resuming(argv) if config is not None and trains(config) else argv
+            print(f"\n{Path(script).name}: {why}; to go on:", file=sys.stderr)
+            print(f"  {python} {shlex.join([script, *words])}", file=sys.stderr)
+        return leave(130)
+    return leave(0)
 
 
 def open_device(config: RuntimeConfig) -> Runtime:
@@ -66,29 +98,6 @@ def open_device(config: RuntimeConfig) -> Runtime:
     runtime = open_runtime(config)
     quiet_libraries()
     return runtime
-
-
-def exit_code(script: str, work: Callable[[], None], going_on: Callable[[], list[str]]) -> int:
-    """Calls `work` and returns the exit code: 0; 2 after an error that the user can mend, printed in a line; 130 after
-    Ctrl-C.
-
-    going_on: returns the flags of the command that goes on after Ctrl-C.
-    """
-    name = Path(script).name
-    try:
-        with first_process_speaks_first():
-            work()
-    except (UsageError, DataError, ModelError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return leave(2)
-    except KeyboardInterrupt as interruption:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
-        if is_main_process():
-            python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
-            print(f"\n{name}: {interruption if interruption.args else 'interrupted'}; to go on:", file=sys.stderr)
-            print(f"  {python} {shlex.join([script, *going_on()])}", file=sys.stderr)
-        return leave(130)
-    return leave(0)
 
 
 @contextlib.contextmanager
@@ -105,9 +114,9 @@ def first_process_speaks_first() -> Iterator[None]:
         raise
 
 
-def trains(config: LoopConfig | None) -> bool:
-    """Whether the run trains, so that there may be a checkpoint to go on from."""
-    return config is not None and not config.dry_run and getattr(config, "do_train", True)
+def trains(config: LoopConfig) -> bool:
+    """Whether the run trains and leaves checkpoints, from which it can go on. Pretraining always trains."""
+    return not config.dry_run and getattr(config, "do_train", True)
 
 
 def resuming(argv: list[str]) -> list[str]:
@@ -123,7 +132,7 @@ def resuming(argv: list[str]) -> list[str]:
     return [*words, "--resume"]
 
 
-def one_for_each_seed(config: Config) -> list[Config]:
+def one_for_each_seed(config: FineTuning) -> list[FineTuning]:
     """The settings of each run. With several seeds, each run has its own folder, `<output folder>/seed-<seed>`."""
     if config.seeds is None:
         return [config]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import ModelError
+from models.errors import NotBertError
 from processors.features import SpecialTokens
 from processors.qa.answer_scores import best, best_or_none
 from processors.qa.decoding import Predictions
@@ -87,9 +88,8 @@ def build_span_selector(config: QuestionAnsweringConfig, runtime: Runtime, folde
     from_scratch = config.from_scratch and not is_trained
     try:
         model = build_splinter(folder, config.initialize_new_qass and not is_trained, from_scratch)
-    except ModelError as error:
-        hint = " (--head linear takes any encoder)" if "Splinter is made of BERT" in str(error) else ""
-        raise ModelError(f"{error}{hint}") from None
+    except NotBertError as error:
+        raise ModelError(f"{error} (--head linear takes any encoder)") from None
     if config.add_question_token and not is_trained:
         add_question_token(tokenizer, model)
     set_token_ids(model, tokenizer, None if is_trained else config.kosplinter_compat)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from draw_house import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a task is, what is trained and how it is trained do not know one another.
@@ -18,15 +18,6 @@ ALLOWED = {
     "workflows": {"storage", "processors", "models", "training"},
 }
 SCRIPTS = {path.stem for path in (*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("benchmarks/*.py"))}
-
-
-def imported(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and first name of each import, those inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.lineno, node.module.split(".")[0]
 
 
 @pytest.mark.parametrize("room", ALLOWED)
