@@ -31,6 +31,7 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout`, with `dropout_mask` on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Of the shape of `input`; in training some numbers are zero and the others are scaled up."""
         is_quick = input.device.type == "cpu" and not torch.compiler.is_compiling()  # compiled code draws fast
         if not self.training or not 0 < self.p < 1 or not is_quick or not input.numel():
             return torch_dropout(input, self.p, self.training)

@@ -67,6 +67,7 @@ class SpanTransform(nn.Module):
         self.LayerNorm = nn.LayerNorm(width)  # eps 1e-5, as in the original and transformers, not the encoder's 1e-12
 
     def forward(self, hidden_states: Tensor) -> Tensor:
+        """`[..., H]` to `[..., H]`."""
         return self.LayerNorm(gelu(self.dense(hidden_states)))
 
 

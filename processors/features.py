@@ -77,6 +77,7 @@ class SpecialTokens:
 
     @property
     def count(self) -> int:
+        """How many special tokens a row has."""
         return len(self.prefix) + len(self.middle) + len(self.suffix)
 
     def join(self, first: list[int], second: list[int] | None) -> tuple[list[int], list[int]]:

@@ -25,6 +25,7 @@ def metric(function: Metric) -> Metric:
 
 @metric
 def accuracy(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Share of the rows whose largest logit is at their label."""
     return float((outputs.argmax(axis=1) == labels).mean())
 
 
@@ -62,6 +63,7 @@ def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 @metric
 def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Matthews' correlation coefficient (Matthews, 1975); 0 where it is not defined."""
     from sklearn.metrics import matthews_corrcoef
 
     with warnings.catch_warnings():  # scikit-learn warns about a single class, where the value is 0
@@ -81,6 +83,7 @@ def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 @metric
 def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Pearson's correlation of scores and predicted scores; 0 where it is not defined."""
     from scipy.stats import pearsonr
 
     return _correlation(pearsonr, labels, outputs)
@@ -88,6 +91,7 @@ def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 @metric
 def spearman(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Spearman's rank correlation of scores and predicted scores; 0 where it is not defined."""
     from scipy.stats import spearmanr
 
     return _correlation(spearmanr, labels, outputs)

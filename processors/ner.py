@@ -189,14 +189,17 @@ class Alignment:
 
     @classmethod
     def of_counts(cls, tokens_a_word: Sequence[int]) -> Alignment:
+        """From the number of tokens in each word, `[words]`."""
         return cls(np.concatenate([[0], np.cumsum(np.asarray(tokens_a_word, dtype=np.int64))]))
 
     @property
     def words(self) -> int:
+        """Number of words."""
         return len(self.first_tokens) - 1
 
     @property
     def tokens(self) -> int:
+        """Number of tokens."""
         return int(self.first_tokens[-1])
 
     def word_of(self, token: int) -> int:

@@ -101,6 +101,7 @@ class Task:
 
     @property
     def is_regression(self) -> bool:
+        """Whether the task predicts a score, not a label."""
         return not self.labels
 
     def settings(self, test_file_key: str = "test_file") -> dict[str, Any]:
@@ -293,6 +294,7 @@ class BadRows:
         self.lost: list[str] = []
 
     def add(self, line: int, what: str) -> None:
+        """Notes a malformed row. what: what is wrong with it."""
         self.messages.append(f"{self.path}:{line}: {what}")
 
     def finish(self, counts: Counter[str], lost: str = "") -> None:

@@ -158,12 +158,13 @@ class ReplayedFunction:
             self.captured += 1
             self.seconds += time.perf_counter() - started
             return call
-        # Not in the clause above, where the exception keeps all that the failed call had in memory.
+        # Not inside the except clause, where the exception still holds the memory of the failed call.
         self.on_failure(reason)
         return None
 
     @property
     def has_graphs(self) -> bool:
+        """Whether any shape is captured now."""
         return bool(self._calls)
 
     def free_graphs(self) -> None:
@@ -208,7 +209,7 @@ def shape_of(inputs: Any) -> tuple:
 
 
 def copied(inputs: Any) -> Any:
-    """The same with copies of all tensors."""
+    """`inputs` with a copy of each tensor."""
     if isinstance(inputs, Tensor):
         return inputs.clone()
     if isinstance(inputs, dict):

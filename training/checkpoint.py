@@ -40,6 +40,7 @@ class CheckpointFolder:
         return sorted(found, key=step_of)
 
     def path(self, step: int) -> Path:
+        """The folder of the checkpoint of a step, whether or not it exists."""
         return self.output_dir / f"{PREFIX}{step}"
 
     def newest_with_state(self) -> Path | None:

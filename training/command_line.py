@@ -37,6 +37,7 @@ class RawSettings:
     broken: set[str] = field(default_factory=set)
 
     def set(self, key: str, value: Any, place: Place) -> None:
+        """Sets a key, and says which place set it."""
         self.values[key], self.places[key] = value, place
 
     def take(self, key: str) -> tuple[Any, Place | None]:

@@ -98,7 +98,7 @@ def evaluate(
 
 def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows and outputs of all processes, in each process, so that all of them compute the same scores."""
-    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without rows that fill it up
+    found = (own[0], own[1].cpu().numpy()[: len(own[0])]) if own else None  # without the rows that fill a batch up
     gathered = runtime.gather((found, runtime.is_asked_to_stop()))
     if any(asked for _, asked in gathered):
         raise KeyboardInterrupt

@@ -32,6 +32,7 @@ class StopRequest:
         self._among_several = processes > 1
 
     def handle(self, signal_number: int, frame: Any) -> None:
+        """Notes the signal; a second one, or one during an evaluation, raises KeyboardInterrupt in a single process."""
         at_once = (self.requested or self._at_once) and not self._among_several  # a second Ctrl-C ends the run at once
         self.requested = True
         if at_once:
@@ -56,6 +57,7 @@ class StopRequest:
 
 @contextmanager
 def stop_request(processes: int) -> Iterator[StopRequest]:
+    """Handles Ctrl-C and SIGTERM within the block, and restores the handlers afterwards."""
     stop = StopRequest(processes)
     if threading.current_thread() is not threading.main_thread():  # only the main thread receives signals
         yield stop

@@ -176,12 +176,16 @@ class TrainingRun:
             )
 
     def _count_seconds(self) -> None:
-        """Adds the time since the last call to the time spent in training."""
-        spent = self._seconds_since_last_moment()
+        """Adds the time since the clock was last read to the time spent in training.
+
+        Evaluations and saving read the clock without counting it.
+        """
+        spent = self._read_clock()
         self.state.seconds += spent
         self.state.window_seconds += spent
 
-    def _seconds_since_last_moment(self) -> float:
+    def _read_clock(self) -> float:
+        """Seconds since the clock was last read."""
         before, self._last_moment = self._last_moment, time.perf_counter()
         return self._last_moment - before
 
@@ -231,6 +235,7 @@ class TrainingRun:
         )
 
     def evaluation_is_due(self) -> bool:
+        """Whether the model is to be evaluated after the step that was taken last."""
         job, step = self.job, self.state.step
         every = job.config.evaluates_every
         return (
@@ -251,7 +256,7 @@ class TrainingRun:
             return False
         finally:
             self.model.train()
-            self._seconds_since_last_moment()  # evaluations are not counted as training
+            self._read_clock()  # evaluations are not counted as training
         state.evaluated_step = state.step
         job.log.write(
             "evaluation",
@@ -291,7 +296,7 @@ class TrainingRun:
         if self.runtime.is_main:
             checkpoints.save(self.state.step, write_model, content, self.state.best_step)
         self.runtime.wait()
-        self._seconds_since_last_moment()
+        self._read_clock()
         return checkpoint
 
     def restore(self) -> None:

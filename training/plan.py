@@ -71,10 +71,12 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch, of which the last may be short."""
         return math.ceil(self.rows / self.step_rows)
 
     @property
     def steps(self) -> int:
+        """Optimizer steps in the whole run."""
         if self.max_steps > 0:
             return self.max_steps
         return max(1, self.min_steps, math.ceil(self.steps_per_epoch * self.epochs))
@@ -151,7 +153,7 @@ def without_counts(batch: Batch) -> Batch:
 
 
 def made_ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
-    """The same, while a thread makes the next ones."""
+    """Yields `batches` in order, while a thread makes the next `count` of them."""
     end = object()
     with ThreadPoolExecutor(1) as thread:
         waiting = deque(thread.submit(next, batches, end) for _ in range(count))

@@ -32,6 +32,7 @@ class Progress:
             )
 
     def advance(self, count: int = 1) -> None:
+        """Counts `count` more as done."""
         self.done += count
         if self._bar is not None:
             self._bar.update(count)
@@ -57,6 +58,7 @@ class Progress:
         return clock((time.monotonic() - self._started) / done * (self.total - self.done))
 
     def close(self) -> None:
+        """Removes the bar from the terminal."""
         if self._bar is not None:
             self._bar.close()
 

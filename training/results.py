@@ -91,6 +91,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Writes `content` as JSON, as `write_whole` writes a text."""
     write_whole(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
 
 

@@ -72,6 +72,7 @@ class Runtime:
 
     @property
     def shapes(self) -> str:
+        """How batches are padded: rounded where steps are captured, else exact."""
         return "rounded" if self.captures else "exact"
 
     @property
@@ -95,6 +96,7 @@ class Runtime:
 
     @property
     def has_graphs(self) -> bool:
+        """Whether any graph is kept, of training or of predictions."""
         return any(replayed.has_graphs for replayed in self._replayed)
 
     def stop_capturing(self, reason: str) -> None:
@@ -134,6 +136,7 @@ class Runtime:
         return place(batch)
 
     def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a loss, which fp16 scales."""
         self._scaler.scale(loss).backward()
 
     def step(
@@ -174,6 +177,7 @@ class Runtime:
         return rows if self.shapes == "fixed" else None
 
     def are_finite(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether all numbers in all tensors are finite; waits for the device."""
         return all(torch.isfinite(tensor).all() for tensor in tensors)
 
     def storable(self, state: Any) -> Any:
@@ -252,6 +256,7 @@ class Runtime:
 
     @property
     def pins_memory(self) -> bool:
+        """Whether batches are made in page-locked memory, from which a GPU copies faster."""
         return self.device.type == "cuda"
 
     def scaler_state(self) -> dict[str, Any]:
@@ -259,6 +264,7 @@ class Runtime:
         return self._scaler.state_dict()
 
     def load_scaler_state(self, state: dict[str, Any]) -> None:
+        """Goes back to a state that `scaler_state` returned."""
         self._scaler.load_state_dict(state)
 
     def say(self, text: str) -> None:
@@ -269,7 +275,7 @@ class Runtime:
             tqdm.write(text, file=sys.stderr)
 
     def say_once(self, text: str) -> None:
-        """The same, but each line only once: some would be repeated for every checkpoint."""
+        """Says a line as `say` does, but each line only once: some would be repeated for every checkpoint."""
         if text not in self._said:
             self._said.add(text)
             self.say(text)
@@ -282,6 +288,7 @@ class Runtime:
         return state
 
     def load_random_state(self, state: dict[str, Any]) -> None:
+        """Goes back to a state that `random_state` returned."""
         torch.set_rng_state(state["torch"])
         if "cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
@@ -349,7 +356,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 
 def cpu_capabilities() -> dict[str, Any]:
-    """What torch says that this CPU can do; torch 2.9, which goes with torch_xla, does not say."""
+    """What torch reports about this CPU; torch 2.9, which goes with torch_xla, reports nothing."""
     return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
 
 

@@ -160,7 +160,7 @@ class Stepper:
             counted = [float(self.loss), float(self.terms), self.real_tokens, self.padded_tokens]
         loss, terms, real_tokens, padded_tokens = self.runtime.sums(counted)
         self.loss.zero_()
-        self.runtime.launch()  # by itself: the next step's graph would be another one
+        self.runtime.launch()  # launched by itself, or it would be part of the next step's graph
         self.terms = self.real_tokens = self.padded_tokens = 0
         return loss, terms, int(real_tokens), int(padded_tokens)
 

@@ -49,6 +49,7 @@ class Stretch:
 
     @property
     def lengths(self) -> np.ndarray:
+        """Tokens in each block, `[stop - start]`."""
         return np.diff(self.shard.offsets[self.start : self.stop + 1])
 
 

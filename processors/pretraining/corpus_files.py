@@ -136,6 +136,7 @@ class MalformedLines:
         self.lines = 0
 
     def add(self, line: int, what: str) -> None:
+        """Notes a malformed line. Raises DataError once there are too many to show, unless they may be skipped."""
         self.lines += 1
         if self.lines <= SHOWN_ROWS:
             self.messages.append(f"{self.path}:{line}: {what}")
@@ -143,6 +144,7 @@ class MalformedLines:
             self.finish()  # raises now, as one wrong setting can make every line of 40 GB malformed
 
     def finish(self) -> None:
+        """Counts the lines if they may be skipped; else raises DataError where there are any."""
         if self.messages and not self.skip:
             more = ["... and there are more"] if self.lines > SHOWN_ROWS else []
             raise DataError("\n".join([*self.messages, *more]) + "\n(--skip_bad_rows leaves such lines out)")

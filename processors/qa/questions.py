@@ -67,6 +67,7 @@ class Questions:
 
     @property
     def has_unanswerable(self) -> bool:
+        """Whether any question has no answer."""
         return self.is_labelled and not all(self.answers)
 
     def where(self, keep: np.ndarray) -> Questions:
@@ -269,6 +270,7 @@ class OffsetReport:
         return UNANSWERABLE
 
     def finish(self, place: str, counts: Counter[str]) -> None:
+        """Adds what was moved or lost to `counts`, with the first of each. place: the file."""
         for messages, what in (
             (self.moved, "answers found beside their answer_start and moved"),
             (self.lost, "answers not at their answer_start, of no use in training"),
