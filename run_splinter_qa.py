@@ -24,7 +24,7 @@ from processors.qa.decoding import Predictions
 from processors.qa.questions import Questions
 from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
-from workflows.few_shot import FewShotConfig, begin_cell, begin_study, end_cell, end_study
+from workflows.few_shot import FewShotConfig, begin_study, end_study, running
 from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
@@ -96,8 +96,8 @@ def main(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, 
     cells = begin_study(config, overwrite, learnable(rows["train"]).ids, files)
     for cell in cells:
         if not cell.is_finished:
-            fine_tune(begin_cell(cell), overwrite=False, sample=cell.sample)
-            end_cell(cell)
+            with running(cell) as settings:
+                fine_tune(settings, overwrite=False, sample=cell.sample)
     end_study(config, cells)
     return None
 

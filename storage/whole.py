@@ -1,17 +1,24 @@
 """Files and folders that are there whole or not at all.
 
 Content is written under a temporary name until it is complete and on the disk. A kill at any moment leaves either the
-old content or all of the new; what may be left besides is a hidden file or folder whose name ends with `.tmp`.
+old content or all of the new, and perhaps a hidden file or folder whose name ends with `.tmp`. Whoever writes one holds
+a lock on it, which ends with the process, so that `remove_abandoned` knows which of them nobody will finish.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+SECONDS_OF_A_DAY = 86_400
 
 
 def write_whole(path: Path, content: str | bytes | memoryview) -> None:
@@ -26,9 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     The file is deleted if the block raises. Raises OSError.
     """
-    temporary = _temporary_name(path)
-    # Exclusively: nobody else writes there, and a symbolic link that somebody has put there is not followed.
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    temporary, owned = _own_temporary(path, is_folder=False)
     try:
         yield temporary
         flush(temporary)
@@ -36,6 +41,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        os.close(owned)
 
 
 @contextlib.contextmanager
@@ -44,8 +50,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     The folder is deleted if the block raises. Raises OSError.
     """
-    temporary = _temporary_name(path)
-    temporary.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, owned = _own_temporary(path, is_folder=True)
     try:
         yield temporary
         for written in temporary.rglob("*"):
@@ -57,13 +63,31 @@ def whole_folder(path: Path) -> Iterator[Path]:
         flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(owned)
 
 
 def remove_whole(folder: Path) -> None:
     """Deletes a folder. It is renamed first, so that a kill leaves no half of it under its name."""
-    doomed = _temporary_name(folder)
-    folder.rename(doomed)
-    shutil.rmtree(doomed)
+    owned = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(owned)  # stays with the folder under its new name
+        doomed = _temporary_name(folder)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+    finally:
+        os.close(owned)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Deletes the temporary files and folders in `folder` that killed processes have left behind.
+
+    Those that a living process is writing stay, in whichever container it runs. Where the file system has no locks,
+    those of the last day stay.
+    """
+    with contextlib.suppress(OSError):  # there is no such folder, or it cannot be read
+        for path in [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]:
+            with contextlib.suppress(OSError):
+                _remove_unless_owned(path)
 
 
 def flush(path: Path) -> None:
@@ -73,6 +97,45 @@ def flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _own_temporary(path: Path, is_folder: bool) -> tuple[Path, int]:
+    """A new empty file or folder beside `path`, and the descriptor that holds its lock."""
+    while True:
+        temporary = _temporary_name(path)
+        if is_folder:
+            temporary.mkdir()
+        else:
+            # Exclusively: nobody else writes there, and a symbolic link that somebody has put there is not followed.
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        with contextlib.suppress(FileNotFoundError):  # another process took it for abandoned: it was not locked yet
+            owned = os.open(temporary, os.O_RDONLY)
+            _lock(owned)
+            if temporary.exists():
+                return temporary, owned
+            os.close(owned)
+
+
+def _lock(descriptor: int) -> None:
+    """Waits for the lock, which ends when the descriptor is closed or the process ends."""
+    with contextlib.suppress(OSError):  # the file system has no locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _remove_unless_owned(temporary: Path) -> None:
+    """Raises OSError where a living process owns it, or where it cannot be deleted."""
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # the file system has no locks
+            if time.time() - temporary.stat().st_mtime < SECONDS_OF_A_DAY:
+                raise
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
     finally:
         os.close(descriptor)
 

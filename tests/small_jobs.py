@@ -134,6 +134,10 @@ def expect_an_interruption_to_change_nothing(folder: Path, stop_after: int, **se
     resumed = evaluated_job(folder / "cut", **settings, resume=True)
     fit(resumed)
 
+    files = [
+        sorted(str(path.relative_to(folder / name)) for path in (folder / name).rglob("*")) for name in ("cut", "whole")
+    ]
+    assert files[0] == files[1]  # the checkpoint of the interruption is gone
     assert losses(folder / "cut") == losses(folder / "whole")
     assert resumed.log.evaluations() == whole.log.evaluations()
     assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())

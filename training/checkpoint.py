@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,9 +47,14 @@ class CheckpointFolder:
         return next((path for path in reversed(self.all()) if (path / STATE_FILE).is_file()), None)
 
     def save(
-        self, step: int, write_model: Callable[[Path], None], state: dict[str, Any], best_step: int | None
+        self,
+        step: int,
+        write_model: Callable[[Path], None],
+        state: dict[str, Any],
+        best_step: int | None,
+        interrupted_step: int | None = None,
     ) -> Path:
-        """Writes `checkpoint-<step>`, then deletes what the limits say.
+        """Writes `checkpoint-<step>`, then deletes what is not to be kept (`delete_older`).
 
         write_model: writes weights, configuration and tokenizer into a folder. state: tensors and plain Python values.
         Raises UsageError where the disk does not take it; the checkpoints before stay as they are.
@@ -68,11 +72,7 @@ class CheckpointFolder:
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise UsageError(f"{target} could not be saved ({_one_line(reason)}); {kept}") from error
-        if not self.save_optimizer:
-            for older in self.all():
-                if older != target:
-                    (older / STATE_FILE).unlink(missing_ok=True)
-        self._keep_within_limit(target, best_step)
+        self.delete_older(target, best_step, interrupted_step)
         return target
 
     def load_state(self, checkpoint: Path) -> dict[str, Any]:
@@ -100,19 +100,26 @@ class CheckpointFolder:
         except Exception as error:  # OSError, safetensors' own error for a damaged file, RuntimeError for another model
             raise UsageError(f"{checkpoint / 'model.safetensors'} cannot be read ({_one_line(error)})") from error
 
-    def clean_up(self) -> None:
-        """Deletes what a killed process left half-written or half-deleted."""
-        for path in self.output_dir.glob(f".{PREFIX}*"):
-            shutil.rmtree(path, ignore_errors=True)
+    def delete_older(self, newest: Path, best_step: int | None, interrupted_step: int | None) -> None:
+        """Deletes what is not to be kept besides the newest checkpoint: states and checkpoints beyond the limits.
 
-    def _keep_within_limit(self, newest: Path, best_step: int | None) -> None:
-        if self.save_total_limit is None:
-            return
-        kept = {newest, self.path(best_step)} if best_step is not None else {newest}
-        others = [path for path in self.all() if path not in kept]
-        room = max(0, self.save_total_limit - len(kept & set(self.all())))
-        for path in others[: max(0, len(others) - room)]:
-            remove_whole(path)
+        best_step: the best checkpoint, which stays. interrupted_step: one that was saved only because the run was
+        interrupted; a run that was not interrupted has none.
+        """
+        older = []
+        for path in self.all():
+            if path != newest and step_of(path) == interrupted_step:
+                remove_whole(path)
+            elif path != newest:
+                older.append(path)
+        if not self.save_optimizer:
+            for path in older:
+                (path / STATE_FILE).unlink(missing_ok=True)
+        if self.save_total_limit is not None:
+            others = [path for path in older if best_step is None or path != self.path(best_step)]
+            room = max(0, self.save_total_limit - (1 + len(older) - len(others)))
+            for path in others[: max(0, len(others) - room)]:
+                remove_whole(path)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from training.checkpoint import STATE_FILE, CheckpointFolder, step_of
+from training.checkpoint import STATE_FILE, CheckpointFolder
 from training.config import LoopConfig, UsageError
 from training.interrupt import Interrupted, StopRequest, stop_request
 from training.plan import Batch, Plan, TrainingCollate, batches_from
@@ -34,7 +34,8 @@ class State:
     """How far training has come: what a checkpoint holds besides weights, optimizer and random generators.
 
     seconds: time spent in steps, without evaluations and saving. window_*: sums since the last log line. All sums are
-    over all processes. step_rows: rows in a whole step.
+    over all processes. step_rows: rows in a whole step. interrupted_step: of the newest checkpoint that was saved only
+    because the run was interrupted, and goes when another follows.
     """
 
     step: int = 0
@@ -52,6 +53,7 @@ class State:
     without_gain: int = 0
     stopped_early: bool = False
     step_rows: int = 0
+    interrupted_step: int | None = None
 
     def figures(self, plan: Plan) -> dict[str, Any]:
         """The figures about training in `results.json`. padding_ratio: share of padding tokens in the batches."""
@@ -114,7 +116,7 @@ def fit(job: Job) -> State:
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
     with stop_request(job.runtime.processes) as stop:
         if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
-            run.evaluate(stop)
+            run.end_step(stop)
         for batches in batches_from(plan, job.collate, state.step, job.runtime):
             if state.stopped_early:
                 break
@@ -123,13 +125,7 @@ def fit(job: Job) -> State:
             is_last = state.step == plan.steps
             if plan.is_due(config.logging_steps, state.step) or (is_last and config.logging_steps):
                 progress.show(run.log_loss())
-            gained = run.evaluation_is_due() and run.evaluate(stop)
-            state.stopped_early = 0 < config.early_stopping_patience <= state.without_gain
-            stops = stop.is_agreed(job.runtime)
-            if gained or is_last or state.stopped_early or stops or plan.is_due(config.save_steps, state.step):
-                checkpoint = run.save()
-            if stops:
-                raise Interrupted(checkpoint)
+            run.end_step(stop)
     progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
     figures |= run.stepper.graphs()
@@ -245,6 +241,22 @@ class TrainingRun:
             and (self.plan.is_due(every, step) or step == self.plan.steps)
         )
 
+    def end_step(self, stop: StopRequest) -> None:
+        """Evaluates and saves where that is due. Raises Interrupted where the run was asked to stop."""
+        state, config = self.state, self.job.config
+        gained = self.evaluation_is_due() and self.evaluate(stop)
+        state.stopped_early = 0 < config.early_stopping_patience <= state.without_gain
+        stops = stop.is_agreed(self.runtime)
+        is_due = state.step == self.plan.steps or self.plan.is_due(config.save_steps, state.step)
+        if gained or state.stopped_early or is_due:
+            if state.interrupted_step == state.step:  # this step is evaluated only now
+                state.interrupted_step = None
+            self.save()
+        elif stops:
+            self.save(is_interruption=True)
+        if stops:
+            raise Interrupted(self.job.checkpoints.path(state.step))
+
     def evaluate(self, stop: StopRequest) -> bool:
         """Scores the model; returns whether it is the best so far. After Ctrl-C a resumed run does it again."""
         state, job = self.state, self.job
@@ -275,11 +287,17 @@ class TrainingRun:
         self.runtime.say(f"step {state.step}  {split}  {figures}{'  (best so far)' if gained else ''}")
         return gained
 
-    def save(self) -> Path:
-        """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite."""
+    def save(self, is_interruption: bool = False) -> None:
+        """Writes a checkpoint of this step. Raises UsageError where loss or weights are not finite.
+
+        is_interruption: only for going on from it; the next one replaces it.
+        """
         self.read()
         if not self.runtime.are_finite(self.stepper.parameters):
             self._refuse_to_go_on("there are weights that are not finite")
+        before = self.state.interrupted_step
+        if is_interruption:
+            self.state.interrupted_step = self.state.step
         content = {
             "state": asdict(self.state),
             **self.stepper.content(),
@@ -291,13 +309,10 @@ class TrainingRun:
         def write_model(folder: Path) -> None:
             self.job.write_model(folder, self.state)
 
-        checkpoints = self.job.checkpoints
-        checkpoint = checkpoints.path(self.state.step)
         if self.runtime.is_main:
-            checkpoints.save(self.state.step, write_model, content, self.state.best_step)
+            self.job.checkpoints.save(self.state.step, write_model, content, self.state.best_step, before)
         self.runtime.wait()
         self._read_clock()
-        return checkpoint
 
     def restore(self) -> None:
         """Goes back to the newest checkpoint; without a checkpoint, the run starts from its beginning.
@@ -313,10 +328,11 @@ class TrainingRun:
         refuse_another_run(content["identity"], job.identity, newest)
         job.checkpoints.load_weights(self.model, newest)
         self.runtime.wait()  # until all processes have read it
+        state = self.state = State(**content["state"])
         if self.runtime.is_main:
-            job.checkpoints.clean_up()
-            job.log.forget_after(step_of(newest))
-        self.state = State(**content["state"])
+            # A kill may have come between the writing of this checkpoint and what follows it.
+            job.checkpoints.delete_older(newest, state.best_step, state.interrupted_step)
+            job.log.forget_after(state.step, state.evaluated_step)
         self._first_step = self.state.step
         # Older checkpoints, from one process, do not say how many rows a step has nor whose generators they hold.
         self.state.step_rows = self.state.step_rows or self.plan.step_rows
@@ -352,8 +368,7 @@ class TrainingRun:
             )
         self.runtime.wait()  # until all processes have looked
         if self.runtime.is_main:
-            checkpoints.clean_up()
-            log.forget_after(-1)
+            log.forget_after(-1, -1)
         self.runtime.say(f"no checkpoint in {checkpoints.output_dir} to go on from: starting at step 0")
 
 

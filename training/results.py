@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -10,7 +11,7 @@ import re
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ class MetricsLog:
                 continue
         return lines
 
-    def forget_after(self, step: int) -> None:
-        """Drops the lines of steps that a resumed run will take again."""
-        kept = [line for line in self.read() if line["step"] <= step]
+    def forget_after(self, step: int, evaluated_step: int) -> None:
+        """Drops the lines of steps, and of evaluations, that a resumed run will take again."""
+        last = {"evaluation": evaluated_step}
+        kept = [line for line in self.read() if line["step"] <= last.get(line["event"], step)]
         write_whole(self.path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
 
     def evaluations(self) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
-    """Makes the folder, and keeps other runs out of it until this process ends; nothing is deleted yet.
+    """Makes the folder, and removes from it what killed runs left half-written; nothing else is deleted yet.
 
     Raises UsageError where it cannot be made or written, where another run is writing there, and where it holds another
     run's results and neither resuming nor overwriting was asked for.
@@ -129,30 +131,38 @@ def prepare_output_dir(output_dir: Path, may_hold_a_run: bool) -> None:
         raise UsageError(f"the output folder {output_dir} cannot be made: {error.strerror}") from error
     if not os.access(output_dir, os.W_OK):
         raise UsageError(f"the output folder {output_dir} cannot be written to")
-    if is_main_process():
-        _lock(output_dir)
+    with locked(output_dir):
+        if is_main_process():
+            whole.remove_abandoned(output_dir)
 
 
-_locked: dict[Path, int] = {}  # folder -> the descriptor that holds its lock
+_locked: set[Path] = set()  # by this process
 
 
-def _lock(output_dir: Path) -> None:
-    """Locks the folder through the operating system: no file is left, and the lock ends with the process."""
+@contextlib.contextmanager
+def locked(output_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder during the block. Raises UsageError where another run is writing there.
+
+    The lock is the operating system's: no file is left, and it ends with the process at the latest.
+    """
     folder = output_dir.resolve()
-    if folder in _locked:
+    if not is_main_process() or folder in _locked:
+        yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with contextlib.suppress(OSError):  # the file system has no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"another run is writing to {output_dir}, and has not ended: --output_dir NAME takes another folder"
+                ) from None
+        _locked.add(folder)
+        yield
+    finally:
+        _locked.discard(folder)
         os.close(descriptor)
-        raise UsageError(
-            f"another run is writing to {output_dir}, and has not ended: --output_dir NAME takes another folder"
-        ) from None
-    except OSError:  # the file system has no locks
-        os.close(descriptor)
-        return
-    _locked[folder] = descriptor
 
 
 def delete_earlier_run(output_dir: Path) -> None:

@@ -6,6 +6,7 @@ its results. Its seed draws the sample, the order of the rows and the fresh weig
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from processors.qa.few_shot_samples import draw_sample, read_sample
-from storage.whole import remove_whole
+from storage.whole import remove_abandoned, remove_whole
 from training.config import Contradiction, Given, UsageError, is_typed, without_effect
 from training.processes import is_main_process, process_count, show
 from training.results import (
@@ -24,6 +25,7 @@ from training.results import (
     SEEDS_FILE,
     changed_settings,
     delete_earlier_run,
+    locked,
     mean_and_std,
     prepare_output_dir,
     read_json_object,
@@ -156,9 +158,13 @@ def begin_study(
         if is_begun:
             _refuse_another_run(one, sample)
         cells.append(Cell(one, sample, is_begun, is_begun and _is_finished(one)))
-    for cell in cells:
-        if not cell.is_finished:  # checked now, so that the last folder is not refused after hours
-            prepare_output_dir(cell.config.run_dir, may_hold_a_run=True)
+    if is_main_process():
+        for size in config.few_shot:
+            remove_abandoned(config.run_dir / str(size))
+    for cell in cells:  # now, so that the last folder is not refused after hours
+        prepare_output_dir(cell.config.run_dir, may_hold_a_run=True)
+        if cell.is_finished:  # the study may have been killed before it could
+            _delete_models(cell.config)
     _announce(config, cells)
     return cells
 
@@ -171,21 +177,29 @@ def sample_of(config: FewShotConfig, ids: Sequence[str]) -> list[str]:
     return draw_sample(ids, size, config.seed)
 
 
-def begin_cell(cell: Cell) -> FewShotConfig:
-    """Says which run begins, writes down its sample, and returns its settings."""
+@contextlib.contextmanager
+def running(cell: Cell) -> Iterator[FewShotConfig]:
+    """Says which run begins, writes down its sample, and yields its settings. Deletes the models at the end.
+
+    Raises UsageError where another run is writing to its folder.
+    """
     show(f"\n{_in_words(*cell.config.few_shot)}, seed {cell.config.seed}")
-    if cell.sample is not None:
-        write_whole(cell.config.run_dir / SAMPLE_FILE, _one_a_line(cell.sample))
-    return cell.config.model_copy(update={"resume": cell.is_begun})
+    folder = cell.config.run_dir
+    with locked(folder):
+        if cell.sample is not None:
+            write_whole(folder / SAMPLE_FILE, _one_a_line(cell.sample))
+        yield cell.config.model_copy(update={"resume": cell.is_begun})
+        _delete_models(cell.config)
 
 
-def end_cell(cell: Cell) -> None:
-    """Deletes the models, which would fill the disk, a gigabyte each with a base model, unless they are to be kept."""
+def _delete_models(config: FewShotConfig) -> None:
+    """They would fill the disk, a gigabyte each with a base model. Those that were trained to be kept stay."""
     from training.checkpoint import CheckpointFolder
 
-    if not cell.config.keep_models and is_main_process():
-        for checkpoint in CheckpointFolder(cell.config.run_dir).all():
-            remove_whole(checkpoint)
+    if read_json_object(config.run_dir / CONFIG_FILE).get("keep_models") or not is_main_process():
+        return
+    for checkpoint in CheckpointFolder(config.run_dir).all():
+        remove_whole(checkpoint)
 
 
 def end_study(config: FewShotConfig, cells: Sequence[Cell]) -> None:

@@ -32,7 +32,7 @@ from training.results import (
 from training.row_random import RowDraws
 from workflows.pretraining_settings import SIZES, EncoderConfig
 from workflows.scoring import circumstances, in_words
-from workflows.script import run_command, trains
+from workflows.script import kept_for, run_command, trains
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -58,7 +58,8 @@ def run_pretraining(
     def run(config: Config, overwrite: bool) -> None:
         if trains(config):
             prepare_output_dir(config.run_dir, config.resume or overwrite)
-        main(config, overwrite)
+        with kept_for(config):
+            main(config, overwrite)
 
     return run_command(script, about, argv, config_class, {objective: {}}, run)
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from models import ModelError
 from processors import SCRIPT_OF_TASK
 from processors.task import DataError, Task
+from storage.whole import remove_abandoned
 from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.processes import is_main_process, leave, process_count, show
-from training.results import SEEDS_FILE, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
+from training.results import SEEDS_FILE, locked, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
 from workflows.settings import FineTuningConfig
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help and mistyped flags should answer at once
@@ -48,9 +50,13 @@ def run_script(
         if trains(config):
             for one in runs:  # now, so that the last folder is not refused after hours of training
                 prepare_output_dir(one.run_dir, config.resume or overwrite)
-        results = [main(one, overwrite) for one in runs]
-        if config.seeds is not None and config.do_eval:
-            report_seeds(config, results)
+        results = []
+        with kept_for(config):
+            for one in runs:
+                with kept_for(one):
+                    results.append(main(one, overwrite))
+            if config.seeds is not None and config.do_eval:
+                report_seeds(config, results)
 
     return run_command(script, about, argv, config_class, settings, run, SCRIPT_OF_TASK)
 
@@ -75,6 +81,7 @@ def run_command(
         with first_process_speaks_first():
             config_root = Path(script).resolve().parent / "config"
             config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task)
+            clear_away(config)
             run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
     except (UsageError, DataError, ModelError) as error:
         print(f"{Path(script).name}: {error}", file=sys.stderr)
@@ -112,6 +119,21 @@ def first_process_speaks_first() -> Iterator[None]:
         if not is_main_process():
             time.sleep(SECONDS_FOR_THE_FIRST)
         raise
+
+
+def kept_for(config: LoopConfig) -> AbstractContextManager[None]:
+    """Keeps other runs out of the output folder during the block, where the run trains."""
+    return locked(config.run_dir) if trains(config) else contextlib.nullcontext()
+
+
+def clear_away(config: LoopConfig) -> None:
+    """Deletes what killed runs left half-written in the folders that this run writes to."""
+    folders = [config.run_dir, Path(config.cache_dir)]
+    if output_file := getattr(config, "output_file", None):
+        folders.append(Path(output_file).parent)
+    if is_main_process():
+        for folder in folders:
+            remove_abandoned(folder)
 
 
 def trains(config: LoopConfig) -> bool:

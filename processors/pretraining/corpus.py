@@ -22,7 +22,6 @@ import re
 import shutil
 import signal
 import threading
-import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +40,7 @@ from processors.pretraining.corpus_files import state_of
 from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces
 from processors.pretraining.word_starts import mark_of_words, start_words
 from processors.task import DataError
-from storage.whole import write_whole
+from storage.whole import remove_abandoned, write_whole
 
 # Part of the key of every cached folder. Raise it whenever a change in this file changes the blocks.
 BLOCKS_VERSION = 1
@@ -52,7 +51,6 @@ SENTENCE_CHARACTERS = 10_000  # longer sentences are cut at a space
 # 15 % of fewer tokens rounds to 0, so that nothing would be masked in such a block.
 MIN_TOKENS = 4
 MANIFEST = "manifest.json"
-ABANDONED_AFTER_SECONDS = 3600  # a shard takes seconds to write
 
 _SENTENCE_END = re.compile(r"""(?<=[.?!…。]) | (?<=[.?!…。]["'”’)\]]) """)
 
@@ -90,12 +88,12 @@ def build_blocks(
     """
     encoder = _ShardEncoder.of(tokenizer, max_seq_length, corpus.lower_case)
     folder = cache_dir / f"corpus-{_key_of(corpus, tokenizer, max_seq_length)}"
+    remove_abandoned(folder)
     if (blocks := _finished(folder)) is not None:
         return blocks
     characters, counts = corpus.checked()
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _delete_abandoned(folder)
     done, names = 0, []
 
     def missing() -> Iterator[tuple[Path, list[Part]]]:
@@ -164,14 +162,6 @@ def _intact(path: Path) -> Shard | None:
 def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str]) -> Blocks:
     counts = sum((shard.counts for shard in shards), Counter(left_out))
     return Blocks([Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts)
-
-
-def _delete_abandoned(folder: Path) -> None:
-    """Deletes temporary files that killed builds left behind, but not those of a build that is running now."""
-    for path in folder.glob(".*"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
-                path.unlink()
 
 
 def _shards_of(parts: Iterable[Part]) -> Iterator[list[Part]]:

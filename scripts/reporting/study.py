@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting.results_reading import stop
-from storage.whole import write_whole
+from storage.whole import remove_abandoned, write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FINISHED = ("results.json", "seeds.json")  # a finished run has one of these files
@@ -79,9 +79,11 @@ def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
 def refuse_another_study(folder: Path, arguments: argparse.Namespace, same: Sequence[str]) -> None:
     """Saves the arguments of a new study; ends a continued one whose arguments differ from the saved ones.
 
-    Otherwise runs that were made with the old arguments would count as finished. same: the names of the arguments that
+    Otherwise runs that were made with the old arguments would count as finished. Also removes what a killed study left
+    half-written. same: the names of the arguments that
     must not change.
     """
+    remove_abandoned(folder)
     path, asked = folder / ARGUMENTS_FILE, {name: getattr(arguments, name) for name in same}
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -504,6 +504,22 @@ def test_other_weights_of_the_same_name_are_another_model(user: User, types, is_
     assert "1 of them are finished" in types(*words).out
 
 
+def test_what_a_killed_study_left_behind_goes_when_it_goes_on(user: User, types, done: str):
+    folder = user.run_dir("killed")
+    shutil.copytree(user.run_dir(done), folder)
+    left = [folder / "4/seed-42/checkpoint-3", folder / "8/seed-43/.checkpoint-3.0123456789abcdef.tmp"]
+    for path in left:  # it was scored, but its models were not deleted, or not all of them
+        path.mkdir()
+        (path / "model.safetensors").write_bytes(b"weights")
+    files = ["study.json", "4/seeds.json", "8/seed-42/results.json"]
+    left += [(folder / name).with_name(f".{Path(name).name}.0123456789abcdef.tmp") for name in files]
+    left.append(user.folder / "cache/.features-00.arrow.0123456789abcdef.tmp")
+    for path in left[2:]:
+        path.write_text("half")
+    types(*study("killed", *FEW))
+    assert not [path for path in left if path.exists()]
+
+
 def test_a_run_without_its_scores_is_run_again_and_a_file_in_its_place_is_named(user: User, types, is_refused):
     words = study("patched", "--few_shot", 4, "--samples", 1)
     types(*words)

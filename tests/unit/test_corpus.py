@@ -24,6 +24,7 @@ from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import MIN_TOKENS, build_blocks, word_starts
 from processors.pretraining.corpus_readers import clean, cut_at_spaces, open_corpus
 from processors.task import DataError
+from storage.whole import whole_file
 
 ROOT = Path(__file__).parents[2]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -669,10 +670,10 @@ def test_what_a_killed_build_was_writing_is_not_taken_and_goes_away(plain: Path,
     build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
     [folder] = (tmp_path / "cache").iterdir()
     (folder / "manifest.json").unlink()
-    old, new = (write(folder / f".shard-00001.arrow.{name}", b"ARROW1") for name in ("old", "new"))
-    os.utime(old, (0, 0))
-    build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
-    assert not old.exists() and new.exists()  # another process may be writing it
+    left = write(folder / ".shard-00001.arrow.0123456789abcdef.tmp", b"ARROW1")
+    with whole_file(folder / "shard-00002.arrow") as being_written:  # as by another process
+        build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
+        assert not left.exists() and being_written.exists()
 
 
 def test_a_file_that_changes_during_the_build(plain: Path, tmp_path: Path, small_shards):

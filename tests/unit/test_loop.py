@@ -26,11 +26,11 @@ from small_jobs import (
     weights,
 )
 from training import loop
-from training.checkpoint import CheckpointFolder
+from training.checkpoint import STATE_FILE, CheckpointFolder
 from training.config import LoopConfig, UsageError
 from training.evaluate import Predictor, evaluate, in_order_of_rows
 from training.interrupt import Interrupted
-from training.loop import fit
+from training.loop import Job, fit
 from training.optimizer import learning_rate_schedule, parameter_groups
 from training.plan import Plan, batches_from, made_ahead
 from training.results import MetricsLog
@@ -318,6 +318,84 @@ def test_evaluate_returns_the_outputs_in_the_order_of_the_rows():
 def test_interrupted_and_resumed_it_is_the_uninterrupted_run(tmp_path, stop_after, logging_steps):
     settings = {"logging_steps": logging_steps, "eval_steps": 5, "save_steps": 4}
     expect_an_interruption_to_change_nothing(tmp_path, stop_after, **settings)
+
+
+def test_interrupted_twice_it_is_the_uninterrupted_run(tmp_path):
+    """The second interruption comes before any checkpoint that the uninterrupted run leaves."""
+
+    def interrupted_at(step: int | None, folder: str, **settings) -> Job:
+        job = make_job(tmp_path / folder, max_steps=12, save_steps=6, save_total_limit=2, **settings)
+        original = job.collate
+
+        def collate_and_interrupt(rows, draws, size):
+            if len(job.log.read()) == step:
+                os.kill(os.getpid(), signal.SIGINT)
+            return original(rows, draws, size)
+
+        object.__setattr__(job, "collate", collate_and_interrupt)
+        return job
+
+    fit(interrupted_at(None, "whole"))
+    for step in (7, 8):
+        with pytest.raises(Interrupted):
+            fit(interrupted_at(step, "cut", resume=step > 7))
+    assert len(list((tmp_path / "cut").glob("checkpoint-*"))) == 2
+    fit(interrupted_at(None, "cut", resume=True))
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == sorted(
+        path.name for path in (tmp_path / "whole").iterdir()
+    )
+
+
+def test_interrupted_in_the_evaluation_that_is_the_best_it_keeps_its_checkpoint(tmp_path):
+    def interrupted_evaluation():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("the signal breaks the evaluation off")
+
+    settings = {"max_steps": 9, "eval_steps": 4}
+    fit(make_job(tmp_path / "whole", evaluate=scripted([0.9, 0.5, 0.5]), **settings))
+    with pytest.raises(Interrupted):
+        fit(make_job(tmp_path / "cut", evaluate=interrupted_evaluation, **settings))
+    resumed = make_job(tmp_path / "cut", evaluate=scripted([0.9, 0.5, 0.5]), resume=True, **settings)
+    assert fit(resumed).best_step == 4
+    assert [path.name for path in resumed.checkpoints.all()] == ["checkpoint-4", "checkpoint-9"]
+    assert resumed.log.evaluations() == MetricsLog(tmp_path / "whole").evaluations()
+
+
+def test_a_run_that_was_stopped_early_takes_no_step_after_its_interrupted_evaluation(tmp_path):
+    settings = {"max_steps": 9, "eval_steps": 4, "early_stopping_patience": 1}
+    scores = scripted([0.9])
+
+    def evaluate_once():
+        if MetricsLog(tmp_path / "run").evaluations():
+            os.kill(os.getpid(), signal.SIGINT)
+        return scores()
+
+    with pytest.raises(Interrupted):
+        fit(make_job(tmp_path / "run", evaluate=evaluate_once, **settings))
+    resumed = make_job(tmp_path / "run", evaluate=scripted([0.1]), resume=True, **settings)
+    assert fit(resumed).step == 8
+
+
+def test_what_a_kill_behind_the_last_checkpoint_left_undone_is_done_when_the_run_goes_on(tmp_path, monkeypatch):
+    settings = {"max_steps": 9, "save_steps": 3, "save_total_limit": 2}
+    whole = make_job(tmp_path / "whole", **settings)
+    fit(whole)
+    delete_older = CheckpointFolder.delete_older
+
+    def killed(folder, newest, *arguments):
+        if newest.name == "checkpoint-9":
+            raise KeyboardInterrupt
+        delete_older(folder, newest, *arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(CheckpointFolder, "delete_older", killed)
+        fit(make_job(tmp_path / "cut", **settings))
+    resumed = make_job(tmp_path / "cut", resume=True, **settings)
+    assert len(resumed.checkpoints.all()) == 3
+    fit(resumed)
+    for job in (whole, resumed):
+        kept = [(path.name, (path / STATE_FILE).is_file()) for path in job.checkpoints.all()]
+        assert kept == [("checkpoint-6", False), ("checkpoint-9", True)]
 
 
 def test_batches_that_are_made_ahead_are_the_same_and_so_is_what_goes_wrong():
