@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from processors import TASKS
-from processors.features import NO_LABEL, build_features, warn_of_unknown
+from processors.features import NO_LABEL, MappedTable, build_features, warn_of_unknown
 from processors.ner import Sentences, build_window_features, number_of
 from processors.task import DataError, Rows
 from workflows.fine_tuning import ReadyModel, Split
@@ -27,6 +27,7 @@ def encode_texts(config: FineTuningConfig, runtime: Runtime, model: ReadyModel, 
     """
     with runtime.first_alone():
         features = build_features(rows, model.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
+    say_what_was_damaged(runtime, features.table)
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
     if features.cut_rows:
         lost = f"{features.cut_tokens} tokens lost"
@@ -57,6 +58,7 @@ def encode_sentences(
         features = build_window_features(
             rows, model.tokenizer, config.max_seq_len, config.ner_stride, Path(config.cache_dir), config.threads
         )
+    say_what_was_damaged(runtime, features.table)
     if not len(features):
         raise DataError(f"{name}: there are no words in it")
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
@@ -84,6 +86,13 @@ def encode_sentences(
         return collator.batch(arrays, size, terms=words, labels=label_ids)
 
     return Split(rows, features, collate, f"{features.table.path.stem} {hash_of(rows.labels)}")
+
+
+def say_what_was_damaged(runtime: Runtime, *tables: MappedTable) -> None:
+    """Names the cache files that were damaged and have been made again."""
+    for table in tables:
+        if table.was_damaged:
+            runtime.say(f"{table.path} was damaged; it has been made again")
 
 
 def describe(

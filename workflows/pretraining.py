@@ -179,6 +179,8 @@ def _tokenize_corpus(config: EncoderConfig, runtime, path: str, corpus: Corpus, 
         )
     if progress is not None:
         progress.close()
+    for file in blocks.damaged:
+        runtime.say(f"{file} was damaged; it has been made again")
     counts = dict(blocks.counts)
     documents, tokens = counts.pop("documents"), counts.pop("tokens")
     notes = [f"{what.replace('_', ' ')}: {count:,}" for what, count in counts.items() if count and what not in SILENT]

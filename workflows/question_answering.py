@@ -17,7 +17,7 @@ from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.task import DataError, Task
 from training.config import Contradiction, Every, Given, without_effect
-from workflows.encoding import describe, hash_of
+from workflows.encoding import describe, hash_of, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
 from workflows.scoring import Scored
 from workflows.settings import FineTuningConfig
@@ -130,7 +130,10 @@ def windows_of(
     """Windows of the contexts, each with its question, from the cache where they are there."""
     lengths = Lengths(config.max_seq_length, config.doc_stride, config.max_query_length)
     with runtime.first_alone():
-        return build_question_features(rows, model.tokenizer, lengths, Path(config.cache_dir), config.threads, special)
+        cache_dir = Path(config.cache_dir)
+        features = build_question_features(rows, model.tokenizer, lengths, cache_dir, config.threads, special)
+    say_what_was_damaged(runtime, features.contexts, features.queries)
+    return features
 
 
 def padded_windows(model: ReadyModel) -> ArraysOf:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from processors.arrow_files import read_batches
 from processors.task import DataError
 
 
@@ -22,18 +22,16 @@ class Shard:
     """One memory-mapped Arrow file of blocks, in the order of their documents' hashes.
 
     values, offsets: block i is `values[offsets[i] : offsets[i + 1]]`. documents: `[blocks]`, hashes of their documents,
-    ascending. counts: see `Blocks`. Raises pyarrow's errors where the file is damaged.
+    ascending. counts: see `Blocks`. Raises DamagedFileError.
     """
 
     def __init__(self, path: Path):
-        file = pa.ipc.open_file(pa.memory_map(str(path)))
-        batch = file.get_batch(0)
-        batch.validate(full=True)
+        schema, (batch,) = read_batches(path)
         column = batch.column("input_ids")
         self.values: np.ndarray = column.values.to_numpy()
         self.offsets: np.ndarray = column.offsets.to_numpy()
         self.documents: np.ndarray = batch.column("document").to_numpy()
-        self.counts: Counter[str] = Counter(json.loads(file.schema.metadata[b"counts"]))
+        self.counts: Counter[str] = Counter(json.loads(schema.metadata[b"counts"]))
 
     def __len__(self) -> int:
         return len(self.documents)
@@ -61,14 +59,14 @@ class Blocks:
     counts: documents, characters (after cleaning), tokens (without special ones), unknown_tokens, empty_documents,
     short_documents (dropped, as they have fewer than MIN_TOKENS tokens), dropped_tokens (of these, and of documents'
     ends that are as short), and what the readers left out, described in words. They are the whole corpus's, also after
-    `split`.
+    `split`. damaged: files that were damaged and have been made again.
     """
 
-    def __init__(self, stretches: Sequence[Stretch], content: str, counts: Counter[str]):
+    def __init__(self, stretches: Sequence[Stretch], content: str, counts: Counter[str], damaged: Sequence[Path] = ()):
         self._stretches = [stretch for stretch in stretches if stretch.stop > stretch.start]
         self._first_rows = [0, *itertools.accumulate(s.stop - s.start for s in self._stretches)]
         self.lengths = np.concatenate([np.zeros(0, np.int32), *(stretch.lengths for stretch in self._stretches)])
-        self.content, self.counts = content, counts
+        self.content, self.counts, self.damaged = content, counts, damaged
 
     def __len__(self) -> int:
         return self._first_rows[-1]

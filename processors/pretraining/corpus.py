@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from processors.arrow_files import DamagedFileError, write_batches
 from processors.features import SpecialTokens, token_ids, tokenizer_fingerprint
 from processors.pretraining.blocks import Blocks, Shard, Stretch, hash_of
 from processors.pretraining.corpus_files import state_of
@@ -43,7 +44,7 @@ from processors.task import DataError
 from storage.whole import remove_abandoned, write_whole
 
 # Part of the key of every cached folder. Raise it whenever a change in this file changes the blocks.
-BLOCKS_VERSION = 1
+BLOCKS_VERSION = 2
 SHARD_CHARACTERS = 8_000_000  # some 20 MB of Korean in UTF-8
 PART_OVERHEAD = 50  # characters added to each document's own; else a shard could hold a million chat lines
 CHARACTERS_IN_BATCH = 100_000  # the tokenizer's output takes hundreds of bytes for each character
@@ -95,6 +96,7 @@ def build_blocks(
     with _explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     done, names = 0, []
+    damaged: list[Path] = []
 
     def missing() -> Iterator[tuple[Path, list[Part]]]:
         nonlocal done
@@ -102,6 +104,8 @@ def build_blocks(
             path = folder / f"shard-{len(names):05}.arrow"
             names.append(path.name)
             if _intact(path) is None:
+                if path.is_file():
+                    damaged.append(path)
                 yield path, parts
             else:
                 done += _characters_of(parts)
@@ -117,7 +121,7 @@ def build_blocks(
     manifest = {"shards": {name: len(shard) for name, shard in zip(names, shards, strict=True)}, "left_out": counts}
     with _explained(folder / MANIFEST):
         write_whole(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1))
-    return _blocks_of(folder, shards, counts)
+    return _blocks_of(folder, shards, counts, damaged)
 
 
 def _key_of(corpus: Corpus, tokenizer, max_seq_length: int) -> str:
@@ -154,14 +158,14 @@ def _finished(folder: Path) -> Blocks | None:
 def _intact(path: Path) -> Shard | None:
     """The shard, or None if it is missing or damaged (by a power failure, say) and has to be made again."""
     if path.is_file():
-        with contextlib.suppress(pa.ArrowException, OSError, KeyError, TypeError, ValueError):
+        with contextlib.suppress(DamagedFileError, OSError):
             return Shard(path)
     return None
 
 
-def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str]) -> Blocks:
+def _blocks_of(folder: Path, shards: Sequence[Shard], left_out: Counter[str], damaged: Sequence[Path] = ()) -> Blocks:
     counts = sum((shard.counts for shard in shards), Counter(left_out))
-    return Blocks([Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts)
+    return Blocks([Stretch(shard, 0, len(shard)) for shard in shards], folder.name, counts, damaged)
 
 
 def _shards_of(parts: Iterable[Part]) -> Iterator[list[Part]]:
@@ -240,8 +244,7 @@ def _write_in_worker(path: Path, parts: list[Part]) -> None:
 def _write_shard(encoder: _ShardEncoder, path: Path, parts: list[Part]) -> None:
     batch = encoder(parts)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
+    write_batches(sink, batch.schema, [batch])
     with _explained(path):
         write_whole(path, memoryview(sink.getvalue()))
 

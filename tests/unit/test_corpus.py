@@ -666,6 +666,20 @@ def test_a_damaged_shard_is_made_anew(damage: str, plain: Path, tmp_path: Path, 
     assert shards(tmp_path / "cache") == before
 
 
+def test_a_shard_with_another_token_is_made_again_and_named(plain: Path, tmp_path: Path, small_shards):
+    built = build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
+    right = [built.row(number).tolist() for number in range(len(built))]
+    shard = sorted((tmp_path / "cache").glob("*/shard-*"))[1]
+    content = shard.read_bytes()
+    at = content.index(built._stretches[1].shard.values.tobytes())
+    shard.unlink()  # the map of `built` must not see the damage
+    shard.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    again = build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
+    assert [again.row(number).tolist() for number in range(len(again))] == right
+    assert again.damaged == [shard] and shard.read_bytes() == content
+    assert not build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32).damaged
+
+
 def test_what_a_killed_build_was_writing_is_not_taken_and_goes_away(plain: Path, tmp_path: Path, small_shards):
     build_blocks(open_corpus([plain]), wordpiece(), tmp_path / "cache", 32)
     [folder] = (tmp_path / "cache").iterdir()

@@ -297,6 +297,23 @@ def test_a_damaged_file_is_made_anew(damage, bert: BertTokenizer, tmp_path: Path
     assert build_features(rows, bert, 8, tmp_path).table.was_cached
 
 
+def test_a_byte_that_changed_is_never_a_token(bert: BertTokenizer, tmp_path: Path):
+    """At any place in the file: in the values, between them, or in what Arrow says about them."""
+    rows = rows_of("가 나", "다", "")
+    built = build_features(rows, bert, 8, tmp_path)
+    whole, right, path = built.table.path.read_bytes(), content(built), built.table.path
+    assert not built.table.was_damaged
+    remade = 0
+    for position in range(0, len(whole), 7):
+        path.unlink()
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        again = build_features(rows, bert, 8, tmp_path)
+        assert content(again) == right
+        assert again.table.was_damaged != again.table.was_cached
+        remade += again.table.was_damaged
+    assert remade > 20
+
+
 def test_a_cache_folder_that_cannot_be(bert: BertTokenizer, tmp_path: Path):
     (tmp_path / "cache").touch()
     with pytest.raises(DataError, match=r"could not be written: .*--cache_dir takes another folder$"):
