@@ -7,7 +7,7 @@
 #   bash download_qa_dataset.sh --korquad_1              both, and KorQuAD 1.0 into data/korquad/
 #
 #   --data_dir FOLDER    where the task folders are (default: data)
-#   --accept_changed     take an archive that looks right but is not the one that this project was tested with
+#   --accept_changed     take an archive that looks right, though its digest is not the known one
 #   --korquad_1          also what scripts/download_data.sh korquad fetches
 #   --list               what would be fetched from where, and what is there already
 #   --mirror URL         fetch URL/<host>/<path> for https://<host>/<path>; $DATA_MIRROR does the same
@@ -147,9 +147,9 @@ obtain_korquad_2() { # SPLIT ARCHIVE BYTES DIGEST: the files of the archive are 
   echo "done    $folder: all of $name.zip"
 }
 
-# Only the content of a file is taken from the archive: no folder, no mode, and of a symbolic link the name it leads to,
-# which is no JSON.
-unpack_json() { # UNPACKED FOLDER ARCHIVE: the JSON files, if all are good, and a list of them. 1: not good; 2: disk full
+# Only the content of a file is taken from the archive: no folder, no mode, and of a symbolic link only the name it
+# leads to, which is no JSON. Exit code: 1 if a file is not good, 2 if the disk is full.
+unpack_json() { # UNPACKED FOLDER ARCHIVE: the JSON files, if all are good, and a list of them
   local unpacked=$1 folder=$2 list=$1/.list member name status
   while IFS= read -r -u 3 member; do
     name=${member##*/} reason="" status=0

@@ -114,7 +114,7 @@ look_at() { # FILE DIGEST CHECK...: `changed` is set if its digest differs, and 
   ! has_digest "$digest" "$file" || return 0
   changed=yes reason=$("$@" "$file")
   if [[ -z $reason && -z $accept_changed ]]; then
-    reason="its digest is not that of the file this project was tested with (--accept_changed takes it all the same)"
+    reason="its digest is not the known one (--accept_changed takes it all the same)"
   fi
 }
 
@@ -209,7 +209,7 @@ download() { # ADDRESS PART BYTES DIGEST CHECK...: fetches PART and looks at it 
     fi
     if [[ -z $reason ]]; then
       [[ -z $changed ]] ||
-        echo "warning: $address looks right, but is not the file this project was tested with; it is taken" >&2
+        echo "warning: $address looks right, but its digest is not the known one; it is taken" >&2
       return 0
     fi
     rm -f "$part"

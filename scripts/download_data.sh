@@ -6,7 +6,7 @@
 #   bash scripts/download_data.sh --data_dir /big/data --list
 #
 #   --data_dir FOLDER    where the task folders are (default: data)
-#   --accept_changed     take a file that looks right but is not the one that this project was tested with
+#   --accept_changed     take a file that looks right, though its digest is not the known one
 #   --list               what would be fetched from where, and what is there already
 #   --mirror URL         fetch URL/<host>/<path> for https://<host>/<path>; $DATA_MIRROR does the same
 #   --retries N          tries for each file (default: 4)
@@ -31,15 +31,15 @@ KORQUAD=https://korquad.github.io/dataset
 PAWSX=https://storage.googleapis.com/paws/pawsx/x-final.tar.gz
 PAWSX_KNOWN="30282057|4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f"
 
-# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON with
-# questions) | least number of lines (squad: of questions) | bytes and digest of what is at the address (for a member, of
-# the archive)
+# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON
+# with questions) | least number of lines (squad: of questions) | bytes and digest of what is at the address (for a
+# member, of the archive)
 #
 # The digests of nsmc, kornli, korsts, korquad and question-pair are in the checksums of the `datasets` library
-# (datasets/*/dataset_infos.json until 2.x) or of tfds-korean (tfds_korean/*/checksums.tsv), most of them in both, and that
-# of PAWS-X is in those of `datasets` and of tensorflow_datasets. hate-speech and naver-ner are of KoELECTRA's repository at
-# 024fbdd: its train.tsv of naver-ner is known by git's name for it alone, and its size by an upper bound, which is that of
-# Naver's own file.
+# (datasets/*/dataset_infos.json until 2.x) or of tfds-korean (tfds_korean/*/checksums.tsv), most of them in both.
+# That of PAWS-X is in the checksums of `datasets` and of tensorflow_datasets. Those of hate-speech and naver-ner are
+# of the files in KoELECTRA's repository at commit 024fbdd. Of naver-ner's train.tsv only git's name is known, and an
+# upper bound of its size, which is the size of the file of Naver that it was made from.
 files() {
   cat <<END
 nsmc|ratings_train.txt|$GITHUB/e9t/nsmc/master/ratings_train.txt|id document label|150000|14628807|e03b7d14e9e41be8d464a28057cd25d7396c53e67aa7fd5f7e552c59b0ee2940
@@ -65,7 +65,6 @@ korquad|KorQuAD_v1.0_train.json|$KORQUAD/KorQuAD_v1.0_train.json|squad|60407|385
 korquad|KorQuAD_v1.0_dev.json|$KORQUAD/KorQuAD_v1.0_dev.json|squad|5774|3881058|25ffeb51e6c51ec02c071b60a10188e10005c144110f0d876b26079d80a35bdf
 END
 }
-
 
 # task | file below the data folder | where a person gets it
 by_hand() {
@@ -136,7 +135,7 @@ obtain() { # TASK FILE ADDRESS COLUMNS LEAST BYTES DIGEST: the file is in place 
       if [[ $address == *#* ]] || has_digest "$digest" "$target"; then
         echo "have    $target"
       else
-        echo "have    $target (yours: it is not the file this project was tested with)"
+        echo "have    $target (its digest is not the known one)"
       fi
       return 0
     fi

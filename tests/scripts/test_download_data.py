@@ -52,10 +52,10 @@ def test_good_files_arrive_once(server: Server, tmp_path: Path) -> None:
     said, warned = call(server, tmp_path / "new data", "hate-speech")
     assert contents(tmp_path / "new data/hate-speech") == bodies  # and no .part
     assert said.count("done  ") == 2
-    assert warned.count("looks right, but is not the file this project was tested with; it is taken") == 2  # made up
+    assert warned.count("looks right, but its digest is not the known one; it is taken") == 2  # made up
     asked = len(server.log)
     said, warned = call(server, tmp_path / "new data", "hate-speech")
-    assert said.count("(yours: it is not the file this project was tested with)") == said.count("have  ") == 2
+    assert said.count("(its digest is not the known one)") == said.count("have  ") == 2
     assert warned == "" and len(server.log) == asked
 
 
@@ -114,6 +114,17 @@ def test_a_resumed_file_with_another_digest_is_fetched_again(server: Server, tmp
     assert "its two parts may not fit together; once more from the start" in warned
     assert contents(tmp_path / "hate-speech") == bodies
     assert [wanted is None for path, wanted in server.log if path.endswith("train.tsv")] == [True, False, True]
+
+
+def test_a_part_of_another_version_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    bodies = hate_speech(server)
+    knowing = {f"hate-speech/{name}": body for name, body in bodies.items()}
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", knowing)
+    (tmp_path / "hate-speech").mkdir()
+    (tmp_path / "hate-speech/val.tsv.part").write_bytes(table("title comment bias hate", 300, "다른 문장"))
+    _, warned = call_script(script, server, tmp_path, "hate-speech", strict=True)
+    assert "its digest is not the known one" in warned and "; once more from the start" in warned
+    assert contents(tmp_path / "hate-speech") == bodies
 
 
 def test_the_next_call_resumes_too(server: Server, tmp_path: Path) -> None:
@@ -195,7 +206,7 @@ def test_another_version_is_refused_unless_it_is_accepted(server: Server, tmp_pa
     knowing = {"hate-speech/train.tsv": bodies["train.tsv"]}
     script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", knowing)
     _, error = call_script(script, server, tmp_path, "hate-speech", code=1, strict=True)
-    assert "val.tsv: its digest is not that of the file this project was tested with (--accept_changed" in error
+    assert "val.tsv: its digest is not the known one (--accept_changed" in error
     assert contents(tmp_path / "hate-speech") == {"train.tsv": bodies["train.tsv"]}
     said, _ = call_script(script, server, tmp_path, "hate-speech", "--accept_changed", strict=True)
     assert contents(tmp_path / "hate-speech") == bodies
@@ -386,6 +397,6 @@ def test_the_real_files_pass_without_a_warning(server: Server, tmp_path: Path) -
     _, warned = call(server, tmp_path, "hate-speech", "korsts", strict=True)
     assert "warning" not in warned
     assert len(server.log) == 6
-    assert "yours" not in call(server, tmp_path, "hate-speech", "korsts")[0]
+    assert "digest" not in call(server, tmp_path, "hate-speech", "korsts")[0]
     for task in ("hate-speech", "korsts"):
         assert contents(tmp_path / task) == contents(SHARED / task)
