@@ -8,6 +8,11 @@ python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/check
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import functools
 import math
 import sys

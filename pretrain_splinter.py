@@ -10,6 +10,11 @@ python3 pretrain_splinter.py --config_file base.json --corpus news.txt --ngrams_
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import functools
 import sys
 from collections.abc import Iterator

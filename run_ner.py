@@ -7,6 +7,11 @@ python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_pred
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Any, ClassVar

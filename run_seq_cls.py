@@ -8,6 +8,11 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predic
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal

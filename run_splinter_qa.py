@@ -9,6 +9,11 @@ python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<s
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import json
 import sys
 from collections.abc import Iterator, Sequence

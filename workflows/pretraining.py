@@ -16,6 +16,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
+from storage.names import on_disk
 from training.command_line import Config
 from training.passes import Passes
 from training.processes import show
@@ -75,7 +76,7 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
     Raises DataError where a corpus does not exist or has no files.
     """
     how = config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_cases_texts
-    corpora = [open_corpus([Path(path)], *how) for path in config.corpus]
+    corpora = [open_corpus([on_disk(Path(path))], *how) for path in config.corpus]
     return corpora, {str(file): sha256 for corpus in corpora for file, sha256 in corpus.hashes.items()}
 
 
@@ -98,7 +99,7 @@ def open_tokenizer(
         return build_tokenizer(None, start, config.hanbert_library)
     if not config.tokenizer:
         return train_tokenizer(config, runtime, corpora, hashes)
-    named = Path(config.tokenizer)
+    named = on_disk(Path(config.tokenizer))
     if named.is_file():
         return sentencepiece_tokenizer(named.read_bytes(), config.lower_case)
     if config.tokenizer in MODELS and not named.is_dir():

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from storage.names import on_disk
 from training.config import (
     Contradiction,
     Given,
@@ -102,7 +103,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
     @property
     def run_dir(self) -> Path:
         """The folder that everything of this run goes into."""
-        return Path(self.ckpt_dir) / (self.output_dir or f"{self.task}-ckpt")
+        return on_disk(Path(self.ckpt_dir) / (self.output_dir or f"{self.task}-ckpt"))
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that must be the same when a run is resumed.
