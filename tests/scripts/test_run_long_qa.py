@@ -71,6 +71,9 @@ def test_what_a_run_leaves(user: User, brief: str):
     odds = load(folder / "null_odds.json")
     expected = score_korquad_2(answers, golds)
     assert {key: metrics[key] for key in expected} == expected and len(expected) == 8
+    answerable = sum(map(bool, rows.answers))
+    totals = {"total": len(rows), "has_ans_total": answerable, "no_ans_total": len(rows) - answerable}
+    assert user.results(brief)["original_figures"] == totals  # its own scores are KoBigBird's, not SQuAD's
     assert all((answers[id] == "") == (value > 0) for id, value in odds.items()) and set(odds) == set(answers)
     config = load(folder / "checkpoint-6" / "config.json")
     assert (config["attention_type"], config["sep_token_id"]) == ("block_sparse", 3)
