@@ -18,7 +18,7 @@ from reporting.results_reading import NONE, PUBLISHED, markdown_grid, write_out
 
 INTRODUCTION = """# Published scores
 
-These scores are taken from the READMEs of the four original projects and have not been measured here yet. They are in
+These scores are taken from the pages of the four original projects and have not been measured here yet. They are in
 per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such tables with
 your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
 
