@@ -89,17 +89,13 @@ def published_in_words(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> lis
     spec = published_scores()
     if not rows:
         return []
-    numbers = [size for size in sizes if size in spec["sizes"]]
-    parts = [f"mean over {spec['samples']} samples"] if any(size != FULL for size in numbers) else []
-    if FULL in numbers:
-        parts += ["in the column Full of a model trained on all questions"]
+    shown = [size for size in sizes if size in spec["sizes"]]
+    parts = [f"mean over {spec['samples']} samples"] if set(shown) - {FULL} else []
+    parts += ["Full: after training on all questions"] if FULL in shown else []
     theirs = f"on the {spec['questions']:,} questions of {spec['predict_file']}"
-    lines = [f"( ) published score of the model of that name, {theirs}: {'; '.join(parts)}."] if parts else []
-    borrowed = {row["model"]: row["full_from"] for row in spec["rows"] if "full_from" in row}
-    for row in rows if FULL in numbers else []:
-        if row.model in borrowed:
-            lines.append(f"The published score of {row.name} in the column Full is taken from {borrowed[row.model]}.")
-    return lines
+    lines = [f"( ) published score of the model of that name, {theirs}; {'; '.join(parts)}."] if parts else []
+    borrowed = {row["model"]: row["full_from"] for row in spec["rows"] if "full_from" in row} if FULL in shown else {}
+    return lines + [f"{row.name}, Full: from {borrowed[row.model]}." for row in rows if row.model in borrowed]
 
 
 def counted(questions: set[int]) -> str:
