@@ -168,6 +168,24 @@ def test_korquad_runs_here_too(user: User, types, bigbird):
     assert load(user.run_dir("korquad-long") / "predictions-questions.json")
 
 
+@pytest.mark.parametrize(
+    "script, task, config_file",
+    [
+        ("run_seq_cls.py", "nsmc", "kobigbird-bert-base.json"),
+        ("run_squad.py", "korquad", "kobigbird-bert-base-short.json"),
+    ],
+)
+def test_short_sequences_run_with_full_attention(user: User, bigbird, script: str, task: str, config_file: str):
+    words = ["--task", task, "--config_file", config_file, "--data_dir", "sample_data", *bigbird, "--from_scratch"]
+    user.types(*words, "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0, script=script)
+    results = user.results(f"kobigbird-bert-base-{task}-ckpt")
+    config = load(user.run_dir(f"kobigbird-bert-base-{task}-ckpt") / results["checkpoint"] / "config.json")
+    assert config["attention_type"] == "original_full" and results["config"]["attention"] == "full"
+    table = user.types("ckpt", "--shape", "kobigbird_short", script="scripts/results_table.py").out
+    column = {"nsmc": "NSMC (acc)", "korquad": "KorQuAD (Dev) (EM/F1)"}[task]
+    assert "KoBigBird-BERT-Base" in table and column in table
+
+
 def broken_line(user: User, name: str, change) -> Path:
     """A copy of the dev file with its third line changed, as a text; its absolute path."""
     lines = (user.folder / "sample_data/tydiqa/tydiqa-v1.0-dev.jsonl").read_text(encoding="utf-8").splitlines()
