@@ -54,6 +54,9 @@ from workflows.span_selection import (
     without_texts_that_ask,
 )
 
+# KoSplinter printed the scores among so many best answers.
+AMONG_THE_BEST = (1, 3, 5, 10)
+
 
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
     """Splinter"""
@@ -130,7 +133,7 @@ def fine_tune(
         return encode_questions(config, runtime, model, name, rows, plain_special_tokens(model.tokenizer))
 
     def score(model: ReadyModel, split: Split) -> Scored:
-        return score_answers(config, task, split, answers_of(config, model, split))
+        return score_answers(config, task, split, answers_of(config, model, split), AMONG_THE_BEST)
 
     if config.do_train:
         runtime.seed(config.seed)
