@@ -53,7 +53,7 @@ def describe_recipe(pretraining: Mapping[str, Any]) -> str:
     if epochs < planned:
         return f"{told}, up to the middle of a run of {planned:g} epochs"
     end = ", whose learning rate ends at 0" if recipe.get("lr_scheduler") == "linear" else ""
-    return f"{told}, in a run of their own{end}"
+    return f"{told}, in a whole run{end}"
 
 
 def caption(rows: Sequence[tuple[str, Sequence[Mapping[str, Any] | None]]]) -> str:

@@ -17,6 +17,10 @@ from typing import Any
 import pytest
 
 from conftest import REPOSITORY, User
+from pretrain_spanbert import SpanBertConfig
+from processors.pretraining.span_masking import SpanMasking
+from reporting.spanbert_recipes import AS_PUBLISHED, PAPER
+from training.command_line import resolve
 
 SCRIPTS = REPOSITORY / "scripts"
 CELLS = [(0, "cls"), (5, "cls"), (5, "mean"), (5, "max"), (10, "max")]
@@ -43,7 +47,8 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             if "--ckpt_dir" not in words:
                 return ended
             folder = Path(words[words.index("--ckpt_dir") + 1]) / words[words.index("--output_dir") + 1]
-            for epochs in range(1, 11) if script == "pretrain_spanbert.py" else ():
+            trained = int(words[words.index("--num_train_epochs") + 1]) if script == "pretrain_spanbert.py" else 0
+            for epochs in range(1, trained + 1):
                 (folder / f"checkpoint-{epochs * 7}").mkdir(parents=True, exist_ok=True)
                 config = {"pretraining": {"epochs": float(epochs)}}
                 (folder / f"checkpoint-{epochs * 7}" / "config.json").write_text(json.dumps(config))
@@ -85,6 +90,103 @@ def test_the_commands_of_the_study(commands, tmp_path: Path, capsys: pytest.Capt
     assert all(value_of("--precision", words) == "fp32" for words in (pretraining, *fine_tunings))
     assert [value_of("--panels", words) for words in drawings] == ["loss", "score"]
     assert len(tables) == 1 and capsys.readouterr().out.endswith("the table\n")
+
+
+def test_the_study_as_it_was_published(commands, tmp_path: Path):
+    """Each number of epochs is a run of its own, with the settings of the original's code."""
+    first, second, *rest = commands("--scale", "half", "--corpus", "a.txt", "--as_published")
+    study = tmp_path / "spanbert-nsmc-half-as-published"
+    for epochs, words in ((5, first), (10, second)):
+        assert words[:3] == ["pretrain_spanbert.py", "--config_file", "half.json"]
+        assert (value_of("--num_train_epochs", words), value_of("--save_total_limit", words)) == (str(epochs), "1")
+        assert value_of("--output_dir", words) == f"pretraining-{epochs}"
+        settings = SpanBertConfig.model_fields.keys() & {word.removeprefix("--") for word in words[1:]}
+        argv = [*words[1:], "--cache_dir", "x"]
+        config, _ = resolve(SpanBertConfig, argv, {"spanbert": {}}, REPOSITORY / "config", "")
+        # transformer-evolution/spanbert: data.py (span lengths, overrun, 80/10/10 per token, masks written once for all
+        # epochs), model.py (projection_sbo, projection_lm), pretrain.py (no clipping, the schedule, all documents),
+        # vocab.py (the corpus in lower case), config_half.json and the defaults of its flags.
+        assert config.masking == SpanMasking("inverse", 0.2, 10, 0.15, "skip", "token") and config.mask_once
+        assert (config.sbo, config.mlm_head, config.max_grad_norm) == ("original", "tied", 0)
+        assert (config.lr_scheduler, config.warmup_proportion, config.learning_rate) == ("linear", 0, 5e-5)
+        assert (config.lower_case, config.lower_cases_texts, config.held_out_share) == ("corpus", True, 0)
+        assert (config.train_batch_size, config.weight_decay, config.adam_epsilon) == (32, 0, 1e-8)
+        assert (config.num_train_epochs, config.seed, config.max_seq_length) == (epochs, 42, 512)
+        assert "learning_rate" not in settings  # what the original shares with the paper's study is left to the file
+    for (epochs, pooling), words in zip(CELLS, rest[:5], strict=True):
+        checkpoint = study / f"pretraining-{epochs or 10}" / f"checkpoint-{7 * (epochs or 10)}"
+        assert value_of("--model_name_or_path", words) == str(checkpoint)
+        assert (value_of("--pooling", words), "--from_scratch" in words) == (pooling, epochs == 0)
+        assert not {"--span_law", "--lower_case", "--max_grad_norm"} & set(words)
+    assert [words[0] for words in rest[5:]] == ["scripts/plot_runs.py"] * 2 + ["scripts/spanbert_table.py"]
+
+
+def test_a_stopped_study_as_published_goes_on(commands, tmp_path: Path, capsys: pytest.CaptureFixture):
+    flags = ["--scale", "half", "--as_published"]
+    commands(*flags)
+    study = tmp_path / "spanbert-nsmc-half-as-published"
+    (study / "pre-10-max" / "results.json").unlink()
+    (again, *_) = commands(*flags)
+    assert value_of("--output_dir", again) == "pre-10-max" and again[-1] == "--resume"
+    for name in ("pretraining-10", "pre-10-max", "pre-0-cls"):
+        (study / name / "results.json").unlink()
+    pretraining, *rest = commands(*flags)
+    assert value_of("--output_dir", pretraining) == "pretraining-10" and pretraining[-1] == "--resume"
+    assert [value_of("--output_dir", words) for words in rest[:2]] == ["pre-0-cls", "pre-10-max"]
+    (study / "pretraining-5" / "results.json").unlink()
+    with pytest.raises(SystemExit):
+        commands(*flags)
+    told = "holds fine-tunings of an earlier pretraining (pre-5-cls, pre-5-max, pre-5-mean): delete them too"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_published", [[], ["--as_published"]])
+def test_other_flags_go_to_pretraining(commands, as_published: list[str], capsys: pytest.CaptureFixture):
+    flags = ["--scale", "half", "--corpus", "a.txt", "--learning_rate", "1e-4", "--seeds", "1", "--vocab_size=900"]
+    done = commands(*flags, "--corpus_weights", "1", "-1e-05", *as_published)
+    for words in done:
+        passed_on = ["--learning_rate", "1e-4", "--vocab_size=900", "--corpus_weights", "1", "-1e-05"]
+        assert (words[0] == "pretrain_spanbert.py") == (passed_on == words[-10:-4])
+        assert ("--vocab_size=900" in words) == (words[0] == "pretrain_spanbert.py")
+    with pytest.raises(SystemExit):
+        commands("--scale", "half", "--corpus", "a.txt", "--learning_rate", "2e-4", "--seeds", "1", *as_published)
+    told = (
+        "flags for pretraining ['--learning_rate', '1e-4', '--vocab_size=900', '--corpus_weights', '1', '-1e-05'], not"
+    )
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--max_steps", "9"], "--max_steps is set by the study itself"),
+        (["--output_dir=x"], "--output_dir is set by the study itself"),
+        (["--as_published", "--sbo", "paper"], "--as_published sets --sbo too: leave one of them out"),
+        (["--as_published", "--lower_case"], "--as_published sets --lower_case too"),
+        (["word"], "unexpected word 'word'"),
+    ],
+)
+def test_flags_that_the_study_sets_are_refused(commands, words: list[str], told: str, capsys, tmp_path: Path):
+    with pytest.raises(SystemExit) as ended:
+        commands("--scale", "half", *words)
+    assert ended.value.code == 2 and told in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("spanbert")]
+
+
+def test_a_study_that_its_first_command_refused_begins_anew(study: ModuleType, commands, monkeypatch, tmp_path: Path):
+    """A mistyped flag: pretrain_spanbert.py refuses it before it makes its folder."""
+    folder = tmp_path / "spanbert-nsmc-half"
+    folder.mkdir()
+    (folder / "study.json").write_text(json.dumps({"corpus": None, "flags for pretraining": ["--learning_rat", "1"]}))
+    assert commands("--scale", "half", "--learning_rate", "1")[0][0] == "pretrain_spanbert.py"
+    assert json.loads((folder / "study.json").read_text())["flags for pretraining"] == ["--learning_rate", "1"]
+
+
+def test_every_flag_that_the_study_names_is_one_of_pretraining(study: ModuleType):
+    assert (study.SET_BY_THE_STUDY | AS_PUBLISHED.keys()) - SpanBertConfig.model_fields.keys() == {"config_file"}
+    assert PAPER.keys() <= AS_PUBLISHED.keys()
+    defaults = {key: SpanBertConfig.model_fields[key].default for key in PAPER}
+    assert defaults | {"sbo": "paper", "mlm_head": "bert"} == PAPER  # what the study's other form trains with
 
 
 def test_what_is_finished_is_left_and_what_was_stopped_goes_on(commands, tmp_path: Path):
@@ -156,14 +258,26 @@ def test_an_interrupted_study_says_how_it_goes_on(
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def write_run(folder: Path, epochs: int, pooling: str, accuracy: float, step: int, seed: int = 42, **changes: Any):
-    """Three epochs of 10 steps, logged twice each; the mean losses of the epochs are 0.35, 0.25 and 0.15."""
+def write_run(
+    folder: Path,
+    epochs: int,
+    pooling: str,
+    accuracy: float,
+    step: int,
+    seed: int = 42,
+    known: dict[str, Any] | None = None,
+    **changes: Any,
+):
+    """Three epochs of 10 steps, logged twice each; the mean losses of the epochs are 0.35, 0.25 and 0.15.
+
+    known: what else is recorded about pretraining.
+    """
     results = {
         **{"task": "nsmc", "model": f"checkpoint-{epochs}", "seed": seed, "split": "test", "main_metric": "accuracy"},
         **{"metrics": {"accuracy": accuracy}, "selection": "test", "at_chance": False, "step": step},
         "training": {"steps": 30, "epochs": 3.0},
         "config": {"pooling": pooling, "seed": seed, "from_scratch": not epochs, **changes},
-        "pretraining": {"objective": "spanbert", "epochs": float(epochs)} if epochs else None,
+        "pretraining": {"objective": "spanbert", "epochs": float(epochs)} | (known or {}) if epochs else None,
     }
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
@@ -209,6 +323,59 @@ def test_the_published_rows_with_what_was_measured(tmp_path: Path):
     assert any("[2]: a row of its own: learning_rate 1.0, not 0.5" in line for line in below)
 
 
+PAPERS = {"span_law": "geometric", "span_overrun": "cut", "mask_decision": "span", "mask_once": False, "sbo": "paper",
+          "mlm_head": "bert", "max_grad_norm": 1.0, "lr_scheduler": "linear", "lower_case": True,
+          "held_out_share": 0.01}  # fmt: skip
+ORIGINALS = {"span_law": "inverse", "span_overrun": "skip", "mask_decision": "token", "mask_once": True,
+             "sbo": "original", "mlm_head": "tied", "max_grad_norm": 0.0, "lr_scheduler": "linear",
+             "lower_case": "corpus", "held_out_share": 0.0}  # fmt: skip
+
+
+def caption_of(folder: Path) -> str:
+    """The line above the table."""
+    command = [sys.executable, SCRIPTS / "spanbert_table.py", folder]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split("\n")[0]
+
+
+def test_the_caption_says_whose_recipe_it_was(tmp_path: Path):
+    """From what the checkpoints record, and not from how the table was called."""
+    write_run(tmp_path / "paper" / "a", 5, "max", 0.8, 30, known={"planned_epochs": 10.0, "recipe": PAPERS})
+    write_run(tmp_path / "paper" / "b", 10, "max", 0.8, 30, known={"planned_epochs": 10.0, "recipe": PAPERS})
+    write_run(tmp_path / "paper" / "c", 0, "cls", 0.8, 30)
+    papers = "Pretrained by the SpanBERT paper's recipe, which is not the Korean original's (that is --as_published)"
+    assert caption_of(tmp_path / "paper") == (
+        f"{papers}, up to the middle of a run of 10 epochs: spanbert-pre:5-max. "
+        f"{papers}, in a run of its own, whose learning rate ends at 0: spanbert-pre:10-max."
+    )
+    for epochs, pooling in ((5, "cls"), (5, "max"), (10, "max")):
+        known = {"planned_epochs": float(epochs), "recipe": ORIGINALS}
+        write_run(tmp_path / "original" / f"{epochs}-{pooling}", epochs, pooling, 0.8, 30, known=known)
+    originals = "Pretrained with the Korean original's settings (--as_published)"
+    assert caption_of(tmp_path / "original") == (
+        f"{originals}, in a run of its own, whose learning rate ends at 0: spanbert-pre:5-cls, spanbert-pre:5-max, "
+        "spanbert-pre:10-max."
+    )
+    known = {"planned_epochs": 10.0, "recipe": ORIGINALS}
+    write_run(tmp_path / "middle", 5, "max", 0.8, 30, known=known)
+    assert caption_of(tmp_path / "middle").startswith(f"{originals}, up to the middle of a run of 10 epochs: ")
+
+
+@pytest.mark.parametrize("key", ORIGINALS)
+def test_one_other_setting_makes_it_neither_recipe(key: str, tmp_path: Path):
+    other = "cosine" if key == "lr_scheduler" else PAPERS[key]
+    known = {"planned_epochs": 5.0, "recipe": ORIGINALS | {key: other}}
+    write_run(tmp_path / "a", 5, "max", 0.8, 30, known=known)
+    told = caption_of(tmp_path)
+    assert "neither the SpanBERT paper's nor the Korean original's" in told and f"{key} {other}" in told
+
+
+def test_a_recipe_that_is_not_recorded(tmp_path: Path):
+    write_run(tmp_path / "older", 5, "max", 0.8, 30)
+    assert caption_of(tmp_path) == "Pretrained with settings that its checkpoint does not record: spanbert-pre:5-max."
+    write_run(tmp_path / "none" / "scratch", 0, "cls", 0.8, 30)
+    assert caption_of(tmp_path / "none") == "Nothing was pretrained."
+
+
 def test_a_log_that_broke_off(tmp_path: Path):
     write_run(tmp_path / "a", 0, "cls", 0.81, step=20)
     with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
@@ -238,26 +405,27 @@ def test_what_the_table_refuses(tmp_path: Path):
     assert "hardware" in table(tmp_path, code=2)[2]
 
 
+def studied(user: User, folder: Path, *words: str) -> tuple[Path, subprocess.CompletedProcess]:
+    """The whole study on a part of the sample: its folder, and the command that ended."""
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "corpus.jsonl").write_text("".join(lines[:1500]), encoding="utf-8")
+    command = [sys.executable, SCRIPTS / "spanbert_study.py", "--scale", "sample", "--ckpt_dir", folder, *words]
+    command += ["--corpus", folder / "corpus.jsonl", "--cache_dir", folder / "cache"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
+    assert done.returncode == 0, done.stderr
+    name = "spanbert-nsmc-sample" + "-as-published" * ("--as_published" in words)
+    return folder / name, done
+
+
+FIGURES = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("png", "svg")}
+
+
 @pytest.mark.slow
 def test_the_whole_study_on_a_part_of_the_sample(user: User, tmp_path: Path):
     """Pretraining, five fine-tunings, the table and both figures."""
-    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "corpus.jsonl").write_text("".join(lines[:1500]), encoding="utf-8")
-    command = [
-        sys.executable,
-        SCRIPTS / "spanbert_study.py",
-        "--scale",
-        "sample",
-        "--corpus",
-        tmp_path / "corpus.jsonl",
-    ]
-    command += ["--ckpt_dir", tmp_path, "--cache_dir", tmp_path / "cache"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "spanbert-nsmc-sample"
-    figures = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("png", "svg")}
+    folder, _ = studied(user, tmp_path)
     assert {path.name for path in folder.iterdir()} == {
-        *("study.json", "pretraining", "table.md", *figures),
+        *("study.json", "pretraining", "table.md", *FIGURES),
         *(f"pre-{epochs}-{pooling}" for epochs, pooling in CELLS),
     }
     rows, _, _ = table(folder)
@@ -269,3 +437,32 @@ def test_the_whole_study_on_a_part_of_the_sample(user: User, tmp_path: Path):
     config = json.loads((folder / "pre-5-max" / "run_config.json").read_text())
     assert config["model_name_or_path"] != "" and not config["from_scratch"]
     assert (folder / "loss.png").stat().st_size > 10_000
+    caption = (folder / "table.md").read_text(encoding="utf-8").split("\n")[0]
+    assert caption.startswith("Pretrained by the SpanBERT paper's recipe, which is not the Korean original's")
+
+
+@pytest.mark.slow
+def test_the_whole_study_as_published_on_a_part_of_the_sample(user: User, tmp_path: Path):
+    """Two pretrainings whose rates end at 0, which leave the encoder that the rows start from."""
+    folder, done = studied(user, tmp_path, "--as_published", "--logging_steps", "1")
+    assert {path.name for path in folder.iterdir()} == {
+        *("study.json", "pretraining-5", "pretraining-10", "table.md", *FIGURES),
+        *(f"pre-{epochs}-{pooling}" for epochs, pooling in CELLS),
+    }
+    for epochs in (5, 10):
+        events = (folder / f"pretraining-{epochs}" / "metrics.jsonl").read_text().splitlines()
+        rates = [event["learning_rate"] for event in map(json.loads, events) if event["event"] == "train"]
+        after = len(rates) - round(0.1 * len(rates))  # the sample's configuration warms up in the first tenth
+        assert max(rates) == pytest.approx(1e-3, rel=0.02) and rates[-1] == pytest.approx(0, abs=1.1e-3 / after)
+        (checkpoint,) = (folder / f"pretraining-{epochs}").glob("checkpoint-*")
+        known = json.loads((checkpoint / "config.json").read_text())
+        assert (known["mlm_head"], known["sbo"]) == ("tied", "original")
+        assert known["pretraining"]["epochs"] == known["pretraining"]["planned_epochs"] == epochs
+        assert known["pretraining"]["recipe"] == ORIGINALS
+    rows, _, _ = table(folder)
+    assert len(rows) == 6 and all(float(row[5].split("ᵗ")[0]) > 0.85 for row in rows[1:])
+    caption = (
+        "Pretrained with the Korean original's settings (--as_published), in a run of its own, whose learning rate"
+    )
+    assert f"\n{caption} ends at 0: spanbert-pre:5-cls, " in done.stdout
+    assert "unknown" not in done.stderr

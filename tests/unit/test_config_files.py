@@ -173,6 +173,20 @@ def test_long_documents(task: str, epochs: int, model: str, length: int, batch: 
     assert (config.dev_file, config.test_file) == ("", "")
 
 
+@pytest.mark.parametrize("task", ["fake-news", "modu-sentiment", "tydiqa", "korquad-2", "korquad", "klue-mrc"])
+@pytest.mark.parametrize("model", LONG_MODELS)
+def test_the_schedule_of_long_documents_follows_the_warm_up_unless_it_is_set(task: str, model: str):
+    file, *script = f"{model}.json", *(["run_long_qa.py"] if task == "korquad" else [])
+    warm = ("--warmup_proportion", "0.1")
+    for flags, scheduler in (
+        ((), "auto"),
+        (warm, "auto"),
+        ((*warm, "--lr_scheduler", "constant"), "constant"),
+        (("--lr_scheduler", "linear"), "linear"),
+    ):
+        assert load(task, file, *(script or [SCRIPT_OF_TASK[task]]), *flags).lr_scheduler == scheduler
+
+
 @pytest.mark.parametrize(
     "task, epochs, answers, null",
     [("tydiqa", 5, (32, 32), True), ("korquad-2", 5, (4096, 512), False), ("klue-mrc", 5, (30, 30), True)],
