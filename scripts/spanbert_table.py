@@ -95,7 +95,7 @@ def table(runs: Sequence[Run]) -> str:
             figures = published.get(cell, {}) if number == 1 else {}
             lines.append((item(cell, number), f"{cell[0]:g}", cell[1], *texts_of(members, figures)))
     below = legend_of_marks(shown)
-    below += ["( ) published: best of ten epochs on the test file; whether its epochs begin at 0 or 1 is not said."]
+    below += ["( ) published: best of ten epochs on the test file; the original's code counts them from 0."]
     return "\n\n".join([caption(records), markdown_grid(lines), bullet_list(below, notes)])
 
 

@@ -507,13 +507,8 @@ def test_help_shows_each_kind_of_value(command: Command, capsys):
     with pytest.raises(SystemExit):
         command.resolve("--help")
     text = capsys.readouterr().out
-    for words in (
-        "--save_steps N|epoch ",
-        "--seed N ",
-        "--do_train true|false ",
-        "--lr_scheduler linear|constant|auto ",
-    ):
-        assert f"  {words}" in text.replace("\n", " ")
+    for flag in ("save_steps N|epoch", "seed N", "do_train true|false", "lr_scheduler linear|constant|auto"):
+        assert f"  --{flag} " in text.replace("\n", " ")
 
 
 def test_help_shows_every_key_with_its_default(command: Command, capsys):
