@@ -24,13 +24,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for storage/
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
 
+from pretrain_spanbert import SpanBertConfig
 from reporting.results_reading import PUBLISHED, stop
 from reporting.spanbert_recipes import AS_PUBLISHED, words_of
 from reporting.study import (
@@ -44,6 +43,8 @@ from reporting.study import (
     run,
     run_unless_finished,
 )
+from training.command_line import resolve
+from training.config import UsageError
 
 PRETRAINING_EPOCHS = 10
 SAME = ("corpus", "data_dir", "seeds", "precision")  # arguments that must stay the same in a study
@@ -76,7 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     both = parser.add_argument_group("for both")
     add_common_arguments(both)
     arguments, arguments.passed_on = parser.parse_known_args()
-    if problem := problem_of(arguments.passed_on, arguments.as_published):
+    if problem := problem_of(arguments):
         parser.error(problem)
     seeds = arguments.seeds or []
     if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
@@ -84,17 +85,28 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def problem_of(passed_on: Sequence[str], as_published: bool) -> str | None:
-    """What is wrong with words that are to go to pretrain_spanbert.py, or None; that script looks at their values."""
-    if passed_on and not passed_on[0].startswith("--"):
-        return f"unexpected word {passed_on[0]!r}: settings are given as --key value"
-    names = [found[1] for word in passed_on if (found := re.match("--([^=]+)", word))]
-    for name in names:
+def problem_of(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with the settings of pretraining, or None: a mistyped flag is better refused now than later."""
+    if arguments.passed_on and not arguments.passed_on[0].startswith("--"):
+        return f"unexpected word {arguments.passed_on[0]!r}: settings are given as --key value"
+    for word in arguments.passed_on:
+        name = word.removeprefix("--").split("=")[0] if word.startswith("--") else None
         if name in SET_BY_THE_STUDY:
             return f"--{name} is set by the study itself: leave it out"
-        if as_published and name in AS_PUBLISHED:
+        if arguments.as_published and name in AS_PUBLISHED:
             return f"--as_published sets --{name} too: leave one of them out"
+    try:
+        resolve(SpanBertConfig, settings_of_pretraining(arguments), {"spanbert": {}}, REPOSITORY / "config", "")
+    except UsageError as error:
+        return str(error)
     return None
+
+
+def settings_of_pretraining(arguments: argparse.Namespace) -> list[str]:
+    """The words for pretrain_spanbert.py that all of the study's pretrainings share."""
+    recipe = words_of(AS_PUBLISHED) if arguments.as_published else []
+    shared = flags(arguments, "corpus", "processes", "cache_dir", "precision", "no_cuda")
+    return ["--config_file", f"{arguments.scale}.json", *recipe, *shared, *arguments.passed_on]
 
 
 def published_rows() -> list[tuple[int, str]]:
@@ -114,21 +126,13 @@ def pretraining_of(epochs: int, as_published: bool) -> tuple[str, int]:
     return f"pretraining-{epochs}", epochs
 
 
-def pretrain(study: Path, arguments: argparse.Namespace, common: Sequence[str]) -> None:
+def pretrain(study: Path, arguments: argparse.Namespace) -> None:
     """Runs each pretraining that the published rows need."""
-    recipe = words_of(AS_PUBLISHED) if arguments.as_published else []
     runs = {pretraining_of(epochs, arguments.as_published) for epochs, _ in published_rows()}
     for folder, epochs in sorted(runs, key=lambda one: one[1]):
-        checkpoints = ["--num_train_epochs", str(epochs), "--save_steps", "epoch"]
-        checkpoints += ["--save_total_limit", "1" if arguments.as_published else str(epochs)]
-        run_unless_finished(
-            study / folder,
-            "pretrain_spanbert.py",
-            *["--config_file", f"{arguments.scale}.json", *checkpoints, *recipe],
-            *flags(arguments, "corpus", "processes"),
-            *common,
-            *arguments.passed_on,
-        )
+        most = "1" if arguments.as_published else str(epochs)
+        checkpoints = ["--num_train_epochs", str(epochs), "--save_steps", "epoch", "--save_total_limit", most]
+        run_unless_finished(study / folder, "pretrain_spanbert.py", *settings_of_pretraining(arguments), *checkpoints)
 
 
 def checkpoint_after(epochs: int, pretraining: Path) -> Path:
@@ -143,7 +147,7 @@ def checkpoint_after(epochs: int, pretraining: Path) -> Path:
     stop(f"{pretraining} holds no checkpoint of epoch {epochs}; delete it to pretrain again")
 
 
-def fine_tune(study: Path, arguments: argparse.Namespace, common: Sequence[str]) -> list[Path]:
+def fine_tune(study: Path, arguments: argparse.Namespace) -> list[Path]:
     """Fine-tunes a model for each published row, and returns the runs' folders."""
     folders = []
     for epochs, pooling in published_rows():
@@ -152,7 +156,8 @@ def fine_tune(study: Path, arguments: argparse.Namespace, common: Sequence[str])
         model = checkpoint_after(epochs or trained, study / folder)
         words = ["--task", "nsmc", "--config_file", f"spanbert-{arguments.scale}.json"]
         words += ["--model_name_or_path", model, "--pooling", pooling, *([] if epochs else ["--from_scratch"])]
-        run_unless_finished(folders[-1], "run_seq_cls.py", *words, *flags(arguments, "data_dir", "seeds"), *common)
+        shared = flags(arguments, "data_dir", "seeds", "cache_dir", "precision", "no_cuda")
+        run_unless_finished(folders[-1], "run_seq_cls.py", *words, *shared)
     return folders
 
 
@@ -160,7 +165,6 @@ def main() -> None:
     arguments = parse_arguments()
     name = f"spanbert-nsmc-{arguments.scale}" + ("-as-published" if arguments.as_published else "")
     study = Path(arguments.ckpt_dir) / name
-    common = flags(arguments, "cache_dir", "precision", "no_cuda")
     if arguments.scale == "sample" and not Path("sample_data").is_dir():
         run("scripts/make_sample_data.py")
     config = REPOSITORY / "config" / "nsmc" / f"spanbert-{arguments.scale}.json"
@@ -169,8 +173,8 @@ def main() -> None:
     refuse_another_study(study, asked)
     starts = {f"pre-{epochs}-*": pretraining_of(epochs, arguments.as_published)[0] for epochs, _ in published_rows()}
     refuse_older_fine_tunings(study, starts)
-    pretrain(study, arguments, common)
-    folders = fine_tune(study, arguments, common)
+    pretrain(study, arguments)
+    folders = fine_tune(study, arguments)
     for panel, name in (("loss", "loss"), ("score", "accuracy")):
         drawing = ["--output", study / name, "--panels", panel, "--x", "epoch", "--name_by", "folder"]
         run("scripts/plot_runs.py", *folders, *drawing)
