@@ -126,7 +126,7 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
     vocabulary = masking_vocabulary(tokenizer)
     make_batch = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking)
     if config.mask_once:
-        make_batch = functools.partial(masked_as_ever, make_batch, config.seed)
+        make_batch = functools.partial(with_fixed_masks, make_batch, config.seed)
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
     recipe = recipe_of(config, model)
@@ -186,7 +186,7 @@ def masked_batch(
     return batch | {"spans": {name: torch.from_numpy(array) for name, array in spans.items()}}
 
 
-def masked_as_ever(
+def with_fixed_masks(
     make_batch: MakeBatch, seed: int, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None
 ) -> dict[str, Any]:
     """A batch of `make_batch` whose masks depend on `seed` and the rows alone, and not on the epoch's `draws`."""

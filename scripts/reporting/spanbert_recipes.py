@@ -18,7 +18,7 @@ AS_PUBLISHED = {
     "lower_case": "corpus",
     "held_out_share": 0,
 }
-# The paper says nothing about the other settings.
+# The paper's recipe, which is what pretrain_spanbert.py does by default.
 PAPER = {
     "span_law": "geometric",
     "span_overrun": "cut",
