@@ -79,11 +79,12 @@ def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
 def refuse_another_study(folder: Path, asked: Mapping[str, Any]) -> None:
     """Saves what makes a new study; ends a continued one for which something else is asked than was saved.
 
-    Otherwise runs that were made with the old arguments would count as finished. A study none of whose runs has begun
-    counts as new. asked: arguments that must not change, by their names; a name with spaces describes what is no flag.
+    Otherwise runs that were made with the old arguments would count as finished. A study none of whose runs has written
+    anything counts as new. asked: arguments that must not change, by their names; a name with spaces is no flag's, but
+    a description.
     """
     path = folder / ARGUMENTS_FILE
-    if not path.is_file() or [*folder.iterdir()] == [path]:
+    if not path.is_file() or [file for file in folder.rglob("*") if file.is_file()] == [path]:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
     begun = json.loads(path.read_text(encoding="utf-8"))

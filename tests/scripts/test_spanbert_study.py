@@ -175,9 +175,9 @@ def test_flags_that_cannot_be_passed_on_are_refused_before_anything_begins(
 
 
 def test_a_study_that_its_first_command_refused_begins_anew(study: ModuleType, commands, monkeypatch, tmp_path: Path):
-    """As where there is no such corpus, which pretrain_spanbert.py says before it makes its folder."""
+    """As where there is no such corpus, which pretrain_spanbert.py says when it has made its folder and no more."""
     folder = tmp_path / "spanbert-nsmc-half"
-    folder.mkdir()
+    (folder / "pretraining").mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps({"corpus": ["b.txt"], "flags for pretraining": ["--seed", "1"]}))
     assert commands("--scale", "half", "--corpus", "a.txt", "--seed", "2")[0][0] == "pretrain_spanbert.py"
     begun = json.loads((folder / "study.json").read_text())
