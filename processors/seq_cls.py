@@ -345,7 +345,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         licence="none stated",
         defaults={
             "learning_rate": 3e-5,
-            "lr_scheduler": "constant",
+            "lr_scheduler": "auto",
             "eval_steps": "epoch",
             "save_steps": "epoch",
             "max_seq_len": 1024,
@@ -371,7 +371,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         defaults={
             "num_train_epochs": 20,
             "learning_rate": 3e-5,
-            "lr_scheduler": "constant",
+            "lr_scheduler": "auto",
             "eval_steps": "epoch",
             "save_steps": "epoch",
             "max_seq_len": 1024,

@@ -79,7 +79,7 @@ def spanbert_section(table: dict[str, Any]) -> str:
     keys = ("pretrain_epochs", "pooling", "epoch", "loss", "accuracy")
     formats = ("", "", "", ".3f", ".3f")
     lines = [[format(row[key], form) for key, form in zip(keys, formats, strict=True)] for row in table["rows"]]
-    return section(table, [header, *lines], ["Whether the best epoch is counted from 0 or from 1 is not said."])
+    return section(table, [header, *lines], ["The original's code counts epochs from 0."])
 
 
 def section(table: dict[str, Any], lines: list[list[str]], remarks: Iterable[str]) -> str:

@@ -105,8 +105,10 @@ class TrainingConfig(Section):
     train_batch_size: int = Field(32, ge=1, description="rows per device in one micro-batch")
     gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step")
     learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
-    lr_scheduler: Literal["linear", "constant"] = Field(
-        "linear", description="learning rate after the warm-up: falls linearly to zero, or stays constant"
+    lr_scheduler: Literal["linear", "constant", "auto"] = Field(
+        "linear",
+        description="learning rate after the warm-up: falls linearly to zero, or stays constant; auto: linear if there "
+        "is a warm-up, else constant, as in KoBigBird",
     )
     warmup_proportion: float = Field(
         0.0, ge=0, le=1, description="share of all steps during which the learning rate rises to its peak"

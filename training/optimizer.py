@@ -39,10 +39,14 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate_schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, steps: int):
-    """Warm-up over `warmup_proportion` of the steps, then linearly to zero, or constant."""
+    """Warm-up over `warmup_proportion` of the steps, then linearly to zero, or constant.
+
+    "auto" asks for the proportion, as KoBigBird does, and not for the steps: a warm-up of less than one step counts.
+    """
     from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
     warmup = int(steps * config.warmup_proportion)
-    if config.lr_scheduler == "constant":
+    is_constant = config.lr_scheduler == "auto" and config.warmup_proportion == 0
+    if is_constant or config.lr_scheduler == "constant":
         return get_constant_schedule_with_warmup(optimizer, warmup)
     return get_linear_schedule_with_warmup(optimizer, warmup, steps)

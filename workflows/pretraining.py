@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def open_tokenizer(
         return train_tokenizer(config, runtime, corpora, hashes)
     named = on_disk(Path(config.tokenizer))
     if named.is_file():
-        return sentencepiece_tokenizer(named.read_bytes(), config.lower_case)
+        return sentencepiece_tokenizer(named.read_bytes(), config.tokenizer_lower_cases)
     if config.tokenizer in MODELS and not named.is_dir():
         return build_tokenizer(config.tokenizer, find_model(config.tokenizer, None), config.hanbert_library)
     return build_tokenizer(None, named, config.hanbert_library)
@@ -122,7 +123,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
             runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
             lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
             train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
-            train(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
+            train(lines, target, config.vocab_size, config.tokenizer_lower_cases, seed=config.seed)
     try:
         return build_tokenizer(None, target)
     except ModelError as error:
@@ -274,10 +275,12 @@ def pretraining_job(
     make_batch: MakeBatch,
     loss_of: OfBatch,
     score: Callable[[], dict[str, float]] | None,
+    recipe: Mapping[str, Any] = types.MappingProxyType({}),
 ):
     """What `training/loop.py` needs to train `model` on the rows of the corpora.
 
-    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them.
+    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them. recipe: the
+    settings that each checkpoint's config.json records.
     Raises UsageError where there are fewer rows than processes.
     """
     from training.checkpoint import CheckpointFolder
@@ -291,9 +294,16 @@ def pretraining_job(
         return make_batch(rows.training, rows.passes.blocks(row_ids, draws), draws, size)
 
     def write_model(target: Path, state: State) -> None:
-        steps_per_epoch = replace(plan, step_rows=state.step_rows).steps_per_epoch
-        figures = {"steps": state.step, "epochs": round(state.step / steps_per_epoch, 4)}
-        setattr(model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
+        whole = replace(plan, step_rows=state.step_rows)
+        figures = {
+            "steps": state.step,
+            "epochs": round(state.step / whole.steps_per_epoch, 4),
+            # A linear schedule has come to 0 when this many epochs are done.
+            "planned_epochs": round(whole.steps / whole.steps_per_epoch, 4),
+            "tokens": state.real_tokens,
+        }
+        known = {"objective": config.task, **figures} | ({"recipe": dict(recipe)} if recipe else {})
+        setattr(model.config, PRETRAINING, known)
         runtime.save_model(model, target)
         tokenizer.save_pretrained(target)
 

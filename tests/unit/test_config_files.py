@@ -170,11 +170,25 @@ def test_long_documents(task: str, epochs: int, model: str, length: int, batch: 
         accumulation,
     )
     assert (config.num_train_epochs, config.learning_rate) == (epochs, 3e-5)
-    assert (config.lr_scheduler, config.warmup_proportion) == ("constant", 0)
+    assert (config.lr_scheduler, config.warmup_proportion) == ("auto", 0)
     assert (config.weight_decay, config.adam_epsilon, config.max_grad_norm) == (0, 1e-8, 1.0)
     # The best score on the evaluation split over the epochs, which is the held-out part of the training file.
     assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
     assert (config.dev_file, config.test_file) == ("", "")
+
+
+@pytest.mark.parametrize("task", ["fake-news", "modu-sentiment", "tydiqa", "korquad-2", "korquad", "klue-mrc"])
+@pytest.mark.parametrize("model", LONG_MODELS)
+def test_the_schedule_of_long_documents_follows_the_warm_up_unless_it_is_set(task: str, model: str):
+    file, *script = f"{model}.json", *(["run_long_qa.py"] if task == "korquad" else [])
+    warm = ("--warmup_proportion", "0.1")
+    for flags, scheduler in (
+        ((), "auto"),
+        (warm, "auto"),
+        ((*warm, "--lr_scheduler", "constant"), "constant"),
+        (("--lr_scheduler", "linear"), "linear"),
+    ):
+        assert load(task, file, *(script or [SCRIPT_OF_TASK[task]]), *flags).lr_scheduler == scheduler
 
 
 @pytest.mark.parametrize(
@@ -190,7 +204,7 @@ def test_questions_about_long_documents(task: str, epochs: int, answers: tuple[i
     assert (config.train_batch_size, config.gradient_accumulation_steps) == ((2, 4) if is_long else (8, 1))
     assert config.max_answer_length == answers[not is_long]
     assert (config.num_train_epochs, config.learning_rate, config.version_2_with_negative) == (epochs, 3e-5, null)
-    assert (config.lr_scheduler, config.warmup_proportion) == ("constant", 0)
+    assert (config.lr_scheduler, config.warmup_proportion) == ("auto", 0)
     assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
 
 

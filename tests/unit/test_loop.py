@@ -159,6 +159,11 @@ def test_biases_and_layer_norms_do_not_decay():
         ("linear", 0.2, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
         ("constant", 0.0, [1.0] * 10),
         ("constant", 0.2, [0.0, 0.5] + [1.0] * 8),
+        # KoBigBird's: no schedule at all without a warm-up; with one, transformers' linear schedule with a warm-up of
+        # int(10 * proportion) steps.
+        ("auto", 0.0, [1.0] * 10),
+        ("auto", 0.2, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ("auto", 0.05, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
     ],
 )
 def test_the_learning_rate_of_each_of_ten_steps(tmp_path, scheduler, warmup, expected):
