@@ -48,6 +48,7 @@ from workflows.span_selection import (
     span_selection_losses,
     without_texts_that_ask,
 )
+from workflows.splinter_positions import warn_of_other_positions
 
 
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
@@ -128,6 +129,8 @@ def fine_tune(
         return score_answers(config, task, split, answers_of(config, model, split))
 
     if config.do_train:
+        if not config.from_scratch:
+            warn_of_other_positions(runtime, folder)
         runtime.seed(config.seed)
         model = load(config, runtime, folder, is_trained=False)
         splits = {name: encode(model, name, rows[name]) for name in rows}

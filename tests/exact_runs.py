@@ -141,7 +141,8 @@ def objective_of(config: Any, runtime: Runtime, tokenizer: Any, start: Path | No
     if config.task == "splinter":
         vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
         rules = QuestionRules(vocabulary, config.recurring_spans)
-        make_batch = functools.partial(module.question_batch, collator, model.config.hidden_token_id, rules)
+        masking = module.token_masking(config, tokenizer, model.config) if config.mlm else None
+        make_batch = functools.partial(module.question_batch, collator, rules, masking)
     else:
         vocabulary = module.masking_vocabulary(tokenizer)
         make_batch = functools.partial(

@@ -22,10 +22,23 @@ class Stepper:
     On a GPU a step is replayed as a CUDA graph (`captured_step.py`). A step of one micro-batch in one process is one
     graph, and its gradients exist only inside it. Otherwise each micro-batch is a graph that adds to gradients that
     stay in memory, and the update is a graph of its own.
+
+    has_second_loss: whether the loss of a step is the sum of two means, each over terms of its own. The number of terms
+    of the second is each batch's "second_terms"; `loss_of` finds "second_weight" in its batch, and multiplies the sum
+    of the second loss by it. However a step is cut into micro-batches, its loss then is the same.
     """
 
-    def __init__(self, model: nn.Module, loss_of: LossOf, config: LoopConfig, runtime: Runtime, plan: Plan):
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_of: LossOf,
+        config: LoopConfig,
+        runtime: Runtime,
+        plan: Plan,
+        has_second_loss: bool = False,
+    ):
         self.model, self.loss_of, self.config, self.runtime = model, loss_of, config, runtime
+        self.has_second_loss = has_second_loss
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(model, config, runtime)
         self.follow(plan)
@@ -79,7 +92,8 @@ class Stepper:
 
     def _compute(self, batches: list[Batch], rows: int) -> None:
         terms = sum(batch["terms"] for batch in batches)
-        inputs = [{"batch": without_counts(batch), "rows": rows} for batch in batches]
+        weight = self._weight_of_second_loss(batches)
+        inputs = [{"batch": without_counts(batch) | weight, "rows": rows} for batch in batches]
         self._may_try_again = True
         if self.is_one_graph:
             self._take_whole({**inputs[0], "factor": self._factor(rows, terms)})
@@ -88,6 +102,14 @@ class Stepper:
             self._take_micro_batch(micro_batch)
         self._may_try_again = False  # the other processes would not try again
         self._take_update({"factor": self._factor(rows, self._add_up_gradients(terms))})
+
+    def _weight_of_second_loss(self, batches: list[Batch]) -> dict[str, float | Tensor]:
+        """{"second_weight": terms of the step for each term of its second loss}; empty where there is no second."""
+        if not self.has_second_loss:
+            return {}
+        counts = [float(sum(batch[name] for batch in batches)) for name in ("terms", "second_terms")]
+        terms, second_terms = self.runtime.sums(counts)
+        return {"second_weight": self.runtime.number(terms / max(1.0, second_terms))}
 
     @property
     def is_one_graph(self) -> bool:

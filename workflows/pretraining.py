@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -270,10 +271,14 @@ def pretraining_job(
     make_batch: MakeBatch,
     loss_of: OfBatch,
     score: Callable[[], dict[str, float]] | None,
+    shown: Mapping[str, str] = MappingProxyType({}),
+    has_second_loss: bool = False,
 ):
     """What `training/loop.py` needs to train `model` on the rows of the corpora.
 
-    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them.
+    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them. shown: what
+    the encoder sees of a row, for the configuration of the checkpoints; a run is only resumed where it is the same.
+    has_second_loss: see `training/step.py`.
     Raises UsageError where there are fewer rows than processes.
     """
     from training.checkpoint import CheckpointFolder
@@ -289,7 +294,8 @@ def pretraining_job(
     def write_model(target: Path, state: State) -> None:
         steps_per_epoch = replace(plan, step_rows=state.step_rows).steps_per_epoch
         figures = {"steps": state.step, "epochs": round(state.step / steps_per_epoch, 4)}
-        setattr(model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
+        facts = {"objective": config.task, **figures, "tokens": state.real_tokens, **shown}
+        setattr(model.config, PRETRAINING, facts)
         runtime.save_model(model, target)
         tokenizer.save_pretrained(target)
 
@@ -304,12 +310,13 @@ def pretraining_job(
         log=MetricsLog(config.run_dir),
         write_model=write_model,
         identity=config.identity(runtime.precision)
-        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None},
+        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None, **shown},
         data=hashes,
         evaluate=(lambda: (HELD_OUT, score())) if score else None,
         main_metric="loss",
         greater_is_better=False,
         rows={"train": len(rows.training)} | ({HELD_OUT: len(held_out)} if held_out else {}),
+        has_second_loss=has_second_loss,
     )
 
 

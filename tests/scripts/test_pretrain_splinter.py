@@ -161,7 +161,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     assert asked.min() >= 1 and asked.max() == questions["most_questions"] <= 2
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     assert (ids[questions["rows"], questions["columns"]] == objective.model.config.question_token_id).all()
-    assert not mask[ids == tokenizer.sep_token_id].any() and not mask[ids == tokenizer.pad_token_id].any()
+    assert mask[ids == tokenizer.sep_token_id].all() and not mask[ids == tokenizer.pad_token_id].any()
     assert mask[questions["rows"], questions["starts"]].all() and mask[questions["rows"], questions["ends"]].all()
     assert batch["real_tokens"] == int(mask.sum())
     other = objective.make_batch(blocks, rows, RowDraws([1], rows), None)
