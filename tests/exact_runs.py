@@ -148,7 +148,14 @@ def objective_of(config: Any, runtime: Runtime, tokenizer: Any, start: Path | No
         make_batch = functools.partial(
             module.masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking
         )
-    return Objective(model, make_batch, module.loss_of, module.sums_of, rules)
+    loss_of = joint_loss_of if config.task == "splinter" and config.mlm else module.loss_of
+    return Objective(model, make_batch, loss_of, module.sums_of, rules)
+
+
+def joint_loss_of(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Splinter's joint loss where no step says how much the second loss weighs."""
+    module = importlib.import_module("pretrain_splinter")
+    return module.joint_loss_of(model, {"second_weight": 0.5, **batch})
 
 
 def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Objective, Blocks]:
