@@ -62,6 +62,7 @@ class Stepper:
 
     def take(self, batches: list[Batch], rows: int) -> None:
         """Takes a step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
+        batches = self._weighted(batches)
         with self.runtime.memory_runs_out(self._smaller_batches()):
             self._compute_twice_if_need_be(batches, rows)
         for batch in batches:
@@ -69,6 +70,18 @@ class Stepper:
             self.real_tokens += batch["real_tokens"]
             self.padded_tokens += batch["padded_tokens"]
         self.schedule.step()
+
+    def _weighted(self, batches: list[Batch]) -> list[Batch]:
+        """The batches with "second_weight" where there is a second loss: terms of the step for each of its terms.
+
+        Once a step, as all processes take part: a step that is tried a second time is tried by one process alone.
+        """
+        if not self.has_second_loss:
+            return batches
+        counts = [float(sum(batch[name] for batch in batches)) for name in ("terms", "second_terms")]
+        terms, second_terms = self.runtime.sums(counts)
+        weight = self.runtime.number(terms / max(1.0, second_terms))
+        return [batch | {"second_weight": weight} for batch in batches]
 
     def _smaller_batches(self) -> str:
         return (
@@ -92,8 +105,7 @@ class Stepper:
 
     def _compute(self, batches: list[Batch], rows: int) -> None:
         terms = sum(batch["terms"] for batch in batches)
-        weight = self._weight_of_second_loss(batches)
-        inputs = [{"batch": without_counts(batch) | weight, "rows": rows} for batch in batches]
+        inputs = [{"batch": without_counts(batch), "rows": rows} for batch in batches]
         self._may_try_again = True
         if self.is_one_graph:
             self._take_whole({**inputs[0], "factor": self._factor(rows, terms)})
@@ -102,14 +114,6 @@ class Stepper:
             self._take_micro_batch(micro_batch)
         self._may_try_again = False  # the other processes would not try again
         self._take_update({"factor": self._factor(rows, self._add_up_gradients(terms))})
-
-    def _weight_of_second_loss(self, batches: list[Batch]) -> dict[str, float | Tensor]:
-        """{"second_weight": terms of the step for each term of its second loss}; empty where there is no second."""
-        if not self.has_second_loss:
-            return {}
-        counts = [float(sum(batch[name] for batch in batches)) for name in ("terms", "second_terms")]
-        terms, second_terms = self.runtime.sums(counts)
-        return {"second_weight": self.runtime.number(terms / max(1.0, second_terms))}
 
     @property
     def is_one_graph(self) -> bool:

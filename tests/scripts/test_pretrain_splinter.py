@@ -138,6 +138,18 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora
     expect_the_same_run(user, brief, "splinter-resumed")
 
 
+def test_a_run_with_the_former_positions_is_not_resumed(user: User, is_refused, corpora, brief: str):
+    """Its further steps would not be those of the run that was never stopped."""
+    state_file = stopped_after_two(user, brief, "splinter-former") / "checkpoint-2" / "training_state.pt"
+    state = torch.load(state_file, weights_only=True)
+    for name in ("positions", "[SEP]", "mlm", "most_predictions", "adam_bias_correction"):
+        del state["identity"][name]
+    torch.save(state, state_file)
+    said = is_refused(*words("splinter-former", *BRIEFLY, *corpora, "--resume"))
+    assert "positions was None, is now 'visible tokens', [SEP] was None, is now 'visible'; resuming needs" in said
+    assert "mlm" not in said and "adam" not in said  # at their defaults they are what there was before
+
+
 def test_the_joint_objective_with_berts_optimizer(user: User, types, is_refused, corpora):
     """Its figures, its head, and that it resumes to the bit; another script leaves the head out."""
     joint = ["--mlm", "true", "--most_predictions", 12, "--adam_bias_correction", "false", "--weight_decay", 0.01]
