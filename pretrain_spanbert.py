@@ -134,8 +134,8 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
         make_batch = functools.partial(with_fixed_masks, make_batch, config.seed)
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    recipe = recipe_of(config, model)
-    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score, recipe)
+    recorded = {"recipe": recipe_of(config, model)}
+    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score, recorded)
     train(job, rows, collator.unpads, overwrite)
 
 

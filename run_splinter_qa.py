@@ -53,6 +53,7 @@ from workflows.span_selection import (
     span_selection_losses,
     without_texts_that_ask,
 )
+from workflows.splinter_positions import warn_of_other_positions
 
 # KoSplinter printed the scores among so many best answers.
 AMONG_THE_BEST = (1, 3, 5, 10)
@@ -136,6 +137,8 @@ def fine_tune(
         return score_answers(config, task, split, answers_of(config, model, split), AMONG_THE_BEST)
 
     if config.do_train:
+        if not config.from_scratch:
+            warn_of_other_positions(runtime, folder)
         runtime.seed(config.seed)
         model = load(config, runtime, folder, is_trained=False)
         splits = {name: encode(model, name, rows[name]) for name in rows}

@@ -10,23 +10,21 @@ classes load. Training can start from any published BERT checkpoint:
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
-from models.attention import recompute_in_backward
 from models.encoders import weight_files
 from models.errors import ModelError, one_line, reason
 from models.fast_dropout import quicken
 from models.heads import refuse_a_random_encoder
+from models.masked_tokens import score_masked_tokens
 
 SboForm = Literal["paper", "original"]
 MlmHead = Literal["bert", "tied"]
@@ -34,8 +32,6 @@ FORMS = {"sbo": SboForm, "mlm_head": MlmHead}  # entries of config.json; the fir
 # The paper's code embeds a position in 200 numbers and predicts the first 20 tokens of a span. A span of ten Korean
 # words has 20 to 40 tokens, hence more positions here; the last one stands for all that follow.
 SBO_POSITIONS, SBO_POSITION_WIDTH = 128, 200
-# The most logits in memory at a time: 32 MiB in fp32. Such small pieces would leave a GPU idle, so that it gets 1 GiB.
-LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_A_GPU = 2**23, 2**28
 
 
 @dataclass
@@ -164,21 +160,7 @@ class BertForSpanPreTraining(BertPreTrainedModel):
 
     def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the losses and number of right predictions for a head's states `[M, H]`."""
-        decoder = self.cls.predictions.decoder
-        at_once = LOGITS_AT_ONCE_ON_A_GPU if labels.device.type == "cuda" else LOGITS_AT_ONCE
-        size = max(1, at_once // decoder.out_features)
-        score = functools.partial(_score_at_once, decoder)
-        if len(labels) > size:  # the backward pass recomputes the logits instead of keeping them
-            score = functools.partial(recompute_in_backward, score, preserve_rng_state=False)
-        parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
-        losses, correct = zip(*parts, strict=True)
-        return torch.stack(losses).sum(), torch.stack(correct).sum()
-
-
-def _score_at_once(decoder: nn.Linear, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = decoder(hidden_states)
-    loss = cross_entropy(logits.float(), labels, reduction="sum")
-    return loss, (logits.detach().argmax(dim=-1) == labels).sum()
+        return score_masked_tokens(self.cls.predictions.decoder, hidden_states, labels)
 
 
 def build_spanbert(

@@ -117,6 +117,9 @@ class TrainingConfig(Section):
         0.0, ge=0, description="weight decay of AdamW; not applied to biases and LayerNorm weights"
     )
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
+    adam_bias_correction: bool = Field(
+        True, description="correct AdamW's moments for their start at zero; false: as in BERT's own code"
+    )
     max_grad_norm: float = Field(1.0, ge=0, description="clip gradients to this norm; 0: do not clip")
     early_stopping_patience: int = Field(
         0, ge=0, description="stop after this many evaluations in a row without improvement; 0: never"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -275,12 +275,15 @@ def pretraining_job(
     make_batch: MakeBatch,
     loss_of: OfBatch,
     score: Callable[[], dict[str, float]] | None,
-    recipe: Mapping[str, Any] = types.MappingProxyType({}),
+    recorded: Mapping[str, Any] = MappingProxyType({}),
+    identity: Mapping[str, str] = MappingProxyType({}),
+    has_second_loss: bool = False,
 ):
     """What `training/loop.py` needs to train `model` on the rows of the corpora.
 
-    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them. recipe: the
-    settings that each checkpoint's config.json records.
+    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them. recorded:
+    what each checkpoint's config.json says besides. identity: what must be the same when the run is resumed, besides
+    settings and rows. has_second_loss: see `training/step.py`.
     Raises UsageError where there are fewer rows than processes.
     """
     from training.checkpoint import CheckpointFolder
@@ -295,15 +298,16 @@ def pretraining_job(
 
     def write_model(target: Path, state: State) -> None:
         whole = replace(plan, step_rows=state.step_rows)
-        figures = {
+        facts = {
+            "objective": config.task,
             "steps": state.step,
             "epochs": round(state.step / whole.steps_per_epoch, 4),
             # A linear schedule has come to 0 when this many epochs are done.
             "planned_epochs": round(whole.steps / whole.steps_per_epoch, 4),
             "tokens": state.real_tokens,
+            **recorded,
         }
-        known = {"objective": config.task, **figures} | ({"recipe": dict(recipe)} if recipe else {})
-        setattr(model.config, PRETRAINING, known)
+        setattr(model.config, PRETRAINING, facts)
         runtime.save_model(model, target)
         tokenizer.save_pretrained(target)
 
@@ -318,12 +322,13 @@ def pretraining_job(
         log=MetricsLog(config.run_dir),
         write_model=write_model,
         identity=config.identity(runtime.precision)
-        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None},
+        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None, **identity},
         data=hashes,
         evaluate=(lambda: (HELD_OUT, score())) if score else None,
         main_metric="loss",
         greater_is_better=False,
         rows={"train": len(rows.training)} | ({HELD_OUT: len(held_out)} if held_out else {}),
+        has_second_loss=has_second_loss,
     )
 
 

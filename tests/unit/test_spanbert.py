@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from closeness import assert_close_in_size
-from models import ModelError, build_model, spanbert
+from models import ModelError, build_model, masked_tokens
 from models.collator import Collator
 from models.fast_dropout import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
@@ -208,7 +208,7 @@ def test_the_collator_makes_the_models_inputs():
 def test_parts_of_the_logits_make_the_same_losses_and_gradients(at_once: int, monkeypatch: pytest.MonkeyPatch):
     model, batch = fresh(), batch_of([40, 7, 23])
     expected = run(model, batch)
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", at_once)
     expect_same(run(model, batch), expected)
 
 
@@ -230,7 +230,7 @@ def test_there_are_never_logits_for_all_tokens(monkeypatch: pytest.MonkeyPatch):
         run(model, batch)
     masked = len(batch["labels"])
     assert largest.elements == masked * 5000 < 0.16 * batch["input_ids"].numel() * 5000
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", 20 * 5000)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", 20 * 5000)
     with LargestTensor() as largest:
         run(model, batch)
     assert largest.elements < 2 * 5000 * 32  # the vocabulary matrix itself
@@ -239,7 +239,7 @@ def test_there_are_never_logits_for_all_tokens(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("sbo", FORMS)
 @pytest.mark.parametrize("at_once", [2**23, 7 * VOCABULARY_SIZE])
 def test_autocast_to_bf16_keeps_the_losses_in_fp32(sbo: str, at_once: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", at_once)
     model, batch = unpad_encoder(fresh(sbo)), packed(batch_of([40, 7, 23]))
     expected = run(model, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
