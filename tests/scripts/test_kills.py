@@ -32,12 +32,12 @@ def sample(script: str, task: str, *words: str) -> list[str]:
 
 
 SPLINTER = ["run_splinter_qa.py", "--model_name_or_path", "splinter", "--initialize_new_qass", "false", "--data_dir",
-            "sample_data", *LENGTHS]  # fmt: skip
+            "sample_data/few_shot", *LENGTHS]  # fmt: skip
 COMMANDS = {
     "pretrain_splinter": ["pretrain_splinter.py", "--config_file", "sample.json", *PRETRAINING, *SMALL],
     "pretrain_spanbert": [
         *("pretrain_spanbert.py", "--config_file", "sample.json", *PRETRAINING, *SMALL),
-        *("--train_vocab", "wordpiece", "--vocab_size", "600", "--tokenizer", ""),
+        *("--train_vocab", "wordpiece", "--vocab_size", "1600", "--tokenizer", ""),
     ],
     "seq_cls": sample("run_seq_cls.py", "nsmc", "--max_seq_len", "48", *BRIEF),
     "ner": sample("run_ner.py", "naver-ner", "--max_seq_len", "48", *BRIEF),
