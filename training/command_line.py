@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from training.config import Given, LoopConfig, Place, Section, UsageError
-from training.flags import describe, own_task_of, parser_of, value_of_words
+from training.flags import FILE_FLAGS, describe, own_task_of, parser_of, value_of_words
 
 Config = typing.TypeVar("Config", bound=LoopConfig)
 
@@ -60,18 +60,23 @@ def resolve(
 ) -> tuple[Config, Given]:
     """The settings of a run, and for each key that was set the place that set it.
 
-    tasks: task name -> settings of the task. config_root: folder that holds `<task>/<config_file>`. about: the text at
-    the top of `--help`. script_of_task: task name -> script, for the tasks of all scripts.
+    tasks: task name -> settings of the task. config_root: folder that holds `<task>/<config_file>`, unless --config_dir
+    names another. about: the text at the top of `--help`. script_of_task: task name -> script, for the tasks of all
+    scripts.
 
     Raises UsageError with everything that is wrong, one problem per line.
     """
     problems: list[str] = []
     typed = _read_flags(config_class, argv, about, tasks, problems)
     config_file, _ = typed.take("config_file")
+    config_dir, _ = typed.take("config_dir")
+    if config_dir is not None and config_file is None and "config_file" not in typed.broken:
+        problems.append("--config_dir has no effect without --config_file, the name of a file in it")
     task = typed.values.get("task", own_task_of(config_class))
     in_file = RawSettings()
-    if config_file is not None:
-        in_file = _read_config_file(config_class, config_file, task, tasks, config_root, problems)
+    if config_file is not None and "config_file" not in typed.broken:
+        folder = config_root if config_dir is None else Path(config_dir)
+        in_file = _read_config_file(config_class, config_file, task, tasks, folder, problems)
         if task is not None and in_file.values.get("task", task) != task:
             wanted = f"the command says --task {task}" if "task" in typed.values else f"this script's is {task}"
             problems.append(f"{in_file.places['task']}: the file is for task {in_file.values['task']!r}, {wanted}")
@@ -224,6 +229,8 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
             return path
     files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
     known = f"; there are {', '.join(files)}" if files else "" if task else "; --task says in which folder of config"
+    if not config_root.is_dir():
+        known = f"; there is no folder {config_root}"
     close = nearest(config_file, files)
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
@@ -275,7 +282,7 @@ def _read_flags(
     A value of the wrong type stays text: the check of types reports it together with all others.
     """
     known, unknown = parser_of(config_class, about, tasks).parse_known_args(argv)
-    names = [f"--{name}" for name in (*_names(config_class), "config_file")]
+    names = [f"--{name}" for name in (*_names(config_class), *FILE_FLAGS)]
     strange = [word.split("=")[0] for word in unknown if word.startswith("-") and not re.fullmatch(r"-\d.*|-", word)]
     problems += [f"unknown flag {word}{nearest(word, names)}" for word in strange]
     if unknown and not strange:
@@ -283,12 +290,12 @@ def _read_flags(
     settings = RawSettings()
     for name, groups in vars(known).items():
         key = config_class.ALIASES.get(name, name)
-        annotation = str if key == "config_file" else config_class.model_fields[key].annotation
+        annotation = str if key in FILE_FLAGS else config_class.model_fields[key].annotation
         try:
             settings.set(name, value_of_words(name, groups, annotation), Place("flag", name))
         except UsageError as error:
             problems.append(str(error))
-            settings.broken |= {name, "task"} if name == "config_file" else {name}
+            settings.broken |= {"config_file", "task"} if name in FILE_FLAGS else {name}
     _resolve_aliases(settings, config_class)
     return settings
 

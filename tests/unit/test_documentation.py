@@ -51,7 +51,7 @@ def known_flags() -> set[str]:
     for section in sections:  # grows meanwhile
         sections += section.__subclasses__()
     fields = {name for section in sections for name in (*section.model_fields, *getattr(section, "ALIASES", ()))}
-    flags = {f"--{field}" for field in fields} | {"--config_file", "--help"}
+    flags = {f"--{field}" for field in fields} | {"--config_file", "--config_dir", "--help"}
     sources = [path for room in ("scripts", "benchmarks") for path in (ROOT / room).rglob("*.*") if path.is_file()]
     for path in [*sources, ROOT / "download_qa_dataset.sh"]:
         if path.suffix in (".py", ".sh"):
