@@ -13,9 +13,11 @@ import pytest
 
 from models import ModelError, find_model
 from models.vocabulary import train_sentencepiece
+from processors import TASKS
 from processors.pretraining import corpus_files, corpus_readers
 from processors.pretraining.corpus_readers import clean, open_corpus
 from processors.pretraining.ngrams import read_ngrams, write_ngrams
+from processors.splits import read_splits
 from processors.task import DataError
 from workflows.recurring_questions import check_ngrams_out
 
@@ -165,3 +167,21 @@ def test_ngrams_of_splinters_own_code_are_read(tmp_path: Path):
     with pytest.raises(DataError, match=r"would overwrite a file that holds no n-grams: .*ngrams\.txt:1: the header"):
         check_ngrams_out(str(path))
     check_ngrams_out(str(tmp_path / "ours.tsv"))
+
+
+def test_kobigbirds_data_dir_is_answered_with_the_one_here(tmp_path: Path):
+    """Theirs is the task's own folder: `--data_dir cache/tydiqa --train_file tydiqa-v1.0-train.jsonl`."""
+    folder = tmp_path / "cache" / "tydiqa"
+    folder.mkdir(parents=True)
+    (folder / "train.jsonl").touch()
+
+    def problem(name: str) -> str:
+        with pytest.raises(DataError) as caught:
+            read_splits(TASKS["tydiqa"], ["train"], {"train": [folder / "tydiqa" / name]})
+        return str(caught.value)
+
+    place = (
+        f"{folder}/tydiqa/train.jsonl: no such file; {folder} holds one, but data_dir is the folder above the task's"
+    )
+    assert problem("train.jsonl") == f"{place} own, which is called tydiqa"
+    assert problem("dev.jsonl").endswith("dev.jsonl: no such file; there is no such folder")
