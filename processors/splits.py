@@ -47,8 +47,8 @@ def _refuse_folder_of_task(task: Task, path: Path) -> None:
     folder = path.parent
     if folder.name == task.folder and not folder.exists() and (folder.parent / path.name).exists():
         raise DataError(
-            f"{path}: no such file; {folder.parent} holds one, but data_dir is the folder above the task's own, which is "
-            f"called {task.folder}"
+            f"{path}: no such file; {folder.parent} holds one, but data_dir is the folder above the task's own, which "
+            f"is called {task.folder}"
         )
 
 
