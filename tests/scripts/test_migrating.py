@@ -101,6 +101,15 @@ def test_the_commands_of_the_originals_run(at_home: User):
     assert (at_home.folder / "ngrams.tsv").is_file()
 
 
+def test_a_flag_of_an_original_is_answered_for_the_script_that_runs(user: User):
+    """SpanBERT's --vocab is a setting of pretraining, and nothing to set in fine-tuning."""
+    words = ("--task", "nsmc", "--config_file", "sample.json", "--vocab", "kowiki.model")
+    assert user.is_refused(*words) == (
+        "unknown flag --vocab: the Korean SpanBERT's --vocab has no counterpart here; the tokenizer is the one in the "
+        "folder of model_name_or_path"
+    )
+
+
 def test_every_command_of_the_page_is_run_or_needs_data():
     assert {command.words[1] for command in COMMANDS} > {"run_seq_cls.py", "run_ner.py", "run_squad.py"}
     assert len([command for command in COMMANDS if command.words[0] == "bash"]) == 8

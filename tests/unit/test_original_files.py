@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from models import ModelError, find_model
 from models.vocabulary import train_sentencepiece
 from processors import TASKS
-from processors.pretraining import corpus_files, corpus_readers
+from processors.pretraining import corpus_readers
 from processors.pretraining.corpus_readers import clean, open_corpus
 from processors.pretraining.ngrams import read_ngrams, write_ngrams
 from processors.splits import read_splits
@@ -99,20 +98,28 @@ def test_bad_records_of_kowiki_are_left_out_where_that_is_asked_for(tmp_path: Pa
     assert list(counts.values()) == [2] and "kowiki.csv:3: 3 columns" in next(iter(counts))
 
 
-def test_a_record_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(corpus_files, "JSON_LINE_BYTES", 100)
+@pytest.fixture
+def field_limit():
+    """Sets the limit that the csv module has for a field; the old one is put back, as it belongs to the process."""
+    before = csv.field_size_limit()
+    yield csv.field_size_limit
+    csv.field_size_limit(before)
+
+
+def test_a_long_article_is_read(tmp_path: Path, field_limit):
+    field_limit(131_072)  # Python's default
+    path = tmp_path / "kowiki.csv"
+    path.write_text('id␝text\n5␝"' + "긴 줄\n" * 50_000 + '"\n', encoding="utf-8")
+    assert documents(path) == [["긴 줄"] * 50_000]
+
+
+def test_a_record_that_is_never_closed_does_not_fill_the_memory(tmp_path: Path, monkeypatch, field_limit):
+    field_limit(10)
     monkeypatch.setattr(corpus_readers, "JSON_LINE_BYTES", 100)
-    monkeypatch.setattr(csv, "field_size_limit", lambda *limit: 0 if not limit else LIMIT(100))
     path = tmp_path / "kowiki.csv"
     path.write_text('id␝text\n5␝"' + "한 줄\n" * 100, encoding="utf-8")
-    try:
-        with pytest.raises(DataError, match=r"kowiki\.csv:2: .* not valid CSV: field larger than field limit"):
-            documents(path)
-    finally:
-        LIMIT(sys.maxsize)
-
-
-LIMIT = csv.field_size_limit
+    with pytest.raises(DataError, match=r"kowiki\.csv:2: .* not valid CSV: field larger than field limit"):
+        documents(path)
 
 
 def pieces(text: str) -> list[str]:
