@@ -8,6 +8,11 @@ python3 run_seq_cls.py --task nsmc --model_name_or_path ckpt/spanbert-half/check
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import functools
 import math
 import sys
@@ -25,6 +30,7 @@ from processors.pretraining.target_filling import fill_masked_tokens
 from training.config import Contradiction, Given, without_effect
 from training.row_random import RowDraws
 from workflows.pretraining import (
+    MakeBatch,
     find_start,
     fresh_model,
     held_out_scorer,
@@ -40,6 +46,15 @@ from workflows.pretraining_settings import EncoderConfig
 from workflows.script import open_device
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
+
+# The settings, besides the heads' forms, in which the paper and the Korean original differ; each checkpoint has them.
+RECIPE = (
+    *("span_law", "span_overrun", "mask_decision", "mask_once"),
+    *("max_grad_norm", "lr_scheduler", "lower_case", "held_out_share"),
+)
+
+# Settings that older runs do not have; their defaults do what was done before.
+LATER = ("mask_once", "mlm_head")
 
 
 class SpanBertConfig(EncoderConfig):
@@ -63,15 +78,29 @@ class SpanBertConfig(EncoderConfig):
         "span",
         description="whether [MASK], a random token or no change (80/10/10 %) is drawn once per span, or per token",
     )
+    mask_once: bool = Field(
+        False,
+        description="mask each row in the same way in every epoch, as in the Korean original, instead of anew",
+    )
     sbo: Literal["paper", "original"] | None = Field(
         None,
         description="form of the span boundary head: the paper's or the Korean original's; default: that of "
         "model_name_or_path, else paper",
     )
+    mlm_head: Literal["bert", "tied"] | None = Field(
+        None,
+        description="what makes logits of the states: BERT's transform, the embeddings' matrix and a bias (bert), or "
+        "the matrix alone, as in the Korean original (tied); default: that of model_name_or_path, else bert",
+    )
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.span_law != "geometric":
             yield from without_effect(["span_p"], given, ("span_law",), f"on span_law {self.span_law}")
+
+    def identity(self, precision: str) -> dict[str, Any]:
+        """As in every pretraining, without `LATER` at its defaults, so that runs from before can be resumed."""
+        defaults = {key for key in LATER if getattr(self, key) == type(self).model_fields[key].default}
+        return {key: value for key, value in super().identity(precision).items() if key not in defaults}
 
     @property
     def masking(self) -> SpanMasking:
@@ -101,9 +130,12 @@ def main(config: SpanBertConfig, overwrite: bool) -> None:
     rows = hold_out_documents(config, runtime, parts)
     vocabulary = masking_vocabulary(tokenizer)
     make_batch = functools.partial(masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking)
+    if config.mask_once:
+        make_batch = functools.partial(with_fixed_masks, make_batch, config.seed)
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score)
+    recorded = {"recipe": recipe_of(config, model)}
+    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes, make_batch, loss_of, score, recorded)
     train(job, rows, collator.unpads, overwrite)
 
 
@@ -116,11 +148,11 @@ def open_model(config: SpanBertConfig, start: Path | None, tokenizer):
     from models.vocabulary import check_for_masking
 
     if start is not None:
-        model = build_spanbert(start, config.sbo)
+        model = build_spanbert(start, config.sbo, mlm_head=config.mlm_head)
         check_for_masking(tokenizer, model.config.vocab_size)
         return model
     check_for_masking(tokenizer)
-    return fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo))
+    return fresh_model(config, tokenizer, lambda bert: build_spanbert(bert, config.sbo, mlm_head=config.mlm_head))
 
 
 def masking_vocabulary(tokenizer) -> Vocabulary:
@@ -157,6 +189,19 @@ def masked_batch(
     terms = max(1, len(masked.labels))
     batch = collator.batch(arrays | {"input_ids": masked.input_ids}, size, terms)
     return batch | {"spans": {name: torch.from_numpy(array) for name, array in spans.items()}}
+
+
+def with_fixed_masks(
+    make_batch: MakeBatch, seed: int, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None
+) -> dict[str, Any]:
+    """A batch of `make_batch` whose masks depend on `seed` and the rows alone, and not on the epoch's `draws`."""
+    return make_batch(blocks, row_ids, RowDraws([seed], row_ids), size)
+
+
+def recipe_of(config: SpanBertConfig, model) -> dict[str, Any]:
+    """The settings in which recipes differ, for the checkpoints. The heads' forms are those that `model` has."""
+    heads = {name: getattr(model.config, name) for name in ("sbo", "mlm_head")}
+    return {key: getattr(config, key) for key in RECIPE} | heads
 
 
 def loss_of(model, batch: dict[str, Any]) -> Any:

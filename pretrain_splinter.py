@@ -1,5 +1,7 @@
 """Pretrains a Splinter: in each group of identical spans one is kept as the answer; [QUESTION] replaces the others.
 
+What is hidden behind a [QUESTION] takes no position, so that no gap tells how long the answer is.
+
 python3 pretrain_splinter.py --config_file base.json --corpus kowiki.txt
 python3 pretrain_splinter.py --config_file base.json --corpus kowiki/ --tokenizer kosplinter/ --processes 8
 python3 pretrain_splinter.py --config_file base.json --corpus kowiki/ --model_name_or_path klue/bert-base
@@ -9,6 +11,11 @@ python3 pretrain_splinter.py --config_file base.json --corpus news.txt --ngrams_
 """
 
 from __future__ import annotations
+
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
 
 import functools
 import sys
@@ -22,8 +29,9 @@ from pydantic import Field
 from processors.features import NO_LABEL
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.recurring_spans import RecurringSpans, select_spans
-from processors.pretraining.target_filling import fill_questions
-from training.config import Contradiction, Given
+from processors.pretraining.target_filling import fill_masked_tokens, fill_questions
+from processors.pretraining.token_masking import TokenMasking, mask_tokens
+from training.config import Contradiction, Given, without_effect
 from training.row_random import RowDraws
 from workflows.pretraining import (
     find_start,
@@ -47,6 +55,7 @@ from workflows.recurring_questions import (
     write_ngrams_of,
 )
 from workflows.script import open_device
+from workflows.splinter_positions import SHOWN, warn_of_other_positions
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -69,6 +78,14 @@ class SplinterConfig(EncoderConfig):
         description="check only the first of several identical spans for ending with a word, as in the original; "
         "false: check each",
     )
+    mlm: bool = Field(
+        False,
+        description="joint objective: also mask single tokens and predict them; a row's questions and masked tokens "
+        "together are question_budget of its tokens",
+    )
+    most_predictions: int = Field(
+        80, ge=1, description="with mlm: most questions and masked tokens together in a row, whatever its length"
+    )
     add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     ngrams_in: list[str] | None = Field(
         None,
@@ -85,6 +102,8 @@ class SplinterConfig(EncoderConfig):
         if self.ngrams_out and Path(self.ngrams_out).resolve() in [Path(p).resolve() for p in self.ngrams_in or ()]:
             message = f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
             yield Contradiction(("ngrams_out", "ngrams_in"), message)
+        if not self.mlm:
+            yield from without_effect(["most_predictions"], given, ("mlm",), "without mlm")
 
     @property
     def recurring_spans(self) -> RecurringSpans:
@@ -105,6 +124,8 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     start = find_start(config)
     tokenizer = open_tokenizer(config, runtime, start, corpora, hashes)
     runtime.seed(config.seed)
+    if start is not None:
+        warn_of_other_positions(runtime, start)
     model = open_model(config, start, tokenizer)
     vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
     collator = Collator.of(model, config, runtime, "max_seq_length")
@@ -117,10 +138,15 @@ def main(config: SplinterConfig, overwrite: bool) -> None:
     rows = hold_out_documents(config, runtime, parts)
     if config.ngrams_out and runtime.is_main and not config.dry_run:
         write_ngrams_of(config.ngrams_out, runtime, rows.training, rules)
-    make_batch = functools.partial(question_batch, collator, model.config.hidden_token_id, rules)
+    masking = token_masking(config, tokenizer, model.config) if config.mlm else None
+    make_batch = functools.partial(question_batch, collator, rules, masking)
     score = held_out_scorer(config, runtime, model, make_batch, sums_of, metrics_of, rows.held_out)
 
-    job = pretraining_job(config, runtime, model, tokenizer, rows, hashes | ngram_hashes, make_batch, loss_of, score)
+    hashes |= ngram_hashes
+    loss = joint_loss_of if config.mlm else loss_of
+    job = pretraining_job(
+        config, runtime, model, tokenizer, rows, hashes, make_batch, loss, score, SHOWN, SHOWN, config.mlm
+    )
     train(job, rows, collator.unpads, overwrite)
 
 
@@ -131,9 +157,10 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
     """
     from models.splinter import add_question_token, build_splinter, set_token_ids
 
+    build = functools.partial(build_splinter, mlm=config.mlm)
     if config.add_question_token:
         add_question_token(tokenizer)
-    model = fresh_model(config, tokenizer, build_splinter) if start is None else build_splinter(start)
+    model = fresh_model(config, tokenizer, build) if start is None else build(start)
     if config.add_question_token:
         add_question_token(tokenizer, model)
     # Pretraining asks with [QUESTION], even if the model was fine-tuned the way KoSplinter's code does it.
@@ -141,32 +168,67 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
     return model
 
 
+def token_masking(config: SplinterConfig, tokenizer, model_config) -> TokenMasking:
+    """What masking needs to know for the joint objective. model_config: configuration of the model.
+
+    Raises ModelError where the tokenizer has no [MASK].
+    """
+    from models.vocabulary import check_for_masking
+
+    check_for_masking(tokenizer, model_config.vocab_size)
+    return TokenMasking.of_tokens(
+        len(tokenizer),
+        tokenizer.all_special_ids,
+        model_config.question_token_id,
+        tokenizer.mask_token_id,
+        config.question_budget,
+        config.most_predictions,
+    )
+
+
 def question_batch(
-    collator, hidden: int, rules: QuestionRules, blocks: Blocks, row_ids: np.ndarray, draws: RowDraws, size: int | None
+    collator,
+    rules: QuestionRules,
+    masking: TokenMasking | None,
+    blocks: Blocks,
+    row_ids: np.ndarray,
+    draws: RowDraws,
+    size: int | None,
 ) -> dict[str, Any]:
     """A batch of the blocks numbered `row_ids`, `[B]`, with the questions that `draws` selects, for `training/plan.py`.
 
     Its "questions", each `[Q]`, are rows, columns, and starts and ends of the answers. Where shapes are rounded, each
-    row has places for as many questions as a full row may have; the places left over have no label.
-    hidden: id of the token that the encoder does not see. size: rows of the batch where shapes are fixed.
+    row has places for as many questions as a full row may have; the places left over have no label. The same holds for
+    its "masked", each `[M]`, which is there with `masking`: rows, columns and labels of the masked tokens.
+    size: rows of the batch where shapes are fixed.
     """
     import torch
 
-    from models.splinter import visible_tokens
+    from models.positions import positions_among_visible
 
     width = collator.width(blocks.lengths[row_ids])
     ids, mask = blocks.padded(row_ids, rules.vocabulary.pad_id, width).values()
     selected = select_spans(ids, mask, rules.vocabulary, rules.spans, draws, rules.left_out)
-    visible = visible_tokens(selected.input_ids, selected.attention_mask, hidden)
+    visible = selected.attention_mask
     asked = {name: getattr(selected, name) for name in ("rows", "columns", "starts", "ends")}
     most = int(np.bincount(selected.rows).max(initial=0))  # on the CPU, so that no device has to wait
     if collator.shapes != "exact":
         most = int(rules.spans.questions_in(width))
         asked = fill_questions(asked, size or len(row_ids), most)
     questions: dict[str, Any] = {name: torch.from_numpy(array) for name, array in asked.items()}
-    arrays, starts_and_ends = {"input_ids": selected.input_ids, "attention_mask": visible}, 2 * len(selected.rows)
-    batch = collator.batch(arrays, size, starts_and_ends)
-    return batch | {"questions": questions | {"most_questions": most}}
+    arrays = {"input_ids": selected.input_ids, "attention_mask": visible}
+    arrays["position_ids"] = positions_among_visible(visible)
+    targets = {"questions": questions | {"most_questions": most}}
+    if masking is not None:
+        masks = masking.predictions_in(blocks.lengths[row_ids]) - np.bincount(selected.rows, minlength=len(row_ids))
+        masked = mask_tokens(selected.input_ids, visible, masks, masking, draws)
+        arrays["input_ids"] = masked.input_ids
+        places = {name: getattr(masked, name) for name in ("rows", "columns", "labels")}
+        if collator.shapes != "exact":
+            places = fill_masked_tokens(places, (size or len(row_ids)) * int(masking.predictions_in(width)))
+        targets["masked"] = {f"masked_{name}": torch.from_numpy(array) for name, array in places.items()}
+        targets["second_terms"] = len(masked.labels)
+    return collator.batch(arrays, size, terms=2 * len(selected.rows)) | targets
 
 
 def loss_of(model, batch: dict[str, Any]) -> Any:
@@ -175,20 +237,44 @@ def loss_of(model, batch: dict[str, Any]) -> Any:
     return outputs.start_loss + outputs.end_loss
 
 
+def joint_loss_of(model, batch: dict[str, Any]) -> Any:
+    """`loss_of`, and the sum over the masked tokens, weighted so that the means of both are added up in a step.
+
+    The original adds these two means, of 32 rows each, and takes the mean of that over the rows of a step.
+    """
+    outputs = model(**batch["inputs"], **batch["questions"], **batch["masked"])
+    return outputs.start_loss + outputs.end_loss + batch["second_weight"] * outputs.mlm_loss
+
+
 def sums_of(model, batch: dict[str, Any]):
-    """`[5]`: number of questions; loss of starts and ends; how many starts, ends, and pairs of both are right."""
+    """`[5]`: number of questions; loss of starts and ends; how many starts, ends, and pairs of both are right.
+
+    With masked tokens, `[8]`: also their number, their loss, and how many of them are predicted.
+    """
     import torch
 
-    outputs = model(**batch["inputs"], **batch["questions"])
-    right = (outputs.start_correct, outputs.end_correct, outputs.both_correct)
+    masked = batch.get("masked", {})
+    outputs = model(**batch["inputs"], **batch["questions"], **masked)
     asked = (batch["questions"]["starts"] != NO_LABEL).sum()
-    return torch.stack([one.float() for one in (asked, outputs.start_loss + outputs.end_loss, *right)])
+    sums = [asked, outputs.start_loss + outputs.end_loss]
+    sums += [outputs.start_correct, outputs.end_correct, outputs.both_correct]
+    if masked:
+        sums += [(masked["masked_labels"] != NO_LABEL).sum(), outputs.mlm_loss, outputs.mlm_correct]
+    return torch.stack([one.float() for one in sums])
 
 
 def metrics_of(sums: np.ndarray) -> dict[str, float]:
-    """Means over the questions; the loss is the mean over starts and ends, as in training. sums: over all batches."""
-    loss, start_accuracy, end_accuracy, span_em = (sums[1:] / sums[0]).tolist()
-    return {"loss": loss / 2, "start_accuracy": start_accuracy, "end_accuracy": end_accuracy, "span_em": span_em}
+    """Means over the questions, and over the masked tokens if there are any; the loss is that of training.
+
+    sums: `sums_of`, added up over all batches.
+    """
+    loss, start_accuracy, end_accuracy, span_em = (sums[1:5] / sums[0]).tolist()
+    metrics = {"loss": loss / 2, "start_accuracy": start_accuracy, "end_accuracy": end_accuracy, "span_em": span_em}
+    if len(sums) > 5:
+        mlm_loss, mlm_accuracy = (sums[6:] / max(1.0, sums[5])).tolist()
+        metrics |= {"loss": loss / 2 + mlm_loss, "span_loss": loss / 2}
+        metrics |= {"mlm_loss": mlm_loss, "mlm_accuracy": mlm_accuracy}
+    return metrics
 
 
 if __name__ == "__main__":

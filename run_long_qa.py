@@ -9,6 +9,11 @@ python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
 from collections.abc import Iterator
 from pathlib import Path

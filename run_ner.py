@@ -7,17 +7,26 @@ python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_pred
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
+from processors.metrics import EntityScores, entity_scores, loss_published_style
 from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled, token_lines
 from processors.task import Task
+from training.results import ORIGINAL_FIGURES
 from workflows.encoding import encode_sentences
 from workflows.fine_tuning import (
     ReadyModel,
@@ -63,7 +72,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
         return encode_sentences(config, runtime, model, name, rows)
 
     def score(model: ReadyModel, split: Split) -> Scored:
-        return score_labels(task, split, labels_of_words(config, task, model, split))
+        return score_labels(config, task, split, label_words(config, task, model, split))
 
     if config.do_train:
         runtime.seed(config.seed)
@@ -87,7 +96,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     if config.do_predict:
         checkpoint = selected_checkpoint(config, task)
         model = load(config, runtime, checkpoint, is_trained=True)
-        labels = labels_of_words(config, task, model, encode(model, "predict", sentences))
+        labels = label_words(config, task, model, encode(model, "predict", sentences)).labels
         files = prediction_files(task, sentences, labels)
         write_predictions(config, runtime, checkpoint, len(sentences), files)
     return results
@@ -104,12 +113,21 @@ def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyMod
         fresh_head=not is_trained,
         attention=config.attention,
     )
-    return make_ready(config, runtime, model, tokenizer, label_ids_of, "max_seq_len")
+    return make_ready(config, runtime, model, tokenizer, label_ids_and_losses, "max_seq_len")
 
 
-def label_ids_of(model, batch: dict[str, Any]) -> Any:
-    """`[B, L]`, the likeliest label of each token."""
-    return model(**batch["inputs"]).logits.argmax(dim=-1)
+def label_ids_and_losses(model, batch: dict[str, Any]) -> Any:
+    """`[B, 2, L]`: the likeliest label of each token, and the cross entropy of its own label; 0 where it has none."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    logits = model(**batch["inputs"]).logits.float()
+    ids = logits.argmax(dim=-1).float()
+    losses = torch.zeros_like(ids)
+    if "labels" in batch:
+        labels = batch["labels"].flatten()
+        losses = cross_entropy(logits.flatten(0, 1), labels, ignore_index=NO_LABEL, reduction="none").view_as(ids)
+    return torch.stack([ids, losses], dim=1)
 
 
 def cross_entropies(model, batch: dict[str, Any]) -> Any:
@@ -120,35 +138,57 @@ def cross_entropies(model, batch: dict[str, Any]) -> Any:
     return cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=NO_LABEL, reduction="sum")
 
 
-def labels_of_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) -> list[list[str]]:
-    """The label of every word of every sentence; NOT_PREDICTED where it lies beyond `max_seq_len`."""
-    predicted = [[NOT_PREDICTED] * len(words) for words in split.rows.words]
-    for windows, label_ids in predictions_of(config, model, split):
-        for window, ids in zip(windows, label_ids.astype(int), strict=True):
+@dataclass(frozen=True)
+class LabelledWords:
+    """What the model predicts for the words of sentences.
+
+    labels: of every word of every sentence; NOT_PREDICTED where it lies beyond `max_seq_len`. losses: `[sentences]`,
+    the sum of the cross entropies of the words that have a predicted label; 0 for sentences without labels.
+    """
+
+    labels: list[list[str]]
+    losses: np.ndarray
+
+
+def label_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) -> LabelledWords:
+    """The likeliest label of each word, which is that of its first token."""
+    labels = [[NOT_PREDICTED] * len(words) for words in split.rows.words]
+    losses = np.zeros(len(labels))
+    for windows, outputs in predictions_of(config, model, split):
+        for window, (ids, losses_of_tokens) in zip(windows, outputs, strict=True):
             sentence, words, positions = split.features.places(int(window))
-            predicted[sentence][words] = [task.labels[id] for id in ids[positions]]
-    return predicted
+            labels[sentence][words] = [task.labels[id] for id in ids[positions].astype(int)]
+            losses[sentence] += losses_of_tokens[positions].sum(dtype=np.float64)
+    return LabelledWords(labels, losses)
 
 
-def score_labels(task: Task, split: Split, predicted: list[list[str]]) -> Scored:
+def score_labels(config: NerConfig, task: Task, split: Split, predicted: LabelledWords) -> Scored:
     """Entity F1; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
-    from processors.metrics import entity_scores
-
-    kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted]
+    kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted.labels]
     golds = zip(split.rows.labels, kept, strict=True)
     gold = [[task.labels[labels[i]] for i in places] for labels, places in golds]
-    found = [[labels[i] for i in places] for labels, places in zip(predicted, kept, strict=True)]
-    metrics, types = entity_scores(gold, found, has_suffix_labels(task))
-    details = {"per_type": types, "words_not_scored": split.features.cut_words}
-    return Scored(metrics, predicted, metrics["f1"] == 0, details, report_of(types))
+    found = [[labels[i] for i in places] for labels, places in zip(predicted.labels, kept, strict=True)]
+    scores = entity_scores(gold, found, has_suffix_labels(task))
+    words = np.array([len(places) for places in kept])
+    details = {
+        "per_type": scores.types,
+        "averages": scores.averages,
+        "words_not_scored": split.features.cut_words,
+        ORIGINAL_FIGURES: {
+            "loss_published_style": loss_published_style(predicted.losses, words, config.eval_batch_size)
+        },
+    }
+    return Scored(scores.metrics, predicted.labels, scores.metrics["f1"] == 0, details, report_of(scores))
 
 
-def report_of(types: dict[str, dict[str, float]]) -> str:
-    """A table of the scores of each type, the most frequent first."""
-    lines = [f"  {'':8}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}"]
-    for name, row in sorted(types.items(), key=lambda item: -item[1]["support"]):
+def report_of(scores: EntityScores) -> str:
+    """A table of the scores of each type, the most frequent first, and of their averages, as seqeval prints them."""
+    lines = [f"  {'':12}{'precision':>10}{'recall':>10}{'f1':>10}{'entities':>10}"]
+    by_support = sorted(scores.types.items(), key=lambda item: -item[1]["support"])
+    averages = [(f"{name} avg", row) for name, row in scores.averages.items()]
+    for name, row in [*by_support, *averages]:
         figures = "".join(f"{row[key]:10.4f}" for key in ("precision", "recall", "f1"))
-        lines.append(f"  {name:8}{figures}{row['support']:10}")
+        lines.append(f"  {name:12}{figures}{row['support']:10}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,11 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predic
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,6 +25,7 @@ from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
 from processors.seq_cls import prediction_table, read_unlabelled
 from processors.task import Task
+from training.results import ORIGINAL_FIGURES
 from workflows.encoding import encode_texts
 from workflows.fine_tuning import (
     ReadyModel,
@@ -65,7 +71,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
         return encode_texts(config, runtime, model, name, rows)
 
     def score(model: ReadyModel, split: Split) -> Scored:
-        return score_outputs(task, split, outputs_of(config, model, split))
+        return score_outputs(config, task, split, outputs_of(config, model, split))
 
     if config.do_train:
         runtime.seed(config.seed)
@@ -139,13 +145,17 @@ def outputs_of(config: SequenceClassificationConfig, model: ReadyModel, split: S
     return in_order_of_rows(predictions_of(config, model, split), len(split.features.lengths))
 
 
-def score_outputs(task: Task, split: Split, outputs: np.ndarray) -> Scored:
-    """The task's metrics (`processors/metrics.py`)."""
-    from processors.metrics import at_chance, score
+def score_outputs(config: SequenceClassificationConfig, task: Task, split: Split, outputs: np.ndarray) -> Scored:
+    """The task's metrics (`processors/metrics.py`), and what KoELECTRA logged besides."""
+    from processors.metrics import at_chance, loss_published_style, row_losses, score
 
     labels = np.array(split.rows.labels)
     metrics = score(task.metrics, labels, outputs)
-    return Scored(metrics, outputs, at_chance(labels, outputs, task.is_regression))
+    losses = row_losses(labels, outputs, task.is_regression)
+    figures = {"loss_published_style": loss_published_style(losses, np.ones(len(losses)), config.eval_batch_size)}
+    if {"pearson", "spearman"} <= metrics.keys():
+        figures["mean_of_pearson_and_spearman"] = (metrics["pearson"] + metrics["spearman"]) / 2
+    return Scored(metrics, outputs, at_chance(labels, outputs, task.is_regression), {ORIGINAL_FIGURES: figures})
 
 
 def prediction_files(task: Task, rows: Any, outputs: np.ndarray, is_short: bool = False) -> dict[str, str]:

@@ -9,6 +9,11 @@ python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<s
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -48,6 +53,10 @@ from workflows.span_selection import (
     span_selection_losses,
     without_texts_that_ask,
 )
+from workflows.splinter_positions import warn_of_other_positions
+
+# KoSplinter printed the scores among so many best answers.
+AMONG_THE_BEST = (1, 3, 5, 10)
 
 
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
@@ -125,9 +134,11 @@ def fine_tune(
         return encode_questions(config, runtime, model, name, rows, plain_special_tokens(model.tokenizer))
 
     def score(model: ReadyModel, split: Split) -> Scored:
-        return score_answers(config, task, split, answers_of(config, model, split))
+        return score_answers(config, task, split, answers_of(config, model, split), AMONG_THE_BEST)
 
     if config.do_train:
+        if not config.from_scratch:
+            warn_of_other_positions(runtime, folder)
         runtime.seed(config.seed)
         model = load(config, runtime, folder, is_trained=False)
         splits = {name: encode(model, name, rows[name]) for name in rows}

@@ -9,6 +9,11 @@ python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --do_pr
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from workflows.startup import start
+
+    start()
+
 import sys
 from pathlib import Path
 from typing import Any

@@ -53,8 +53,9 @@ from benchmarks.recurring_spans_reference import clusters_of_row
 from benchmarks.span_masking_reference import mask_row
 from models.collator import Collator
 from models.fast_dropout import quicken
+from models.positions import positions_among_visible
 from models.spanbert import BertForSpanPreTraining
-from models.splinter import add_question_token, build_splinter, set_token_ids, visible_tokens
+from models.splinter import add_question_token, build_splinter, set_token_ids
 from models.vocabulary import train_sentencepiece
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.corpus import build_blocks
@@ -168,7 +169,7 @@ class SplinterSteps:
         if arm == "original":
             missing = ((0, 0), (0, ROW - ids.shape[1]))
             ids, mask = np.pad(ids, missing, constant_values=tokenizer.pad_token_id), np.pad(mask, missing)
-        arrays = {"input_ids": ids, "attention_mask": visible_tokens(ids, mask, tokenizer.sep_token_id)}
+        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions_among_visible(mask)}
         batch = collator.batch(arrays, terms=2 * len(selected.rows))
         names = ("rows", "columns", "starts", "ends")
         return batch | {"questions": {name: torch.from_numpy(getattr(selected, name)) for name in names}}

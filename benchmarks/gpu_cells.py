@@ -316,7 +316,7 @@ def splinter(
     settings = SplinterConfig(corpus=["random rows"], no_unpad=not is_ours, max_seq_length=LONGEST_WINDOW)
     collator = Collator.of(quicken(model) if is_ours else model, settings, runtime, "max_seq_length")
     rules = QuestionRules(splinter_vocabulary(tokenizer, QUESTION), settings.recurring_spans)
-    collate = functools.partial(question_batch, collator, SEP, rules, rows)
+    collate = functools.partial(question_batch, collator, rules, None, rows)
     return Objective(runtime.prepare(collator.model), collate, loss_of)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.errors import ModelError
+from storage.names import on_disk
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
     if model_type is not None and (problem := unknown_model(model_type)):
         raise ModelError(problem)
     name = model_name_or_path or MODELS[model_type].hub_id
-    folder = Path(name)
+    folder = on_disk(Path(name))
     if folder.is_file() and folder.suffix == ".pth":
         raise ModelError(
             f"{folder} is a file, and a model is a folder; if the Korean SpanBERT's scripts wrote it "

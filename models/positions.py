@@ -1,11 +1,20 @@
-"""Initializes position embeddings with sinusoids."""
+"""Which position each token has where some tokens are hidden, and how position embeddings begin as sinusoids."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import nn
+
+
+def positions_among_visible(attention_mask: np.ndarray) -> np.ndarray:
+    """Position ids, int64 `[B, L]`, for a mask `[B, L]` of 0 and 1: the number of visible tokens before each token.
+
+    A hidden token takes no position; it bears the one of the next visible token, which nothing reads.
+    """
+    return np.cumsum(attention_mask, axis=1, dtype=np.int64) - attention_mask
 
 
 @torch.no_grad()

@@ -10,30 +10,28 @@ classes load. Training can start from any published BERT checkpoint:
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
-from models.attention import recompute_in_backward
 from models.encoders import weight_files
 from models.errors import ModelError, one_line, reason
 from models.fast_dropout import quicken
 from models.heads import refuse_a_random_encoder
+from models.masked_tokens import score_masked_tokens
 
 SboForm = Literal["paper", "original"]
+MlmHead = Literal["bert", "tied"]
+FORMS = {"sbo": SboForm, "mlm_head": MlmHead}  # entries of config.json; the first form is the one of other BERTs
 # The paper's code embeds a position in 200 numbers and predicts the first 20 tokens of a span. A span of ten Korean
 # words has 20 to 40 tokens, hence more positions here; the last one stands for all that follow.
 SBO_POSITIONS, SBO_POSITION_WIDTH = 128, 200
-# The most logits in memory at a time: 32 MiB in fp32. Such small pieces would leave a GPU idle, so that it gets 1 GiB.
-LOGITS_AT_ONCE, LOGITS_AT_ONCE_ON_A_GPU = 2**23, 2**28
 
 
 @dataclass
@@ -77,9 +75,25 @@ class SpanBoundaryHead(nn.Module):
         return self.transform(torch.cat([left, right, position], dim=-1))
 
 
+class TiedPredictions(nn.Module):
+    """The MLM head that is nothing but the embeddings' matrix: no transform before it, and no bias."""
+
+    def __init__(self, config: BertConfig):
+        super().__init__()
+        self.transform = nn.Identity()
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """Logits `[..., V]` of states `[..., H]`."""
+        return self.decoder(hidden_states)
+
+
 class BertForSpanPreTraining(BertPreTrainedModel):
     """BERT with both objectives. The keys of encoder and MLM head are those of `BertForMaskedLM`; the SBO head's begin
     with `sbo`. Both heads end in the same vocabulary matrix, the embeddings', and its bias.
+
+    config.mlm_head: bert: a transform (linear, GELU, LayerNorm) before the matrix, and a bias. tied: the matrix alone,
+    for both heads, as in the Korean original.
     """
 
     _tied_weights_keys: ClassVar = {
@@ -91,11 +105,16 @@ class BertForSpanPreTraining(BertPreTrainedModel):
         super().__init__(config)
         if config.model_type != "bert":
             raise ValueError(f"SpanBERT is made of BERT, and this is {config.model_type}")
-        config.sbo = getattr(config, "sbo", "paper")
-        if config.sbo not in get_args(SboForm):
-            raise ValueError(f"sbo is {' or '.join(get_args(SboForm))}, not {config.sbo!r}")
+        for name, forms in FORMS.items():
+            setattr(config, name, getattr(config, name, get_args(forms)[0]))
+            if getattr(config, name) not in get_args(forms):
+                raise ValueError(f"{name} is {' or '.join(get_args(forms))}, not {getattr(config, name)!r}")
         self.bert = BertModel(config, add_pooling_layer=False)  # no loss would train a pooler
         self.cls = BertOnlyMLMHead(config)
+        if config.mlm_head == "tied":
+            self.cls.predictions = TiedPredictions(config)
+            decoder = "cls.predictions.decoder.weight"
+            self._tied_weights_keys = {decoder: type(self)._tied_weights_keys[decoder]}
         self.sbo = SpanBoundaryHead(config)
         self.post_init()
 
@@ -106,7 +125,8 @@ class BertForSpanPreTraining(BertPreTrainedModel):
     def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
         """Replaces the MLM head's output layer."""
         self.cls.predictions.decoder = new_embeddings
-        self.cls.predictions.bias = new_embeddings.bias
+        if self.config.mlm_head == "bert":
+            self.cls.predictions.bias = new_embeddings.bias
 
     def forward(
         self,
@@ -140,30 +160,19 @@ class BertForSpanPreTraining(BertPreTrainedModel):
 
     def _score(self, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Sum of the losses and number of right predictions for a head's states `[M, H]`."""
-        decoder = self.cls.predictions.decoder
-        at_once = LOGITS_AT_ONCE_ON_A_GPU if labels.device.type == "cuda" else LOGITS_AT_ONCE
-        size = max(1, at_once // decoder.out_features)
-        score = functools.partial(_score_at_once, decoder)
-        if len(labels) > size:  # the backward pass recomputes the logits instead of keeping them
-            score = functools.partial(recompute_in_backward, score, preserve_rng_state=False)
-        parts = [score(*part) for part in zip(hidden_states.split(size), labels.split(size), strict=True)]
-        losses, correct = zip(*parts, strict=True)
-        return torch.stack(losses).sum(), torch.stack(correct).sum()
-
-
-def _score_at_once(decoder: nn.Linear, hidden_states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    logits = decoder(hidden_states)
-    loss = cross_entropy(logits.float(), labels, reduction="sum")
-    return loss, (logits.detach().argmax(dim=-1) == labels).sum()
+        return score_masked_tokens(self.cls.predictions.decoder, hidden_states, labels)
 
 
 def build_spanbert(
-    source: Path | BertConfig, sbo: SboForm | None = None, from_scratch: bool = False
+    source: Path | BertConfig,
+    sbo: SboForm | None = None,
+    from_scratch: bool = False,
+    mlm_head: MlmHead | None = None,
 ) -> BertForSpanPreTraining:
     """The pretraining model, with the weights of a folder's BERT, or with fresh weights for a configuration.
 
-    sbo: the head's form; by default the folder's, else the paper's. A head (MLM or SBO) that the folder lacks in that
-    form is fresh. from_scratch: the folder's architecture with fresh weights.
+    sbo, mlm_head: the forms of the heads; by default the folder's, else the paper's and BERT's. A head that the folder
+    lacks in that form is fresh. from_scratch: the folder's architecture with fresh weights.
     Raises ModelError where the folder holds no BERT, or no weights that fit.
     """
     folder = source if isinstance(source, Path) else None
@@ -171,7 +180,9 @@ def build_spanbert(
         config = source
         if folder is not None:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        config.sbo = sbo or getattr(config, "sbo", "paper")
+        for name, form in (("sbo", sbo), ("mlm_head", mlm_head)):
+            if form:
+                setattr(config, name, form)
         config.tie_word_embeddings = True
         config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
         if folder is None or from_scratch:

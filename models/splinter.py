@@ -6,9 +6,10 @@ by their keys: the original's (github.com/oriram/splinter, KoSplinter), transfor
 
     model = build_splinter(Path("kosplinter"), initialize_new_qass=True)    # its encoder, and a fresh head to fine-tune
     set_token_ids(model, tokenizer)                                         # the ids of [QUESTION] and [SEP]
-    mask = visible_tokens(input_ids, attention_mask, model.config.hidden_token_id)      # without [SEP]
+    mask = visible_tokens(input_ids, attention_mask, model.config.hidden_token_id)      # fine-tuning hides [SEP]
     outputs = model(input_ids, mask, columns)                               # one question a row: logits [B, L]
-    outputs = model(input_ids, mask, columns, rows, starts, ends)           # Q questions: logits [Q, L], and losses
+    positions = positions_among_visible(mask)                               # pretraining shows [SEP], and counts so
+    outputs = model(input_ids, mask, columns, rows, starts, ends, position_ids=positions)   # logits [Q, L], and losses
     export_splinter(model, Path("for-transformers"), "transformers")
 """
 
@@ -16,18 +17,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 from transformers import BertConfig, BertForQuestionAnswering, BertModel, BertPreTrainedModel
+from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
 from models.errors import ModelError, one_line
 from models.fast_dropout import quicken
-from models.splinter_formats import is_bare_matrix, load_weights, name_in, read_config, read_weights, recognized
+from models.masked_tokens import score_masked_tokens
+from models.splinter_formats import (
+    MLM_HEAD,
+    is_bare_matrix,
+    load_mlm_head,
+    load_weights,
+    name_in,
+    read_config,
+    read_weights,
+    recognized,
+)
 
 QUESTION = "[QUESTION]"
 # KoSplinter's released fine-tuning code takes this id, English BERT's, for [SEP]. In its own vocabulary it is "®".
@@ -46,6 +58,8 @@ class SplinterOutput(ModelOutput):
 
     If starts and ends were given: start_loss, end_loss: sums over the questions, fp32. start_correct, end_correct,
     both_correct: the number of questions whose labelled token has the highest logit.
+
+    If masked tokens were given: mlm_loss: sum over them, fp32. mlm_correct: how many of them are predicted.
     """
 
     start_logits: Tensor | None = None
@@ -56,6 +70,8 @@ class SplinterOutput(ModelOutput):
     start_correct: Tensor | None = None
     end_correct: Tensor | None = None
     both_correct: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    mlm_correct: Tensor | None = None
 
 
 class SpanTransform(nn.Module):
@@ -120,8 +136,14 @@ class BertForSpanSelection(BertPreTrainedModel):
     """BERT and QASS. The encoder's keys are the usual ones of BERT; the head's begin with `qass`.
 
     In the configuration: qass: "pretrained" for a head from recurring span selection, "new" for one that was
-    initialized for fine-tuning. question_token_id, hidden_token_id, kosplinter_compat: see `set_token_ids`.
+    initialized for fine-tuning. question_token_id, hidden_token_id, kosplinter_compat: see `set_token_ids`. mlm:
+    whether BERT's masked language model head is there too, with BERT's keys, for the joint objective.
     """
+
+    _tied_weights_keys: ClassVar = {
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    }
 
     def __init__(self, config: BertConfig):
         super().__init__(config)
@@ -132,7 +154,21 @@ class BertForSpanSelection(BertPreTrainedModel):
             raise ValueError(f"qass is {' or '.join(get_args(Qass))}, not {config.qass!r}")
         self.bert = BertModel(config, add_pooling_layer=False)  # no loss would train a pooler
         self.qass = QuestionAwareSpanSelection(config)
+        config.mlm = getattr(config, "mlm", False)
+        if config.mlm:
+            self.cls = BertOnlyMLMHead(config)
+        else:
+            self._tied_weights_keys = {}
         self.post_init()
+
+    def get_output_embeddings(self) -> nn.Linear | None:
+        """The MLM head's output layer, whose weights transformers ties to the input embeddings; None without one."""
+        return self.cls.predictions.decoder if self.config.mlm else None
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replaces the MLM head's output layer."""
+        self.cls.predictions.decoder = new_embeddings
+        self.cls.predictions.bias = new_embeddings.bias
 
     def forward(
         self,
@@ -144,6 +180,9 @@ class BertForSpanSelection(BertPreTrainedModel):
         ends: Tensor | None = None,
         most_questions: int | None = None,
         token_type_ids: Tensor | None = None,
+        masked_rows: Tensor | None = None,
+        masked_columns: Tensor | None = None,
+        masked_labels: Tensor | None = None,
         **kwargs,
     ) -> SplinterOutput:
         """The logits for the questions' answers, and the losses if answers are given.
@@ -152,8 +191,9 @@ class BertForSpanSelection(BertPreTrainedModel):
         (`visible_tokens`). columns, rows: int64 `[Q]`, the places of the question tokens, in any order; without rows,
         each row has one question, Q = B. starts, ends: int64 `[Q]`, first and last token of each answer, in any column.
         most_questions: an upper bound for a row's questions; without it they are counted, and a GPU has to wait.
-        token_type_ids: ignored, as Splinter has none. kwargs: for the encoder, such as `packing`
-        (models/unpadding.py).
+        token_type_ids: ignored, as Splinter has none. masked_rows, masked_columns, masked_labels: int64 `[M]`, the
+        masked tokens for the MLM head, and their ids before masking. kwargs: for the encoder, such as `packing`
+        (models/unpadding.py) and `position_ids`, `[B, L]`.
         """
         hidden_states = self.bert(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
         batch, length = input_ids.shape
@@ -171,6 +211,12 @@ class BertForSpanSelection(BertPreTrainedModel):
             logits.masked_fill(hidden, HIDDEN_LOGIT) for logits in self.qass(hidden_states, questions, places, most)
         )
         outputs = SplinterOutput(start_logits, end_logits, len(columns))
+        if masked_labels is not None:
+            masked = hidden_states.flatten(0, 1).index_select(0, masked_rows * length + masked_columns)
+            head = self.cls.predictions
+            outputs.mlm_loss, outputs.mlm_correct = score_masked_tokens(
+                head.decoder, head.transform(masked), masked_labels
+            )
         if starts is None or ends is None:
             return outputs
         # Here no column stands for "no label"; transformers ignores the column that equals the id of [PAD].
@@ -188,13 +234,17 @@ def visible_tokens(input_ids: np.ndarray, attention_mask: np.ndarray, hidden_tok
 
 
 def build_splinter(
-    source: Path | BertConfig, initialize_new_qass: bool | None = None, from_scratch: bool = False
+    source: Path | BertConfig,
+    initialize_new_qass: bool | None = None,
+    from_scratch: bool = False,
+    mlm: bool = False,
 ) -> BertForSpanSelection:
     """The model in a folder in any of the formats, or a model with fresh weights for a configuration.
 
     initialize_new_qass: True: a fresh head to fine-tune, the original's default. False: the folder's head, which must
     exist. None: the folder's head, or a fresh one to pretrain where the folder has none.
-    from_scratch: the folder's architecture with fresh weights.
+    from_scratch: the folder's architecture with fresh weights. mlm: with an MLM head, which is the folder's if it has
+    one, else fresh; the original needs it in pretraining only.
     Raises ModelError where the folder holds no BERT, where keys are missing or unknown, and where sizes differ.
     """
     folder = source if isinstance(source, Path) else None
@@ -205,6 +255,8 @@ def build_splinter(
         config.qass = "new"
     elif prefixes == "original" or not has_head:
         config.qass = "pretrained"
+    config.mlm = mlm
+    config.tie_word_embeddings = True
     config.dtype = torch.float32  # weights are trained in fp32, whatever they were saved in
     try:
         model = BertForSpanSelection(config)
@@ -216,6 +268,8 @@ def build_splinter(
             raise ModelError(f"{folder} holds no span selection head, only an encoder: --initialize_new_qass makes one")
         with_head = has_head and not initialize_new_qass
         load_weights(model, weights, prefixes, with_head, folder)
+        if mlm:
+            load_mlm_head(model.cls.predictions, weights)
     return quicken(model)
 
 
@@ -229,6 +283,8 @@ def build_with_ordinary_head(folder: Path, from_scratch: bool = False) -> BertFo
 
 def export_splinter(model: BertForSpanSelection, folder: Path, form: Format) -> None:
     """Writes weights and configuration in one of the formats, each of which `build_splinter` reads.
+
+    The other projects' formats are without the MLM head, which nothing uses after pretraining.
 
     transformers: for its SplinterForQuestionAnswering and SplinterForPreTraining, whose caller has to hide [SEP].
     original: for github.com/oriram/splinter; the head's keys tell whether it was pretrained or is new.
@@ -244,9 +300,11 @@ def export_splinter(model: BertForSpanSelection, folder: Path, form: Format) -> 
     prefixes = "original, new" if form == "original" and model.config.qass == "new" else form
     weights = {}
     for key, value in model.state_dict().items():
+        if key.startswith(MLM_HEAD):
+            continue
         name = name_in(prefixes, key)
         weights[name] = (value.T if is_bare_matrix(name, prefixes) else value).detach().cpu().contiguous()
-    own = ("model_type", "architectures")
+    own = ("model_type", "architectures", "mlm")
     config = {name: value for name, value in model.config.to_dict().items() if name not in own}
     folder.mkdir(parents=True, exist_ok=True)
     if form == "original":

@@ -26,6 +26,7 @@ PREFIXES = {
 MATRICES = ("start_classifier", "end_classifier")
 # Keys in BERT checkpoints that Splinter does not use: pooler, position numbers, heads for other objectives.
 NOT_SPLINTERS = re.compile(r"bert\.(pooler\.|embeddings\.position_ids$)|cls\.(predictions|seq_relationship)\.|sbo\.")
+MLM_HEAD = "cls.predictions."  # how the keys of BERT's masked language model head begin, in all formats
 KEYS_SHOWN = 8
 
 
@@ -107,8 +108,11 @@ def name_in(prefixes: str, key: str) -> str:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefixes: str, with_head: bool, folder: Path) -> None:
-    """Loads the weights. Raises ModelError, with the folder's own keys, where any are missing or unknown."""
-    left_out = () if with_head else ("qass.",)
+    """Loads the weights of encoder and, `with_head`, span selection.
+
+    Raises ModelError, with the folder's own keys, where any are missing or unknown.
+    """
+    left_out = (MLM_HEAD,) if with_head else (MLM_HEAD, "qass.")
     wanted = {key: value for key, value in model.state_dict().items() if not key.startswith(left_out)}
     given = {key: value for key, value in weights.items() if not (key.startswith(left_out) or NOT_SPLINTERS.match(key))}
     name_of = functools.partial(name_in, prefixes)
@@ -125,6 +129,17 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], prefixes: str,
         problem = "; ".join(f"{what}: {_first(found)}" for what, found in problems.items() if found)
         raise ModelError(f"the weights in {folder} are not those of a Splinter of its config.json's sizes: {problem}")
     model.load_state_dict(given, strict=False)
+
+
+def load_mlm_head(head: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Loads transform and bias of BERT's MLM head where the weights have them in its sizes; else it stays fresh.
+
+    The head's matrix is that of the embeddings, which are loaded already.
+    """
+    own = {key: value for key, value in head.state_dict().items() if not key.startswith("decoder.")}
+    given = {key: weights[MLM_HEAD + key] for key in own if MLM_HEAD + key in weights}
+    if given.keys() == own.keys() and all(given[key].shape == value.shape for key, value in own.items()):
+        head.load_state_dict(given, strict=False)
 
 
 def _first(keys: list[str]) -> str:

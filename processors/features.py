@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import json
 import marshal
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import tokenizers
 
 from processors.arrow_files import DamagedFileError, read_batches, write_batches
 from processors.task import DataError, Rows
+from processors.workers import WorkerContext, begin_worker
 from storage.whole import whole_file
 
 # Part of the key of every cached file. Raise it whenever a change in this file changes the rows.
@@ -310,8 +310,7 @@ def in_processes(encode: Any, slices: Iterable[Any], threads: int) -> Iterator[p
     if threads == 1 or encode.tokenizer.is_fast:
         yield from map(encode, slices)
         return
-    # spawn: a forked child would inherit torch's and tokenizers' threads in an unknown state.
-    with multiprocessing.get_context("spawn").Pool(threads, _keep_encoder, (encode,)) as pool:
+    with WorkerContext().Pool(threads, _keep_encoder, (encode,)) as pool:
         yield from pool.imap(_encode, slices)
 
 
@@ -319,6 +318,7 @@ def _keep_encoder(encode: Any) -> None:
     """Runs once in every worker, so that the tokenizer, which is large, is sent once and not with every slice."""
     global _encoder
     _encoder = encode
+    begin_worker()
 
 
 def _encode(part: Any) -> pa.RecordBatch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,6 +36,22 @@ def macro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
+
+
+@metric
+def macro_precision(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Precision of each class that occurs among labels or predictions, averaged without weights."""
+    from sklearn.metrics import precision_score
+
+    return float(precision_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
+
+
+@metric
+def macro_recall(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """Recall of each class that occurs among labels or predictions, averaged without weights."""
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
 
 
 @metric
@@ -73,12 +90,23 @@ def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
 
 @metric
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """Area under the ROC curve of class 1; 0.5 where all labels are the same."""
+    """Area under the ROC curve of class 1, whose rows are ranked by their logits; 0.5 where all labels are the same."""
+    return _roc_auc(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0]))
+
+
+@metric
+def roc_auc_published_style(labels: np.ndarray, outputs: np.ndarray) -> float:
+    """`roc_auc` as KoBigBird published it: of the predicted classes, not of the logits.
+
+    The curve then has a single corner, and its area is the mean of the two classes' recalls.
+    """
+    return _roc_auc(labels, outputs.argmax(axis=1))
+
+
+def _roc_auc(labels: np.ndarray, ranks: np.ndarray) -> float:
     from sklearn.metrics import roc_auc_score
 
-    if len(set(labels.tolist())) < 2:
-        return 0.5
-    return float(roc_auc_score(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0])))
+    return float(roc_auc_score(labels, ranks)) if len(set(labels.tolist())) > 1 else 0.5
 
 
 @metric
@@ -112,6 +140,27 @@ def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> di
     return {name: METRICS[name](labels, outputs) for name in names}
 
 
+def row_losses(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> np.ndarray:
+    """`[N]`: the cross entropy of each row, or its squared error for a regression; arguments as in `score`."""
+    outputs = outputs.astype(np.float64)
+    if is_regression:
+        return (outputs[:, 0] - labels) ** 2
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
+    return np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(len(labels)), labels]
+
+
+def loss_published_style(losses: np.ndarray, terms: np.ndarray, batch_size: int) -> float:
+    """The evaluation loss as KoELECTRA logged it: the mean over its batches of each batch's mean.
+
+    losses, terms: `[N]`, the sum of the losses of each row, in the order of the file, and their number (1 for a text,
+    the scored words of a sentence). A batch whose rows have no terms is left out.
+    Its last batch counts as much as the others, though it may have fewer rows: so this depends on the batch size.
+    """
+    starts = np.arange(0, len(losses), batch_size)
+    sums, counts = (np.add.reduceat(values, starts) for values in (losses, terms))
+    return float((sums[counts > 0] / counts[counts > 0]).mean()) if counts.any() else 0.0
+
+
 def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> bool:
     """Whether the outputs are no better than guessing without the text; ELECTRA runs get stuck there now and then.
 
@@ -126,24 +175,35 @@ def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> b
     return association(labels, outputs) < 2 / math.sqrt(max(1, len(labels) - 1))
 
 
-def entity_scores(
-    labels: list[list[str]], predicted: list[list[str]], suffix: bool
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Precision, recall and F1 of whole entities (conlleval's rules, computed by seqeval), overall and for each type.
+@dataclass(frozen=True)
+class EntityScores:
+    """Precision, recall and F1 of whole entities, the rows of seqeval's report.
+
+    metrics: `f1`, `precision`, `recall` over all entities, which are the micro average. averages: `micro`, `macro` (of
+    the types, without weights) and `weighted` (by the number of entities in the labels). types: each type that occurs
+    in labels or predictions. A row of `averages` or `types` has `f1`, `precision`, `recall` and `support`, the number
+    of its entities in the labels.
+    """
+
+    metrics: dict[str, float]
+    averages: dict[str, dict[str, float]]
+    types: dict[str, dict[str, float]]
+
+
+def entity_scores(labels: list[list[str]], predicted: list[list[str]], suffix: bool) -> EntityScores:
+    """Scores of whole entities by conlleval's rules, computed by seqeval; all are 0 where there are no entities.
 
     labels, predicted: label sequences of the sentences, in BIO. suffix: the labels are `PER-B`, not `B-PER`.
-    Returns the micro average over all entities, and the scores of each type that occurs in labels or predictions, with
-    `support`, the number of entities in `labels`. All scores are 0 where there are no entities.
     """
     from seqeval.metrics import classification_report
 
-    with warnings.catch_warnings():  # without entities, seqeval warns about means over no types
+    with warnings.catch_warnings():  # without entities, seqeval warns about means over no types, which are NaN
         warnings.simplefilter("ignore")
         report = classification_report(labels, predicted, suffix=suffix, output_dict=True, zero_division=0)
-    scores = {
-        name: {"f1": float(row["f1-score"]), "precision": float(row["precision"]), "recall": float(row["recall"])}
-        | {"support": int(row["support"])}
+    keys = {"f1": "f1-score", "precision": "precision", "recall": "recall"}
+    rows = {
+        name: {key: float(np.nan_to_num(row[its])) for key, its in keys.items()} | {"support": int(row["support"])}
         for name, row in report.items()
     }
-    types = {name: row for name, row in scores.items() if not name.endswith(" avg")}
-    return {name: scores["micro avg"][name] for name in ("f1", "precision", "recall")}, types
+    averages = {name: rows.pop(f"{name} avg") for name in ("micro", "macro", "weighted")}
+    return EntityScores({key: averages["micro"][key] for key in keys}, averages, rows)

@@ -6,19 +6,22 @@
 #   bash scripts/download_data.sh --data_dir /big/data --list
 #
 #   --data_dir FOLDER    where the task folders are (default: data)
+#   --accept_changed     take a file that looks right, though its digest is not the known one
 #   --list               what would be fetched from where, and what is there already
 #   --mirror URL         fetch URL/<host>/<path> for https://<host>/<path>; $DATA_MIRROR does the same
 #   --retries N          tries for each file (default: 4)
 #   --retry_delay SEC    pause between two tries (default: 3)
 #
 # A transfer that breaks off leaves FILE.part, which the next try, or the next call, continues. A file gets its name
-# only after a look at it: no HTML page, the right columns, about the right number of lines. What is there and good is
-# not fetched again. Exit code: 0 all there, 1 something is missing, 2 wrong arguments.
+# only if its digest is the known one or, with --accept_changed, after a look at it: no HTML page, the right columns,
+# about the right number of lines, at most twice the known size. What is there and looks right is not fetched again. A
+# file of yours that does not look right becomes FILE.old (FILE.old2, ...). Exit code: 0 all there, 1 something is
+# missing, 2 wrong arguments.
 
 set -euo pipefail
 # shellcheck source=scripts/download.sh
 source "$(dirname "${BASH_SOURCE[0]}")/download.sh"
-tasks="" failed_archive=""
+tasks="" failed_archive="" part=""
 
 GITHUB=https://raw.githubusercontent.com
 KORNLU=$GITHUB/kakaobrain/kor-nlu-datasets/master
@@ -26,33 +29,40 @@ KOELECTRA=$GITHUB/monologg/KoELECTRA/master/finetune/data
 QUESTION_PAIR=$GITHUB/songys/Question_pair/master
 KORQUAD=https://korquad.github.io/dataset
 PAWSX=https://storage.googleapis.com/paws/pawsx/x-final.tar.gz
+PAWSX_KNOWN="30282057|4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f"
 
-# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON with
-# questions) | least number of lines (squad: of questions) | sha256 of the file that this project was tested with (-:
-# unknown)
+# task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON
+# with questions) | least number of lines (squad: of questions) | bytes and digest of what is at the address (for a
+# member, of the archive)
+#
+# The digests of nsmc, kornli, korsts, korquad and question-pair are in the checksums of the `datasets` library
+# (datasets/*/dataset_infos.json until 2.x) or of tfds-korean (tfds_korean/*/checksums.tsv), most of them in both.
+# That of PAWS-X is in the checksums of `datasets` and of tensorflow_datasets. Those of hate-speech and naver-ner are
+# of the files in KoELECTRA's repository at commit 024fbdd. Of naver-ner's train.tsv only git's name is known, and an
+# upper bound of its size, which is the size of the file of Naver that it was made from.
 files() {
   cat <<END
-nsmc|ratings_train.txt|$GITHUB/e9t/nsmc/master/ratings_train.txt|id document label|150000|-
-nsmc|ratings_test.txt|$GITHUB/e9t/nsmc/master/ratings_test.txt|id document label|50000|-
-kornli|multinli.train.ko.tsv|$KORNLU/KorNLI/multinli.train.ko.tsv|sentence1 sentence2 gold_label|390000|-
-kornli|snli_1.0_train.ko.tsv|$KORNLU/KorNLI/snli_1.0_train.ko.tsv|sentence1 sentence2 gold_label|545000|-
-kornli|xnli.dev.ko.tsv|$KORNLU/KorNLI/xnli.dev.ko.tsv|sentence1 sentence2 gold_label|2400|821fb1c1c2e538ac2724a6132da36ffa379eb9a542ceb89243b3cf711377382c
-kornli|xnli.test.ko.tsv|$KORNLU/KorNLI/xnli.test.ko.tsv|sentence1 sentence2 gold_label|4900|0db53cf8e182283a0d0404ec3fe1b15d1e29236d23d22082dc20d43067254b3e
-korsts|sts-train.tsv|$KORNLU/KorSTS/sts-train.tsv|genre filename year id score sentence1 sentence2|5700|b5aaa7f957d6ff46f4b6834a8b0f024a9234a6eefe9289aed66746b4533da3b8
-korsts|sts-dev.tsv|$KORNLU/KorSTS/sts-dev.tsv|genre filename year id score sentence1 sentence2|1480|d835b65b424401fbcce6be28a78159df8d61f5b19977ea7a0b83b8cb6105f393
-korsts|sts-test.tsv|$KORNLU/KorSTS/sts-test.tsv|genre filename year id score sentence1 sentence2|1360|13f83a3440d9db52d134eb40303ce021b03264aa338fbf2871c8786ce04d2105
-paws|translated_train.tsv|$PAWSX#x-final/ko/translated_train.tsv|id sentence1 sentence2 label|49000|-
-paws|dev_2k.tsv|$PAWSX#x-final/ko/dev_2k.tsv|id sentence1 sentence2 label|1900|ec6f963972f61f50b164bcf62c8ee06e6565c365d871d14d85e08f398d402b99
-paws|test_2k.tsv|$PAWSX#x-final/ko/test_2k.tsv|id sentence1 sentence2 label|1900|45bb61a9cda953047f4d0628f02555fef2d0c0b5dc05787be3e2c16965a2eef8
-question-pair|train.tsv|$QUESTION_PAIR/train.txt|question1 question2 is_duplicate|6000|addf4c88b19066ad55a09f466c5c3f6428b3f2bd5d55100d3ca5b93d9d8daff9
-question-pair|dev.tsv|$QUESTION_PAIR/validation.txt|question1 question2 is_duplicate|670|3928c783f561f36547fd8e0c9d78a6e1d6013db3debcf559c4135aa5536badea
-question-pair|test.tsv|$QUESTION_PAIR/test.txt|question1 question2 is_duplicate|740|0d5738107ea3742de4dcaf3a358b6bfa4818781bc6aec11a9956a3fbe35f8b61
-hate-speech|train.tsv|$KOELECTRA/hate-speech/train.tsv|title comment bias hate|7800|d851fb0a3bceed9aa1f7f287612986a6c2c0eb66680f37bc2dfb23201ce9252b
-hate-speech|val.tsv|$KOELECTRA/hate-speech/val.tsv|title comment bias hate|460|3389eecafe121839b632eddb0d8ad475f049f3bddc10f3b9360e9e5a82434eef
-naver-ner|train.tsv|$KOELECTRA/naver-ner/train.tsv|=2|70000|-
-naver-ner|test.tsv|$KOELECTRA/naver-ner/test.tsv|=2|8000|-
-korquad|KorQuAD_v1.0_train.json|$KORQUAD/KorQuAD_v1.0_train.json|squad|60407|-
-korquad|KorQuAD_v1.0_dev.json|$KORQUAD/KorQuAD_v1.0_dev.json|squad|5774|-
+nsmc|ratings_train.txt|$GITHUB/e9t/nsmc/master/ratings_train.txt|id document label|150000|14628807|e03b7d14e9e41be8d464a28057cd25d7396c53e67aa7fd5f7e552c59b0ee2940
+nsmc|ratings_test.txt|$GITHUB/e9t/nsmc/master/ratings_test.txt|id document label|50000|4893335|8ac9f64052f11dbf6ae0acb5e038f03d90a76f0eda7820cfb3a92d02edfcebda
+kornli|multinli.train.ko.tsv|$KORNLU/KorNLI/multinli.train.ko.tsv|sentence1 sentence2 gold_label|390000|83550821|dca5bf65597af45b139a5fbc8aa3587b612b391446475617b8faa09e5dfcd349
+kornli|snli_1.0_train.ko.tsv|$KORNLU/KorNLI/snli_1.0_train.ko.tsv|sentence1 sentence2 gold_label|545000|78486224|aaf12d8955fcda2b14319e5cabb9b31824c6f504aede460c975b518911f484c0
+kornli|xnli.dev.ko.tsv|$KORNLU/KorNLI/xnli.dev.ko.tsv|sentence1 sentence2 gold_label|2400|511383|821fb1c1c2e538ac2724a6132da36ffa379eb9a542ceb89243b3cf711377382c
+kornli|xnli.test.ko.tsv|$KORNLU/KorNLI/xnli.test.ko.tsv|sentence1 sentence2 gold_label|4900|1032430|0db53cf8e182283a0d0404ec3fe1b15d1e29236d23d22082dc20d43067254b3e
+korsts|sts-train.tsv|$KORNLU/KorSTS/sts-train.tsv|genre filename year id score sentence1 sentence2|5700|1046952|b5aaa7f957d6ff46f4b6834a8b0f024a9234a6eefe9289aed66746b4533da3b8
+korsts|sts-dev.tsv|$KORNLU/KorSTS/sts-dev.tsv|genre filename year id score sentence1 sentence2|1480|307276|d835b65b424401fbcce6be28a78159df8d61f5b19977ea7a0b83b8cb6105f393
+korsts|sts-test.tsv|$KORNLU/KorSTS/sts-test.tsv|genre filename year id score sentence1 sentence2|1360|249596|13f83a3440d9db52d134eb40303ce021b03264aa338fbf2871c8786ce04d2105
+paws|translated_train.tsv|$PAWSX#x-final/ko/translated_train.tsv|id sentence1 sentence2 label|49000|$PAWSX_KNOWN
+paws|dev_2k.tsv|$PAWSX#x-final/ko/dev_2k.tsv|id sentence1 sentence2 label|1900|$PAWSX_KNOWN
+paws|test_2k.tsv|$PAWSX#x-final/ko/test_2k.tsv|id sentence1 sentence2 label|1900|$PAWSX_KNOWN
+question-pair|train.tsv|$QUESTION_PAIR/train.txt|question1 question2 is_duplicate|6000|441758|addf4c88b19066ad55a09f466c5c3f6428b3f2bd5d55100d3ca5b93d9d8daff9
+question-pair|dev.tsv|$QUESTION_PAIR/validation.txt|question1 question2 is_duplicate|670|49083|3928c783f561f36547fd8e0c9d78a6e1d6013db3debcf559c4135aa5536badea
+question-pair|test.tsv|$QUESTION_PAIR/test.txt|question1 question2 is_duplicate|740|54395|0d5738107ea3742de4dcaf3a358b6bfa4818781bc6aec11a9956a3fbe35f8b61
+hate-speech|train.tsv|$KOELECTRA/hate-speech/train.tsv|title comment bias hate|7800|1609701|d851fb0a3bceed9aa1f7f287612986a6c2c0eb66680f37bc2dfb23201ce9252b
+hate-speech|val.tsv|$KOELECTRA/hate-speech/val.tsv|title comment bias hate|460|96297|3389eecafe121839b632eddb0d8ad475f049f3bddc10f3b9360e9e5a82434eef
+naver-ner|train.tsv|$KOELECTRA/naver-ner/train.tsv|=2|70000|16945023|git:a9e359664d261e9c7fc2a63d5ecf465bbb00b01b
+naver-ner|test.tsv|$KOELECTRA/naver-ner/test.tsv|=2|8000|1445566|27bc732d9bd5ea2e1c0c43964dac9ce3ab9c9b8bfaef0f71bfde2bfbcbac2694
+korquad|KorQuAD_v1.0_train.json|$KORQUAD/KorQuAD_v1.0_train.json|squad|60407|38527475|40d5115879a701751781df721d901abfa736d8db5f89000f2619433f39bf2dd2
+korquad|KorQuAD_v1.0_dev.json|$KORQUAD/KorQuAD_v1.0_dev.json|squad|5774|3881058|25ffeb51e6c51ec02c071b60a10188e10005c144110f0d876b26079d80a35bdf
 END
 }
 
@@ -98,36 +108,43 @@ table_problem() { # COLUMNS LEAST FILE: of a tab-separated file
   fi
 }
 
-unpack() { # ARCHIVE_ADDRESS MEMBER FOLDER PART: fetches the archive once for all its members
-  local address=$1 member=$2 folder=$3 part=$4 file
-  file=$folder/$(basename "$address")
+unpack() { # ARCHIVE_ADDRESS MEMBER FOLDER BYTES DIGEST: into `part`; fetches the archive once for all its members
+  local address=$1 member=$2 file
+  file=$3/$(basename "$address")
   [[ $failed_archive != "$address" ]] || return 1
-  if ! archive "$address" "$file" gzip_problem; then
+  if ! archive "$address" "$file" "$4" "$5" gzip_problem "$4"; then
     failed_archive=$address
     return 1
   fi
-  if ! tar -xzOf "$file" "$member" >"$part" 2>/dev/null; then
+  rm -f "$part"
+  # Nothing but the content of a file is taken from the archive: no mode, no owner, no link.
+  if ! tar -xzOf "$whole" "$member" >"$part" 2>/dev/null; then
     rm -f "$part"
-    echo "refused $file: it has no $member" >&2
+    echo "refused $whole: it has no $member" >&2
     return 1
   fi
 }
 
-obtain() { # TASK FILE ADDRESS COLUMNS LEAST SHA256: the file is in place and good, or 1
-  local folder=$data_dir/$1 target=$data_dir/$1/$2 address=$3 columns=$4 least=$5 digest=$6 part reason=
+obtain() { # TASK FILE ADDRESS COLUMNS LEAST BYTES DIGEST: the file is in place and good, or 1
+  local folder=$data_dir/$1 target=$data_dir/$1/$2 address=$3 check=(file_problem "$4" "$5") bytes=$6 digest=$7
   part=$target.part
-  if [[ -e $target ]]; then
-    reason=$(file_problem "$columns" "$least" "$target")
+  if is_there "$target"; then
+    reason=$("${check[@]}" "$target")
     if [[ -z $reason ]]; then
-      echo "have    $target"
+      # For a member of an archive there is no digest of its own.
+      if [[ $address == *#* ]] || has_digest "$digest" "$target"; then
+        echo "have    $target"
+      else
+        echo "have    $target (its digest is not the known one)"
+      fi
       return 0
     fi
-    echo "warning: $target is there, but $reason; fetching it (yours will be $2.old)" >&2
+    echo "warning: $target is there, but $reason; fetching it (yours will be $(basename "$(old_name "$target")"))" >&2
   fi
   mkdir -p "$folder" || return 1
   if [[ $address == *#* ]]; then
-    unpack "${address%%#*}" "${address#*#}" "$folder" "$part" || return 1
-    reason=$(file_problem "$columns" "$least" "$part")
+    unpack "${address%%#*}" "${address#*#}" "$folder" "$bytes" "$digest" || return 1
+    reason=$("${check[@]}" "$part")
     if [[ -n $reason ]]; then
       rm -f "$part"
       echo "refused $address: $reason" >&2
@@ -135,14 +152,10 @@ obtain() { # TASK FILE ADDRESS COLUMNS LEAST SHA256: the file is in place and go
     fi
   else
     echo "fetch   $address"
-    download "$address" "$part" "$digest" file_problem "$columns" "$least" || return 1
+    download "$address" "$part" "$bytes" "$digest" "${check[@]}" || return 1
   fi
-  if [[ -e $target ]]; then mv "$target" "$target.old" || return 1; fi
-  mv "$part" "$target" || return 1
+  give_name "$part" "$target" || return 1
   echo "done    $target"
-  if [[ $digest != - && $(sha256 "$target") != "$digest" ]]; then
-    echo "warning: $target looks right, but its sha256 is not that of the file this project was tested with" >&2
-  fi
 }
 
 wanted() { # TASK
@@ -160,13 +173,13 @@ list() {
 }
 
 main() {
-  local task file address columns least digest missing=""
-  while IFS='|' read -r -u 3 task file address columns least digest; do
+  local task file address columns least bytes digest missing=""
+  while IFS='|' read -r -u 3 task file address columns least bytes digest; do
     wanted "$task" || continue
-    obtain "$task" "$file" "$address" "$columns" "$least" "$digest" || missing+="  $data_dir/$task/$file"$'\n'
+    obtain "$task" "$file" "$address" "$columns" "$least" "$bytes" "$digest" || missing+="  $data_dir/$task/$file"$'\n'
   done 3< <(files)
   # The archive goes when its three files are there; until then it is kept, so that nothing is fetched twice.
-  [[ $missing == *"$data_dir/paws/"* ]] || rm -f "$data_dir/paws/$(basename "$PAWSX")"
+  ! wanted paws || [[ $missing == *"$data_dir/paws/"* ]] || rm -f "$data_dir/paws/$(basename "$PAWSX").part"
   while IFS='|' read -r task file address; do
     if wanted "$task" && [[ ! -s $data_dir/$file ]]; then
       echo "by hand $data_dir/$file: $address"

@@ -100,7 +100,7 @@ def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
 
 def sample_pair(folder: Path, common: list[str]) -> dict[str, list[str]]:
     """The words for the sample's Splinter, pretrained first if it is not yet, and for the same model from scratch."""
-    refuse_older_fine_tunings(folder, "*/*/seed-*")
+    refuse_older_fine_tunings(folder, {"*/*/seed-*": "pretraining"})
     pretraining = folder / "pretraining"
     run_unless_finished(pretraining, "pretrain_splinter.py", "--config_file", "sample.json", *common)
     checkpoints = sorted(pretraining.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
@@ -120,7 +120,7 @@ def main() -> None:
     refuse_missing_data(CONFIGS / config_file, arguments.data_dir, "korquad")
     if not is_sample:
         refuse_missing_models(arguments)
-    refuse_another_study(folder, arguments, SAME)
+    refuse_another_study(folder, {name: getattr(arguments, name) for name in SAME})
 
     common = flags(arguments, "cache_dir", "precision", "no_cuda")
     models = sample_pair(folder, common) if is_sample else published_pair(arguments)

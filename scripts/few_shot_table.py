@@ -8,6 +8,7 @@ from typing import Any
 
 from reporting.few_shot_bootstrap import LEVEL, RESAMPLES, Comparison, compare
 from reporting.few_shot_cells import (
+    FULL,
     METRICS,
     TASK,
     FewShotRow,
@@ -66,7 +67,6 @@ def cell_text(table: FewShotTable, row: FewShotRow, size: Size, metric: str) -> 
 
 def legend(table: FewShotTable) -> list[str]:
     """The lines below the table."""
-    spec = published_scores()
     cells = [runs for row in table.rows for runs in row.cells.values()]
     lines = legend_of_marks(cells, over="samples")
     if any(len(runs) < table.samples for runs in cells):
@@ -80,10 +80,22 @@ def legend(table: FewShotTable) -> list[str]:
             "to sample beyond that mean."
         )
     lines += [scored_on([run for runs in cells for run in runs])] if cells else []
-    if any(row.published for row in table.rows):
-        theirs = f"{spec['questions']:,} questions of {spec['predict_file']}"
-        lines.append(f"( ) published score of the model of that name: mean over three samples, on the {theirs}.")
+    lines += published_in_words([row for row in table.rows if row.published], table.sizes)
     return lines
+
+
+def published_in_words(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> list[str]:
+    """What the published scores of these rows and columns are means over, and where they come from."""
+    spec = published_scores()
+    if not rows:
+        return []
+    shown = [size for size in sizes if size in spec["sizes"]]
+    parts = [f"mean over {spec['samples']} samples"] if set(shown) - {FULL} else []
+    parts += ["Full: after training on all questions"] if FULL in shown else []
+    theirs = f"on the {spec['questions']:,} questions of {spec['predict_file']}"
+    lines = [f"( ) published score of the model of that name, {theirs}; {'; '.join(parts)}."] if parts else []
+    borrowed = {row["model"]: row["full_from"] for row in spec["rows"] if "full_from" in row} if FULL in shown else {}
+    return lines + [f"{row.name}, Full: from {borrowed[row.model]}." for row in rows if row.model in borrowed]
 
 
 def counted(questions: set[int]) -> str:

@@ -23,7 +23,7 @@ from training.original_flags import OriginalFlag, OriginalScript, original_scrip
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BEGIN, END = "<!-- made by scripts/migrating_page.py -->", "<!-- end of what scripts/migrating_page.py makes -->"
 # Flags, files and settings in a remark.
-VALUES = "qass|linear|epoch|fp16|false|True|False|sentencepiece|nsmc|cache|0|2"
+VALUES = "true|qass|linear|epoch|fp16|false|True|False|sentencepiece|nsmc|cache|0|2"
 CODE = re.compile(r"--[a-z][a-z_0-9]*|[\w./-]+\.(?:py|json|sh|txt|csv|model)\b|\b[a-z]+(?:_[a-z0-9]+)+\b", re.ASCII)
 
 

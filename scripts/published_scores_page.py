@@ -18,13 +18,19 @@ from reporting.results_reading import NONE, PUBLISHED, markdown_grid, write_out
 
 INTRODUCTION = """# Published scores
 
-These scores are taken from the READMEs of the four original projects and have not been measured here yet. They are in
+These scores are taken from the pages of the four original projects and have not been measured here yet. They are in
 per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such tables with
 your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
 
 `python3 scripts/published_scores_page.py --output docs/published_scores.md` makes this page from
 [published_scores.json](../scripts/reporting/published_scores.json).
 """
+
+SELECTIONS = {
+    "test": "Best of several evaluations on the scored file itself",
+    "last": "The last checkpoint",
+    "unknown": "Neither code nor README says how the checkpoint was selected",
+}
 
 
 def page(published: dict[str, Any]) -> str:
@@ -46,9 +52,14 @@ def tasks_section(table: dict[str, Any]) -> str:
             lines.append([row["name"], row.get("size", NONE), *scores])
     if all(line[1] == NONE for line in lines):
         header, lines = without_second(header), [without_second(line) for line in lines]
-    best_on_test = ", ".join(column["title"] for column in columns if column.get("selection") == "test")
-    remarks = [f"Best of several evaluations on the test file itself: {best_on_test}."] if best_on_test else []
+    remarks = [f"{meaning}: {titles}." for how, meaning in SELECTIONS.items() if (titles := selected(columns, how))]
+    remarks += [f"{column['title']}: {column['note']}." for column in columns if "note" in column]
     return section(table, [header, *lines], remarks)
+
+
+def selected(columns: list[dict[str, Any]], how: str) -> str:
+    """The titles of the columns whose published scores were selected like this."""
+    return ", ".join(column["title"] for column in columns if column["selection"] == how)
 
 
 def few_shot_section(table: dict[str, Any]) -> str:
@@ -56,7 +67,10 @@ def few_shot_section(table: dict[str, Any]) -> str:
     lines = [["Model", "", *map(size_title, table["sizes"])]]
     for row in table["rows"]:
         lines += [[row["name"], metric.upper(), *map(score_text, row[metric])] for metric in METRICS]
-    return section(table, lines, [f"Scored on the {table['questions']:,} questions of {table['predict_file']}."])
+    scored = f"Scored on the {table['questions']:,} questions of {table['predict_file']}, with the last checkpoint."
+    samples = f"Mean over {table['samples']} random samples of each size; Full is a model trained on all questions."
+    borrowed = [f"{row['name']}, Full: from {row['full_from']}." for row in table["rows"] if "full_from" in row]
+    return section(table, lines, [scored, samples, *borrowed])
 
 
 def spanbert_section(table: dict[str, Any]) -> str:
@@ -65,7 +79,7 @@ def spanbert_section(table: dict[str, Any]) -> str:
     keys = ("pretrain_epochs", "pooling", "epoch", "loss", "accuracy")
     formats = ("", "", "", ".3f", ".3f")
     lines = [[format(row[key], form) for key, form in zip(keys, formats, strict=True)] for row in table["rows"]]
-    return section(table, [header, *lines], ["Whether the best epoch is counted from 0 or from 1 is not said."])
+    return section(table, [header, *lines], ["The original's code counts epochs from 0."])
 
 
 def section(table: dict[str, Any], lines: list[list[str]], remarks: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,14 @@ class Column:
     title: str
     unit: str
     metrics: tuple[str, ...]
-    selection: str | None = None  # how the published score was selected, where known
+    selection: str = ""  # how the published score was selected: test, last, unknown; "": none is published
+    note: str = ""  # what the legend says about the metrics
+    settings: dict[str, Any] = field(default_factory=dict)  # runs that have them belong here, and in no other table
+
+    def takes(self, run: Run) -> bool:
+        """Whether this is a column for the run: for its task, its settings and its metrics."""
+        has_settings = all(run.config.get(key) == value for key, value in self.settings.items())
+        return run.task == self.task and has_settings and run.metrics.keys() >= set(self.metrics)
 
 
 @dataclass(frozen=True)
@@ -96,13 +103,14 @@ class Table:
     title: str
     columns: list[Column]
     groups: list[tuple[str, list[Row]]]
+    runs: list[Run] = field(default_factory=list)
 
 
 Cells = dict[tuple[str, int, str], list[Run]]  # (model, number of the setting, task) -> one run for each seed
 
 
-def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
-    """Sorts runs into cells; runs in different settings never share one. Returns the cells and the notes."""
+def fill_cells(table: Table) -> tuple[Cells, list[str]]:
+    """Sorts a table's runs into cells; runs in different settings never share one. Returns the cells and the notes."""
     names = {row.model: row.name for _, rows in table.groups for row in rows}
     cells: Cells = {}
     notes: list[str] = []
@@ -112,7 +120,7 @@ def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
 
     for column in table.columns:
         by_model: dict[str, list[Run]] = defaultdict(list)
-        for run in runs:
+        for run in table.runs:
             if run.task == column.task:
                 by_model[run.model].append(run)
         for model, members in by_model.items():
@@ -124,20 +132,37 @@ def fill_cells(runs: Sequence[Run], table: Table) -> tuple[Cells, list[str]]:
 
 
 def layout(published: dict[str, Any], runs: Sequence[Run], shape: str) -> list[Table]:
-    """The tables to show: the published ones that have a run, and one for all tasks that are in none of them."""
-    tables = []
-    tasks = {run.task for run in runs}
+    """The tables to show: the published ones that have a run, and one for all runs that belong in none of them."""
+    tables: dict[str, Table] = {}
     for name, spec in published["tables"].items():
         columns = [Column(**{**entry, "metrics": tuple(entry["metrics"])}) for entry in spec["columns"]]
         rows = [(group["title"], [Row(**{"size": "", **row}) for row in group["rows"]]) for group in spec["groups"]]
-        if shape == name or (shape == "all" and any(column.task in tasks for column in columns)):
-            tables.append(Table(spec["title"], columns, rows))
-        tasks -= {column.task for column in columns}
-    if shape == "all" and tasks:
-        main = {run.task: run.main_metric for run in runs if run.task in tasks}
-        columns = [Column(task, task, main[task], (main[task],)) for task in sorted(tasks)]
-        tables.append(Table("Other tasks", columns, []))
-    return tables
+        tables[name] = Table(spec["title"], columns, rows)
+    members, others = share_out(tables, runs)
+    shown = [
+        replace(table, runs=members[name])
+        for name, table in tables.items()
+        if shape == name or (shape == "all" and members[name])
+    ]
+    if shape == "all" and others:
+        main = {run.task: run.main_metric for run in others}
+        columns = [Column(task, task, main[task], (main[task],)) for task in sorted(main)]
+        shown.append(Table("Other tasks", columns, [], others))
+    return shown
+
+
+def share_out(tables: dict[str, Table], runs: Sequence[Run]) -> tuple[dict[str, list[Run]], list[Run]]:
+    """The runs of each table, and those of none. Of a task's columns, one that names the run's settings has precedence:
+    the score belongs beside the published one that was made like it.
+    """
+    members: dict[str, list[Run]] = {name: [] for name in tables}
+    others = []
+    for run in runs:
+        places = [(name, column) for name, table in tables.items() for column in table.columns if column.takes(run)]
+        for name, _ in [place for place in places if place[1].settings] or places:
+            members[name].append(run)
+        others += [] if places else [run]
+    return members, others
 
 
 def rows_to_show(table: Table, cells: Cells, all_published: bool) -> list[tuple[str, list[Row]]]:
@@ -178,10 +203,15 @@ def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published:
     scored = [column for column in columns if column.task in splits]
     where = ", ".join(f"{column.title} {' and '.join(sorted(splits[column.task]))}" for column in scored)
     lines += [f"Scored on: {where}."] if scored else []
-    flattered = ", ".join(column.title for column in columns if column.selection == "test")
-    if has_published:
-        lines.append("( ) published score" + (f"; best on test in {flattered}." if flattered else "."))
-    return lines
+    lines += [f"{column.title}: {column.note}." for column in columns if column.note]
+    return lines + ([f"( ) published score{selections_in_words(columns)}."] if has_published else [])
+
+
+def selections_in_words(columns: Sequence[Column]) -> str:
+    """How the published scores were selected: `; best on test in NSMC, Naver NER; not said how selected in PAWS`."""
+    words = {"test": "best on test in", "last": "the last checkpoint in", "unknown": "not said how selected in"}
+    titles = {how: ", ".join(column.title for column in columns if column.selection == how) for how in words}
+    return "".join(f"; {words[how]} {names}" for how, names in titles.items() if names)
 
 
 def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_published: bool) -> str:
@@ -247,10 +277,11 @@ def main() -> None:
     arguments = parse_arguments(list(published["tables"]))
     refuse_missing(arguments.folders)
     entries = [entry for spec in published["tables"].values() for entry in spec["columns"]]
-    needed = {entry["task"]: tuple(entry["metrics"]) for entry in entries}
+    # A column with settings may have metrics of its own (`Column.takes`): its runs are read for their main metric.
+    needed = {entry["task"]: tuple(entry["metrics"]) for entry in entries if "settings" not in entry}
     found = find_runs(arguments.folders, {**needed, FEW_SHOT: FEW_SHOT_METRICS})
     runs = [run for run in found if run.task != FEW_SHOT]
-    tables = [(table, *fill_cells(runs, table)) for table in layout(published, runs, arguments.shape)]
+    tables = [(table, *fill_cells(table)) for table in layout(published, runs, arguments.shape)]
     few_shot = few_shot_of(found, arguments)
     if few_shot is None and not any(cells or notes for _, cells, notes in tables):
         wanted = "" if arguments.shape == "all" else f" for the {arguments.shape} table"

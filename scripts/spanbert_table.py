@@ -5,7 +5,8 @@
 
 Every results.json of NSMC below the folders is read; `scripts/run_spanbert_nsmc.sh` makes those of the published rows.
 Runs that differ only in the seed share a row (mean ± sample standard deviation); published figures are in parentheses.
-Epochs are counted from 1; loss is the mean training loss in the scored checkpoint's epoch.
+Epochs are counted from 1; loss is the mean training loss in the scored checkpoint's epoch. The line above the table
+says by which recipe its models were pretrained: the SpanBERT paper's, or the Korean original's.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from reporting.results_reading import (
     stop,
     write_out,
 )
+from reporting.spanbert_recipes import caption
 
 TASK, METRIC = "nsmc", "accuracy"
 HEADER = ("ITEM", "Pretrain", "logit", "epoch", "loss", "accuracy")
@@ -78,22 +80,23 @@ def published_rows() -> dict[Cell, dict[str, Any]]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The table in Markdown: published cells first, in their order, then others; each setting has a row."""
+    """The table in Markdown under its caption: published cells first, then others; each setting has a row."""
     published = published_rows()
     found: dict[Cell, list[Run]] = defaultdict(list)
     for run in runs:
         found[cell_of(run)].append(run)
-    lines, shown, notes = [HEADER], [], []
+    lines, shown, notes, records = [HEADER], [], [], []
     for cell in [*published, *sorted(found.keys() - published.keys())]:
         rows, remarks = rows_by_setting(found[cell], (METRIC,), functools.partial(item, cell))
         notes += remarks
         shown += rows.values()
+        records += [(item(cell, number), [run.pretraining for run in members]) for number, members in rows.items()]
         for number, members in (rows or {1: []}).items():
             figures = published.get(cell, {}) if number == 1 else {}
             lines.append((item(cell, number), f"{cell[0]:g}", cell[1], *texts_of(members, figures)))
     below = legend_of_marks(shown)
-    below += ["( ) published: best of ten epochs on the test file; whether its epochs begin at 0 or 1 is not said."]
-    return markdown_grid(lines) + "\n\n" + bullet_list(below, notes)
+    below += ["( ) published: best of ten epochs on the test file; the original's code counts them from 0."]
+    return "\n\n".join([caption(records), markdown_grid(lines), bullet_list(below, notes)])
 
 
 def texts_of(runs: Sequence[Run], published: dict[str, Any]) -> list[str]:

@@ -8,4 +8,5 @@ cd "$(dirname "$0")/.."
 bash scripts/setup.sh requirements-dev.txt
 bash scripts/setup.sh requirements-tpu.txt
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist load -m tpu --durations=10 tests/scripts/test_tpu.py "$@"
+exec .venv/bin/python -m pytest -n logical --maxprocesses 4 --dist load -m tpu --durations=10 \
+    tests/scripts/test_tpu.py tests/unit/test_requirements.py "$@"

@@ -141,13 +141,21 @@ def objective_of(config: Any, runtime: Runtime, tokenizer: Any, start: Path | No
     if config.task == "splinter":
         vocabulary = splinter_vocabulary(tokenizer, model.config.question_token_id)
         rules = QuestionRules(vocabulary, config.recurring_spans)
-        make_batch = functools.partial(module.question_batch, collator, model.config.hidden_token_id, rules)
+        masking = module.token_masking(config, tokenizer, model.config) if config.mlm else None
+        make_batch = functools.partial(module.question_batch, collator, rules, masking)
     else:
         vocabulary = module.masking_vocabulary(tokenizer)
         make_batch = functools.partial(
             module.masked_batch, collator, tokenizer.pad_token_id, vocabulary, config.masking
         )
-    return Objective(model, make_batch, module.loss_of, module.sums_of, rules)
+    loss_of = joint_loss_of if config.task == "splinter" and config.mlm else module.loss_of
+    return Objective(model, make_batch, loss_of, module.sums_of, rules)
+
+
+def joint_loss_of(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """Splinter's joint loss where no step says how much the second loss weighs."""
+    module = importlib.import_module("pretrain_splinter")
+    return module.joint_loss_of(model, {"second_weight": 0.5, **batch})
 
 
 def build_objective(folder: Path, script: str, runtime: Runtime, *more: str) -> tuple[Objective, Blocks]:

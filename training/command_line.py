@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from storage.names import on_disk
 from training.config import Given, LoopConfig, Place, Section, UsageError
 from training.flags import FILE_FLAGS, describe, own_task_of, parser_of, value_of_words
 from training.original_flags import answer_to_config_file, answer_to_flag, answer_to_task
@@ -227,7 +228,7 @@ def _read_config_file(
 def _find_config_file(config_file: str, task: str | None, config_root: Path) -> Path:
     """Raises FileNotFoundError that says where the file was looked for, and which files there are."""
     beside_task = config_root / (task or "") / config_file
-    for path in (beside_task, Path(config_file)):
+    for path in (on_disk(beside_task), on_disk(Path(config_file))):
         if path.is_file():
             return path
     if answer := answer_to_config_file(config_file, task):

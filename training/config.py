@@ -105,8 +105,10 @@ class TrainingConfig(Section):
     train_batch_size: int = Field(32, ge=1, description="rows per device in one micro-batch")
     gradient_accumulation_steps: int = Field(1, ge=1, description="micro-batches per optimizer step")
     learning_rate: float = Field(5e-5, ge=0, description="peak learning rate")
-    lr_scheduler: Literal["linear", "constant"] = Field(
-        "linear", description="learning rate after the warm-up: falls linearly to zero, or stays constant"
+    lr_scheduler: Literal["linear", "constant", "auto"] = Field(
+        "linear",
+        description="learning rate after the warm-up: falls linearly to zero, or stays constant; auto: linear if there "
+        "is a warm-up, else constant, as in KoBigBird",
     )
     warmup_proportion: float = Field(
         0.0, ge=0, le=1, description="share of all steps during which the learning rate rises to its peak"
@@ -115,6 +117,9 @@ class TrainingConfig(Section):
         0.0, ge=0, description="weight decay of AdamW; not applied to biases and LayerNorm weights"
     )
     adam_epsilon: float = Field(1e-8, gt=0, description="epsilon of AdamW")
+    adam_bias_correction: bool = Field(
+        True, description="correct AdamW's moments for their start at zero; false: as in BERT's own code"
+    )
     max_grad_norm: float = Field(1.0, ge=0, description="clip gradients to this norm; 0: do not clip")
     early_stopping_patience: int = Field(
         0, ge=0, description="stop after this many evaluations in a row without improvement; 0: never"

@@ -81,6 +81,8 @@ def _metavar(annotation: Any) -> str:
     lists = [kind for kind in kinds if typing.get_origin(kind) is list]
     if lists:
         return "|".join(_metavar(kind) for kind in _kinds(*typing.get_args(lists[0]))) + " ..."
+    if len(kinds) > 1:
+        return "|".join(map(_metavar, kinds))
     if typing.get_origin(kinds[0]) is Literal:
         return "|".join(json.dumps(value) if value is False else value for value in typing.get_args(kinds[0]))
     return {int: "N", float: "X", bool: "true|false"}.get(kinds[0], "TEXT")

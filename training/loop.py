@@ -75,7 +75,7 @@ class Job:
     write_model: writes weights, configuration and tokenizer into a folder. identity: settings and hashes of rows that
     must be the same when the run is resumed. data: file -> sha256. evaluate: scores the model as it is now, and returns
     the split and its metrics, of which `main_metric` selects the best checkpoint; None: no evaluations. rows: number of
-    rows in each split.
+    rows in each split. has_second_loss: see `training/step.py`.
     """
 
     model: nn.Module
@@ -93,6 +93,7 @@ class Job:
     main_metric: str
     greater_is_better: bool
     rows: Mapping[str, int] = field(default_factory=dict)
+    has_second_loss: bool = False
 
 
 def fit(job: Job) -> State:
@@ -145,7 +146,7 @@ class TrainingRun:
         self.state = State(step_rows=job.plan.step_rows)
         self.model, self.runtime = job.model, job.runtime
         self.runtime.seed_apart(job.config.seed)
-        self.stepper = Stepper(job.model, job.loss_of, job.config, job.runtime, job.plan)
+        self.stepper = Stepper(job.model, job.loss_of, job.config, job.runtime, job.plan, job.has_second_loss)
         self._first_step = 0  # of this process
         self.model.train()
         self._last_moment = time.perf_counter()
@@ -325,7 +326,9 @@ class TrainingRun:
             self._start_anew()
             return
         content = job.checkpoints.load_state(newest)
-        refuse_another_run(content["identity"], job.identity, newest)
+        # A setting that is younger than the checkpoint was, in effect, at its default.
+        defaults = {name: field.get_default() for name, field in type(job.config).model_fields.items()}
+        refuse_another_run({**defaults, **content["identity"]}, {**defaults, **job.identity}, newest)
         job.checkpoints.load_weights(self.model, newest)
         self.runtime.wait()  # until all processes have read it
         state = self.state = State(**content["state"])

@@ -20,10 +20,10 @@ from training.row_random import RowDraws
 from training.runtime import Runtime
 
 # {"inputs": keyword arguments of the model, "labels": ..., "rows": B, "terms": how many the sum of its losses has,
-# "real_tokens": T, "padded_tokens": B * L}
+# "real_tokens": T, "padded_tokens": B * L}, and "second_terms" where there is a second loss (`training/step.py`).
 Batch = dict[str, Any]
 # Counts for the loop. Model and loss must not use them, because they differ between batches of the same shape.
-COUNTS = ("terms", "real_tokens", "padded_tokens")
+COUNTS = ("terms", "second_terms", "real_tokens", "padded_tokens")
 # Row ids `[B]`, and the number of rows that the batch must have where shapes are fixed (else None) -> the batch.
 Collate = Callable[[np.ndarray, int | None], Batch]
 # The same, with random numbers for the rows in between: a resumed run draws the same numbers for the same rows.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
+
+SECONDS_TO_STOP = 30  # as torchrun gives its processes
 
 
 def process_count() -> int:
@@ -37,6 +42,25 @@ def leave(code: int) -> int:
         sys.stderr.flush()
         os._exit(code)
     return code
+
+
+def end_with_launcher() -> None:
+    """Ends this process, one of several, when `torchrun` has ended without ending it (killed by SIGKILL, say).
+
+    It is asked to stop as by SIGTERM, so training leaves a checkpoint if the processes can still reach one another.
+    """
+    if process_count() == 1:
+        return
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_STOP)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def show(text: str) -> None:

@@ -29,6 +29,8 @@ QUESTION_SCORES_FILE = "question_scores.json"
 # What later evaluations need to know about the training: hashes of its data, its precision, its figures.
 TRAINING_FILE = "training.json"
 CHECKPOINT_PREFIX = "checkpoint-"
+# Key in `results.json`: figures that the original projects printed beside the scores.
+ORIGINAL_FIGURES = "original_figures"
 # Key in a checkpoint's config.json that says how and how long it was pretrained; fine-tuning keeps it.
 PRETRAINING = "pretraining"
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "pyarrow", "numpy")
@@ -203,14 +205,18 @@ def selected_step(
 
 
 def summary_of_seeds(results: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation of every metric over the seeds' results."""
+    """Mean and sample standard deviation of every metric, and of the original projects' figures, over the seeds."""
     runs = list(results.values())
-    summary = {"task": runs[0]["task"], "model": runs[0]["model"], "seeds": list(results), "metrics": {}}
-    for name in runs[0]["metrics"]:
-        values = [run["metrics"][name] for run in runs]
-        std = statistics.stdev(values) if len(values) > 1 else None
-        summary["metrics"][name] = {"mean": statistics.fmean(values), "std": std, "values": values}
+    summary = {"task": runs[0]["task"], "model": runs[0]["model"], "seeds": list(results)}
+    for key in ("metrics", ORIGINAL_FIGURES):
+        if all(key in run for run in runs):
+            summary[key] = {name: _over_seeds([run[key][name] for run in runs]) for name in runs[0][key]}
     return summary
+
+
+def _over_seeds(values: list[float]) -> dict[str, Any]:
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "std": std, "values": values}
 
 
 def mean_and_std(values: Mapping[str, Any]) -> str:

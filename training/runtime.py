@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from training.captured_step import ReplayedFunction
 from training.config import RuntimeConfig, UsageError, rehearses_capture
+from training.memory import is_about_memory
 from training.processes import is_main_process, number_on_this_machine, process_count, process_number
 
 # The other processes wait while the first tokenizes a corpus. A process that dies is noticed at once all the same.
@@ -204,12 +205,11 @@ class Runtime:
 
     @contextlib.contextmanager
     def memory_runs_out(self, remedy: str) -> Iterator[None]:
-        """Turns torch's errors about memory into a UsageError that says what helps."""
+        """Turns errors about memory into a UsageError that says what helps."""
         try:
             yield
-        except RuntimeError as error:
-            said = ("DefaultCPUAllocator", "RESOURCE_EXHAUSTED")  # by CPUs, by XLA
-            if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in said):
+        except (MemoryError, RuntimeError) as error:
+            if not is_about_memory(error):
                 raise
             held = f"{self.peak_memory_bytes() / 2**30:.1f} GiB were held before"
             raise UsageError(f"memory has run out on {self.hardware()['name']} ({held}): {remedy}") from error

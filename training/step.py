@@ -22,10 +22,23 @@ class Stepper:
     On a GPU a step is replayed as a CUDA graph (`captured_step.py`). A step of one micro-batch in one process is one
     graph, and its gradients exist only inside it. Otherwise each micro-batch is a graph that adds to gradients that
     stay in memory, and the update is a graph of its own.
+
+    has_second_loss: whether the loss of a step is the sum of two means, each over terms of its own. The number of terms
+    of the second is each batch's "second_terms"; `loss_of` finds "second_weight" in its batch, and multiplies the sum
+    of the second loss by it. However a step is cut into micro-batches, its loss then is the same.
     """
 
-    def __init__(self, model: nn.Module, loss_of: LossOf, config: LoopConfig, runtime: Runtime, plan: Plan):
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_of: LossOf,
+        config: LoopConfig,
+        runtime: Runtime,
+        plan: Plan,
+        has_second_loss: bool = False,
+    ):
         self.model, self.loss_of, self.config, self.runtime = model, loss_of, config, runtime
+        self.has_second_loss = has_second_loss
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = build_optimizer(model, config, runtime)
         self.follow(plan)
@@ -49,6 +62,7 @@ class Stepper:
 
     def take(self, batches: list[Batch], rows: int) -> None:
         """Takes a step of `rows` rows, over this process's micro-batches. Raises UsageError where memory runs out."""
+        batches = self._weighted(batches)
         with self.runtime.memory_runs_out(self._smaller_batches()):
             self._compute_twice_if_need_be(batches, rows)
         for batch in batches:
@@ -56,6 +70,18 @@ class Stepper:
             self.real_tokens += batch["real_tokens"]
             self.padded_tokens += batch["padded_tokens"]
         self.schedule.step()
+
+    def _weighted(self, batches: list[Batch]) -> list[Batch]:
+        """The batches with "second_weight" where there is a second loss: terms of the step for each of its terms.
+
+        Once a step, as all processes take part: a step that is tried a second time is tried by one process alone.
+        """
+        if not self.has_second_loss:
+            return batches
+        counts = [float(sum(batch[name] for batch in batches)) for name in ("terms", "second_terms")]
+        terms, second_terms = self.runtime.sums(counts)
+        weight = self.runtime.number(terms / max(1.0, second_terms))
+        return [batch | {"second_weight": weight} for batch in batches]
 
     def _smaller_batches(self) -> str:
         return (

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from processors.qa.few_shot_samples import draw_sample, read_sample
+from storage.names import on_disk
 from storage.whole import remove_abandoned, remove_whole
 from training.config import Contradiction, Given, UsageError, is_typed, without_effect
 from training.processes import is_main_process, process_count, show
@@ -173,7 +174,9 @@ def sample_of(config: FewShotConfig, ids: Sequence[str]) -> list[str]:
     """The ids that one run is trained on: drawn by its seed, or as an earlier study left them (`sample_dir`)."""
     (size,) = config.few_shot
     if config.sample_dir:
-        return read_sample(Path(config.sample_dir) / str(size) / f"seed-{config.seed}" / SAMPLE_FILE, ids, size)
+        return read_sample(
+            on_disk(Path(config.sample_dir)) / str(size) / f"seed-{config.seed}" / SAMPLE_FILE, ids, size
+        )
     return draw_sample(ids, size, config.seed)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from processors.task import Task
+from storage.names import on_disk
 from training.config import UsageError
 from training.processes import process_count
 from training.results import write_whole
@@ -26,7 +27,7 @@ def read_inputs(config: FineTuningConfig, task: Task, read: Callable[[Task, Path
     """
     if not config.do_predict:
         return None
-    source = None if config.input_file == "-" else Path(config.input_file)
+    source = None if config.input_file == "-" else on_disk(Path(config.input_file))
     if source is None and process_count() > 1:
         raise UsageError("input_file - is read by one process: start the script without torchrun, or name a file")
     if not writes_to_standard_output(config):
@@ -69,6 +70,9 @@ def write_predictions(
 
 def write_to_standard_output(text: str) -> None:
     """Writes UTF-8, whatever the terminal's locale. Raises UsageError where that fails."""
+    failure = getattr(sys.stdout, "failure", None)  # of a LastingStream
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        raise UsageError(f"standard output could not be written: {failure.strerror}")
     try:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.flush()

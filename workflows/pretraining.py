@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
+from storage.names import on_disk
 from training.command_line import Config
 from training.passes import Passes
 from training.processes import show
@@ -75,7 +77,7 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
     Raises DataError where a corpus does not exist or has no files.
     """
     how = config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_cases_texts
-    corpora = [open_corpus([Path(path)], *how) for path in config.corpus]
+    corpora = [open_corpus([on_disk(Path(path))], *how) for path in config.corpus]
     return corpora, {str(file): sha256 for corpus in corpora for file, sha256 in corpus.hashes.items()}
 
 
@@ -98,9 +100,9 @@ def open_tokenizer(
         return build_tokenizer(None, start, config.hanbert_library)
     if not config.tokenizer:
         return train_tokenizer(config, runtime, corpora, hashes)
-    named = Path(config.tokenizer)
+    named = on_disk(Path(config.tokenizer))
     if named.is_file():
-        return sentencepiece_tokenizer(named.read_bytes(), config.lower_case)
+        return sentencepiece_tokenizer(named.read_bytes(), config.tokenizer_lower_cases)
     if config.tokenizer in MODELS and not named.is_dir():
         return build_tokenizer(config.tokenizer, find_model(config.tokenizer, None), config.hanbert_library)
     return build_tokenizer(None, named, config.hanbert_library)
@@ -122,7 +124,7 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
             runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
             lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
             train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
-            train(lines, target, config.vocab_size, config.lower_case, seed=config.seed)
+            train(lines, target, config.vocab_size, config.tokenizer_lower_cases, seed=config.seed)
     try:
         return build_tokenizer(None, target)
     except ModelError as error:
@@ -274,10 +276,15 @@ def pretraining_job(
     make_batch: MakeBatch,
     loss_of: OfBatch,
     score: Callable[[], dict[str, float]] | None,
+    recorded: Mapping[str, Any] = MappingProxyType({}),
+    identity: Mapping[str, str] = MappingProxyType({}),
+    has_second_loss: bool = False,
 ):
     """What `training/loop.py` needs to train `model` on the rows of the corpora.
 
-    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them.
+    hashes: file -> sha256, for the results. score: returns the metrics on held-out rows, "loss" among them. recorded:
+    what each checkpoint's config.json says besides. identity: what must be the same when the run is resumed, besides
+    settings and rows. has_second_loss: see `training/step.py`.
     Raises UsageError where there are fewer rows than processes.
     """
     from training.checkpoint import CheckpointFolder
@@ -291,9 +298,17 @@ def pretraining_job(
         return make_batch(rows.training, rows.passes.blocks(row_ids, draws), draws, size)
 
     def write_model(target: Path, state: State) -> None:
-        steps_per_epoch = replace(plan, step_rows=state.step_rows).steps_per_epoch
-        figures = {"steps": state.step, "epochs": round(state.step / steps_per_epoch, 4)}
-        setattr(model.config, PRETRAINING, {"objective": config.task, **figures, "tokens": state.real_tokens})
+        whole = replace(plan, step_rows=state.step_rows)
+        facts = {
+            "objective": config.task,
+            "steps": state.step,
+            "epochs": round(state.step / whole.steps_per_epoch, 4),
+            # A linear schedule has come to 0 when this many epochs are done.
+            "planned_epochs": round(whole.steps / whole.steps_per_epoch, 4),
+            "tokens": state.real_tokens,
+            **recorded,
+        }
+        setattr(model.config, PRETRAINING, facts)
         runtime.save_model(model, target)
         tokenizer.save_pretrained(target)
 
@@ -308,12 +323,13 @@ def pretraining_job(
         log=MetricsLog(config.run_dir),
         write_model=write_model,
         identity=config.identity(runtime.precision)
-        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None},
+        | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None, **identity},
         data=hashes,
         evaluate=(lambda: (HELD_OUT, score())) if score else None,
         main_metric="loss",
         greater_is_better=False,
         rows={"train": len(rows.training)} | ({HELD_OUT: len(held_out)} if held_out else {}),
+        has_second_loss=has_second_loss,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from storage.names import on_disk
 from training.config import (
     Contradiction,
     Given,
@@ -39,7 +40,11 @@ class CorpusConfig(Section):
     )
     text_field: str = Field("text", description="field of a JSON line, or column of kowiki.csv, that holds the text")
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
-    lower_case: bool = Field(False, description="lower-case the texts, and have a new tokenizer do so")
+    lower_case: bool | Literal["corpus"] = Field(
+        False,
+        description="lower-case the texts, and have a new tokenizer do so; corpus: lower-case the texts of the corpus "
+        "alone, as the Korean SpanBERT did, so that capital letters in later texts are unknown to a new vocabulary",
+    )
     skip_bad_rows: bool = Field(False, description="skip malformed lines and count them, instead of stopping")
     held_out_share: float = Field(
         0.01, ge=0, lt=1, description="share of the documents that is not trained on but scored; 0: none"
@@ -50,6 +55,11 @@ class CorpusConfig(Section):
         "cache",
         description="folder where tokenized data and vocabularies are kept; they are reused only for the same content",
     )
+
+    @property
+    def tokenizer_lower_cases(self) -> bool:
+        """Whether a new tokenizer lower-cases every text that it gets."""
+        return self.lower_case is True
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         weights = self.corpus_weights
@@ -82,7 +92,12 @@ class VocabularyConfig(Section):
         if self.train_vocab and self.tokenizer and is_typed("tokenizer", given) <= is_typed("train_vocab", given):
             message = "train_vocab makes a new vocabulary and tokenizer names an existing one: give one of them"
             yield Contradiction(("train_vocab", "tokenizer"), message)
-        if self.tokenizer and is_typed("lower_case", given) and self.lower_case and Path(self.tokenizer).is_dir():
+        if (
+            self.tokenizer
+            and is_typed("lower_case", given)
+            and self.tokenizer_lower_cases
+            and Path(self.tokenizer).is_dir()
+        ):
             why = f"the tokenizer in {self.tokenizer} treats capital letters in its own way"
             yield Contradiction(("lower_case", "tokenizer"), f"--lower_case has no effect: {why}")
         if not self.train_vocab:
@@ -102,7 +117,7 @@ class PretrainingConfig(CorpusConfig, VocabularyConfig, LoopConfig):
     @property
     def run_dir(self) -> Path:
         """The folder that everything of this run goes into."""
-        return Path(self.ckpt_dir) / (self.output_dir or f"{self.task}-ckpt")
+        return on_disk(Path(self.ckpt_dir) / (self.output_dir or f"{self.task}-ckpt"))
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that must be the same when a run is resumed.
@@ -143,7 +158,7 @@ class EncoderConfig(PretrainingConfig):
         if self.model_name_or_path:
             idle = (*SIZES, "sinusoidal_positions", "tokenizer", "train_vocab")
             yield from without_effect(idle, given, (model,), "on the model that model_name_or_path names")
-            if is_typed("lower_case", given) and self.lower_case:
+            if is_typed("lower_case", given) and self.tokenizer_lower_cases:
                 why = "the tokenizer of the model treats capital letters in its own way"
                 yield Contradiction(("lower_case", model), f"--lower_case has no effect: {why}")
         elif self.hidden_size % self.num_attention_heads:
@@ -153,9 +168,10 @@ class EncoderConfig(PretrainingConfig):
 
     @property
     def lower_cases_texts(self) -> bool:
-        """Whether texts are lower-cased.
+        """Whether texts are lower-cased before a tokenizer gets them.
 
-        They are not if the tokenizer exists already: fine-tuning with that tokenizer would not lower-case them either.
+        Unless lower_case is "corpus", they are not if the tokenizer exists already: fine-tuning with that tokenizer
+        would not lower-case them either.
         """
         exists = self.model_name_or_path or (self.tokenizer and not Path(self.tokenizer).is_file())
-        return self.lower_case and not exists
+        return self.lower_case == "corpus" or (self.lower_case and not exists)

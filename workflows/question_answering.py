@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +14,11 @@ from processors.features import NO_LABEL, SpecialTokens
 from processors.qa.answer_scores import score, score_with_unanswerable
 from processors.qa.decoding import Decoder, Predictions
 from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
+from processors.qa.squad_scores import n_best_figures, squad_figures
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.task import DataError, Task
 from training.config import Contradiction, Every, Given, without_effect
+from training.results import ORIGINAL_FIGURES
 from workflows.encoding import describe, hash_of, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
 from workflows.scoring import Scored
@@ -228,13 +230,31 @@ def answers_of(config: QuestionAnsweringConfig, model: ReadyModel, split: Split)
     return Predictions(split.rows.ids, list(decoder.answers()), config.null_score_diff_threshold)
 
 
-def score_answers(config: QuestionAnsweringConfig, task: Task, split: Split, outputs: Predictions) -> Scored:
-    """Exact match and F1 as the task's own script computes them."""
+def score_answers(
+    config: QuestionAnsweringConfig, task: Task, split: Split, outputs: Predictions, n_best: Sequence[int] = ()
+) -> Scored:
+    """Exact match and F1 as the task's own script computes them, and what the original projects printed besides.
+
+    n_best: the values of n for which the best scores among the n best answers are given, too.
+    """
     golds = dict(zip(split.rows.ids, split.rows.answers, strict=True))
+    answers = outputs.answers
     if config.version_2_with_negative:
         score_them = task.score or score_with_unanswerable
-        metrics = score_them(outputs.answers, golds, outputs.null_odds, outputs.answers_if_any)
+        metrics = score_them(answers, golds, outputs.null_odds, outputs.answers_if_any)
     else:
-        metrics = (task.score or score)(outputs.answers, golds)
-    unanswerable = sum(not answers for answers in golds.values()) / len(golds)
-    return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE))
+        metrics = (task.score or score)(answers, golds)
+    figures = numbers_of_questions(golds)
+    if task.score is None:  # those of KorQuAD 1.0, beside which KoELECTRA and KoSplinter printed SQuAD's
+        figures |= squad_figures(answers, golds)
+    if n_best:
+        figures |= n_best_figures(outputs.texts, golds, n_best)
+    unanswerable = figures.get("no_ans_total", 0) / len(golds)
+    return Scored(metrics, outputs, metrics["em"] <= max(unanswerable, CHANCE), {ORIGINAL_FIGURES: figures})
+
+
+def numbers_of_questions(golds: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """How many questions there are, with an answer and without; a number that would be 0 is absent, as in SQuAD's."""
+    with_answer = sum(map(bool, golds.values()))
+    numbers = {"total": len(golds), "has_ans_total": with_answer, "no_ans_total": len(golds) - with_answer}
+    return {name: number for name, number in numbers.items() if number}

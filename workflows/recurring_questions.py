@@ -17,6 +17,7 @@ from processors.pretraining.ngrams import count_ngrams, keys_of, read_ngrams, wr
 from processors.pretraining.recurring_spans import RecurringSpans, find_clusters, recurs_in
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.task import DataError
+from storage.names import on_disk
 from training.results import sha256_of
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
@@ -112,13 +113,14 @@ def read_earlier_ngrams(
     left_out: frozenset[bytes] = frozenset()
     hashes = {}
     for path in paths:
-        ngrams = read_ngrams(Path(path))
+        file = on_disk(Path(path))
+        ngrams = read_ngrams(file)
         keys = keys_of(ngrams, vocabulary)
         if ngrams and not keys:
             raise DataError(f"{path}: none of its {len(ngrams):,} n-grams consists of tokens in this vocabulary")
         lacking = f"; with tokens that this vocabulary lacks: {len(ngrams) - len(keys):,}" * (len(keys) < len(ngrams))
         say(f"{path}: n-grams that are not asked for again: {len(keys):,}{lacking}")
-        hashes[path] = sha256_of(Path(path))
+        hashes[path] = sha256_of(file)
         left_out |= keys
     return left_out, hashes
 

@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from models import ModelError
+from models.errors import one_line
 from processors import SCRIPT_OF_TASK
 from processors.task import DataError, Task
 from storage.whole import remove_abandoned
 from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
-from training.processes import is_main_process, leave, process_count, show
+from training.memory import is_about_memory
+from training.processes import end_with_launcher, is_main_process, leave, process_count, show
 from training.results import SEEDS_FILE, locked, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
 from workflows.settings import FineTuningConfig
 
@@ -77,25 +79,61 @@ def run_command(
     tasks, script_of_task: as `resolve` takes them. run: settings, and whether to overwrite an earlier run.
     """
     config: Config | None = None
+    was_interrupted = False
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        nonlocal was_interrupted
+        was_interrupted = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with first_process_speaks_first():
             config_root = Path(script).resolve().parent / "config"
+            end_with_launcher()
             config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task, Path(script).name)
             clear_away(config)
             run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
-    except (UsageError, DataError, ModelError) as error:
-        print(f"{Path(script).name}: {error}", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        # A library that is interrupted may say so in other words, such as that it cannot be imported.
+        if was_interrupted or isinstance(error, KeyboardInterrupt):
+            was_interrupted = True
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
+            say_how_to_go_on(script, argv, config, error)
+            return leave(130)
+        message = message_about(error)
+        if message is None:
+            raise
+        print(f"{Path(script).name}: {message}", file=sys.stderr)
         return leave(2)
-    except KeyboardInterrupt as interruption:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
-        if is_main_process():
-            why = interruption if interruption.args else "interrupted"
-            python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
-            words = resuming(argv) if config is not None and trains(config) else argv
-            print(f"\n{Path(script).name}: {why}; to go on:", file=sys.stderr)
-            print(f"  {python} {shlex.join([script, *words])}", file=sys.stderr)
-        return leave(130)
+    finally:
+        if not was_interrupted:
+            signal.signal(signal.SIGINT, before)
     return leave(0)
+
+
+def say_how_to_go_on(script: str, argv: list[str], config: LoopConfig | None, error: BaseException) -> None:
+    """Says that the command was interrupted, and which command goes on. config: None if it was not known yet."""
+    if is_main_process():
+        why = error if isinstance(error, KeyboardInterrupt) and error.args else "interrupted"
+        python = f"torchrun ... --nproc_per_node {process_count()}" if process_count() > 1 else "python3"
+        words = resuming(argv) if config is not None and trains(config) else argv
+        print(f"\n{Path(script).name}: {why}; to go on:", file=sys.stderr)
+        print(f"  {python} {shlex.join([script, *words])}", file=sys.stderr)
+
+
+def message_about(error: Exception) -> str | None:
+    """What to tell the person at the keyboard about an error; None where it is a defect of this program."""
+    if isinstance(error, UsageError | DataError | ModelError):
+        return str(error)
+    if is_about_memory(error):
+        return (
+            f"memory has run out ({one_line(error)}): end other programs, or lower train_batch_size, eval_batch_size, "
+            "threads or processes, whichever the step that was running has"
+        )
+    if isinstance(error, OSError) and error.errno is not None:  # full disks, too many open files, lost networks
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    return None
 
 
 def open_device(config: RuntimeConfig) -> Runtime:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from models import MODELS, unknown_model
+from storage.names import on_disk
 from training.config import (
     EVALUATION_STEPS,
     LARGEST_SEED,
@@ -214,7 +215,7 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
     @property
     def run_dir(self) -> Path:
         """The folder that everything of this run goes into."""
-        return Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt")
+        return on_disk(Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt"))
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that must be the same when a run is resumed.
@@ -254,5 +255,5 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
 def as_stored(path: Path) -> Path:
     """The path itself, or `<name>.gz` if only this compressed file exists."""
-    compressed = path.with_name(f"{path.name}.gz")
+    path, compressed = on_disk(path), on_disk(path.with_name(f"{path.name}.gz"))
     return compressed if not path.exists() and compressed.is_file() else path

@@ -16,12 +16,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import multiprocessing
-import os
 import re
 import shutil
-import signal
-import threading
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,6 +37,7 @@ from processors.pretraining.corpus_files import state_of
 from processors.pretraining.corpus_readers import Corpus, Part, clean, cut_at_spaces
 from processors.pretraining.word_starts import mark_of_words, start_words
 from processors.task import DataError
+from processors.workers import WorkerContext, begin_worker
 from storage.whole import remove_abandoned, write_whole
 
 # Part of the key of every cached folder. Raise it whenever a change in this file changes the blocks.
@@ -196,9 +193,7 @@ def _written(encoder: _ShardEncoder, jobs: Iterator[tuple[Path, list[Part]]], pr
             _write_shard(encoder, path, parts)
             yield _characters_of(parts)
         return
-    # spawn: a forked child would inherit torch's and tokenizers' threads in an unknown state.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(encoder,)) as pool:
+    with ProcessPoolExecutor(processes, WorkerContext(), initializer=_start_worker, initargs=(encoder,)) as pool:
         running: deque[tuple[Future, int]] = deque()
         try:
             for path, parts in jobs:
@@ -226,15 +221,7 @@ def _start_worker(encoder: _ShardEncoder) -> None:
     """Runs once in every worker, so that the tokenizer, which is large, is not sent with every shard."""
     global _encoder
     _encoder = encoder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, and the main process handles it
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # each core already has a process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the main process is killed; else it would wait for ever."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    begin_worker()
 
 
 def _write_in_worker(path: Path, parts: list[Part]) -> None:

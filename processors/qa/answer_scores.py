@@ -234,10 +234,19 @@ def published_style(
             gains.append(best(prediction, kept, normalize) if id in predictions else (0.0, 0.0))
         else:
             gains.append((-1.0, -1.0) if prediction else (0.0, 0.0))
-    unanswered = sum(not answers for answers in golds.values())
-    best_gains = np.maximum(np.cumsum(gains, axis=0).max(axis=0), 0.0)  # no question at all may be answered
-    em, f1 = ((unanswered + best_gains) / len(golds)).tolist()
+    em, f1 = best_of_prefixes(gains, sum(not answers for answers in golds.values()))
     return {"published_style_em": em, "published_style_f1": f1}
+
+
+def best_of_prefixes(gains: Sequence[tuple[float, float]], unanswerable: int) -> tuple[float, float]:
+    """The best EM and the best F1, over all k, of answering the first k questions and none of the others.
+
+    gains: by how much answering a question raises its EM and its F1 above not answering it. unanswerable: the number of
+    questions without an answer, which count 1 where they are not answered.
+    """
+    best_gains = np.maximum(np.cumsum(gains, axis=0).max(axis=0), 0.0)  # no question at all may be answered
+    em, f1 = ((unanswerable + best_gains) / len(gains)).tolist()
+    return em, f1
 
 
 def best_thresholds(

@@ -92,6 +92,11 @@ class Predictions:
         return {id: one.answer_if_any for id, one in zip(self.ids, self.decoded, strict=True)}
 
     @property
+    def texts(self) -> dict[str, list[str]]:
+        """Question id -> its n best answers, the best first."""
+        return {id: one.texts for id, one in zip(self.ids, self.decoded, strict=True)}
+
+    @property
     def null_odds(self) -> dict[str, float]:
         """Question id -> `Decoded.null_odds`; empty where every question has an answer."""
         odds = zip(self.ids, self.decoded, strict=True)

@@ -17,7 +17,7 @@ SKIP_FLAG = "--skip_bad_documents"
 AS_KOBIGBIRD = {
     "num_train_epochs": 5,
     "learning_rate": 3e-5,
-    "lr_scheduler": "constant",
+    "lr_scheduler": "auto",
     "eval_steps": "epoch",
     "save_steps": "epoch",
 }

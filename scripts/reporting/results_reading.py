@@ -45,7 +45,7 @@ class Run:
     data: dict[str, str]  # file name -> sha256
     config: dict[str, Any]
     written: float  # modification time, seconds
-    pretraining: dict[str, Any] | None  # objective, steps, epochs, tokens; None: not pretrained by this suite
+    pretraining: dict[str, Any] | None  # as in the model's config.json; None: not pretrained by this suite
     epoch: float | None  # the scored checkpoint's
     scored_rows: int | None  # rows of the test split; for question answering, questions
     aside: frozenset[str] = frozenset()  # settings that may differ between comparable runs, as the table's columns do

@@ -7,7 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,21 +76,22 @@ def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
         stop(f"there is no {folder} to fine-tune on: bash scripts/download_data.sh {name}, or --data_dir")
 
 
-def refuse_another_study(folder: Path, arguments: argparse.Namespace, same: Sequence[str]) -> None:
-    """Saves the arguments of a new study; ends a continued one whose arguments differ from the saved ones.
+def refuse_another_study(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Saves what makes a new study; ends a continued one for which something else is asked than was saved.
 
-    Otherwise runs that were made with the old arguments would count as finished. Also removes what a killed study left
-    half-written. same: the names of the arguments that
-    must not change.
+    Otherwise runs that were made with the old arguments would count as finished. A study none of whose runs has written
+    anything counts as new. What a killed study left half-written is removed. asked: arguments that must not change, by
+    their names; a name with spaces is no flag's, but a description.
     """
     remove_abandoned(folder)
-    path, asked = folder / ARGUMENTS_FILE, {name: getattr(arguments, name) for name in same}
-    if not path.is_file():
+    path = folder / ARGUMENTS_FILE
+    if not path.is_file() or [file for file in folder.rglob("*") if file.is_file()] == [path]:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
     begun = json.loads(path.read_text(encoding="utf-8"))
-    if others := [name for name in same if begun.get(name) != asked[name]]:
-        told = ", ".join(f"--{name} {in_words(begun.get(name))}, not {in_words(asked[name])}" for name in others)
+    if others := [name for name in asked if begun.get(name) != asked[name]]:
+        labels = {name: name if " " in name else f"--{name}" for name in others}
+        told = ", ".join(f"{labels[name]} {in_words(begun.get(name))}, not {in_words(asked[name])}" for name in others)
         stop(f"{folder} was begun with {told}: delete it, or take another --ckpt_dir")
 
 
@@ -98,11 +99,16 @@ def in_words(value: Any) -> str:
     return "(none)" if value is None else str(value)
 
 
-def refuse_older_fine_tunings(folder: Path, pattern: str) -> None:
-    """Ends a study that would pretrain again while fine-tunings of its earlier pretraining would count as finished."""
-    stale = [str(path.relative_to(folder)) for path in sorted(folder.glob(pattern)) if is_finished(path)]
-    if stale and not is_finished(folder / "pretraining"):
-        stop(f"{folder} holds fine-tunings of an earlier pretraining ({', '.join(stale)}): delete them too")
+def refuse_older_fine_tunings(folder: Path, starts: Mapping[str, str]) -> None:
+    """Ends a study that would pretrain again while fine-tunings of its earlier pretraining would count as finished.
+
+    starts: pattern of the fine-tunings' folders -> folder of the pretraining that they start from.
+    """
+    unfinished = {pattern: name for pattern, name in starts.items() if not is_finished(folder / name)}
+    stale = [path for pattern in unfinished for path in folder.glob(pattern) if is_finished(path)]
+    if stale:
+        told = ", ".join(sorted(str(path.relative_to(folder)) for path in stale))
+        stop(f"{folder} holds fine-tunings of an earlier pretraining ({told}): delete them too")
 
 
 def print_table(path: Path) -> None:

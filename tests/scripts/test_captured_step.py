@@ -371,16 +371,17 @@ def placed(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("script", COMMANDS)
+@pytest.mark.parametrize("script", [*COMMANDS, "pretrain_splinter.py --mlm true"])
 def test_a_step_and_an_evaluation_read_nothing_and_bring_nothing_along(user: User, script: str, dtype, monkeypatch):
     """With a kernel for rows of any length in bf16, without one in fp32."""
+    script, *words = script.split()
     monkeypatch.chdir(user.folder)
     for module in (unpadding, bigbird):
         monkeypatch.setattr(module, "kernel_for", lambda device, of, size: "flash" if of != torch.float32 else None)
     monkeypatch.setattr(torch, "autocast", lambda *device, **settings: contextlib.nullcontext())  # not of that device
     runtime = Runtime(no_cuda=True, precision="fp32", capture=True)
     if script in OBJECTIVES:
-        learner, blocks = build_objective(user.folder, script, runtime)
+        learner, blocks = build_objective(user.folder, script, runtime, *words)
         rows = blocks.lengths.argsort()[-40:]
         batch, predict = learner.make_batch(blocks, rows, RowDraws([1], rows), None), learner.sums_of
         network, loss_of = learner.model, learner.loss_of

@@ -19,7 +19,7 @@ from documentation_pages import Block, Command, shell_blocks
 
 UNKNOWN = "--not_a_flag_of_any_script"
 # These take other words, or begin an installation whatever the words are.
-OTHER_SHELL_SCRIPTS = ("quickstart.sh", "test.sh", "test_tpu.sh", "setup.sh")
+OTHER_SHELL_SCRIPTS = ("quickstart.sh", "test.sh", "test_tpu.sh", "setup.sh", "pin_requirements.sh")
 BLOCKS = shell_blocks()
 COMMANDS = sorted({command for block in BLOCKS for command in block.commands()}, key=str)
 # A block that stands on two pages is run once: the comments behind its commands differ, and the commands do not.

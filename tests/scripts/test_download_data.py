@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import shutil
+import ssl
+import subprocess
 import tarfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from download_server import PAGE, Server, call_script, contents
+from download_server import PAGE, Server, call_script, contents, script_that_knows, serving
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "download_data.sh"
@@ -25,8 +30,8 @@ PAWS = "/storage.googleapis.com/paws/pawsx/x-final.tar.gz"
 pytestmark = pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
 
 
-def call(server: Server, data: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    return call_script(SCRIPT, server, data, *arguments, code=code)
+def call(server: Server, data: Path, *arguments: str, code: int = 0, strict: bool = False) -> tuple[str, str]:
+    return call_script(SCRIPT, server, data, *arguments, code=code, strict=strict)
 
 
 def table(header: str, rows: int, text: str = "한국어 문장") -> bytes:
@@ -47,10 +52,11 @@ def test_good_files_arrive_once(server: Server, tmp_path: Path) -> None:
     said, warned = call(server, tmp_path / "new data", "hate-speech")
     assert contents(tmp_path / "new data/hate-speech") == bodies  # and no .part
     assert said.count("done  ") == 2
-    assert warned.count("sha256 is not that of the file this project was tested with") == 2  # made up, so it differs
+    assert warned.count("looks right, but its digest is not the known one; it is taken") == 2  # made up
     asked = len(server.log)
     said, warned = call(server, tmp_path / "new data", "hate-speech")
-    assert said.count("have  ") == 2 and warned == "" and len(server.log) == asked
+    assert said.count("(its digest is not the known one)") == said.count("have  ") == 2
+    assert warned == "" and len(server.log) == asked
 
 
 def test_renamed_files_and_a_file_without_final_newline(server: Server, tmp_path: Path) -> None:
@@ -86,7 +92,9 @@ def test_a_broken_off_transfer_is_resumed(server: Server, tmp_path: Path) -> Non
     bodies = {"train.tsv": "한국어 문장\tO PER-B\n".encode() * 81000, "test.tsv": b"a b\tO O\n" * 9000}
     server.bodies = {f"{source}/{name}": body for name, body in bodies.items()}
     server.broken = [f"{source}/train.tsv"] * 2
-    call(server, tmp_path, "naver-ner")
+    knowing = {f"naver-ner/{name}": body for name, body in bodies.items()}
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", knowing)
+    call_script(script, server, tmp_path, "naver-ner", strict=True)
     assert contents(tmp_path / "naver-ner") == bodies
     size = len(bodies["train.tsv"])
     first = size // 2
@@ -103,9 +111,20 @@ def test_a_resumed_file_with_another_digest_is_fetched_again(server: Server, tmp
     bodies = hate_speech(server)
     server.broken = [f"{HATE}/train.tsv"]
     _, warned = call(server, tmp_path, "hate-speech")
-    assert "its two parts do not fit together; once more from the start" in warned
+    assert "its two parts may not fit together; once more from the start" in warned
     assert contents(tmp_path / "hate-speech") == bodies
     assert [wanted is None for path, wanted in server.log if path.endswith("train.tsv")] == [True, False, True]
+
+
+def test_a_part_of_another_version_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    bodies = hate_speech(server)
+    knowing = {f"hate-speech/{name}": body for name, body in bodies.items()}
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", knowing)
+    (tmp_path / "hate-speech").mkdir()
+    (tmp_path / "hate-speech/val.tsv.part").write_bytes(table("title comment bias hate", 300, "다른 문장"))
+    _, warned = call_script(script, server, tmp_path, "hate-speech", strict=True)
+    assert "its digest is not the known one" in warned and "; once more from the start" in warned
+    assert contents(tmp_path / "hate-speech") == bodies
 
 
 def test_the_next_call_resumes_too(server: Server, tmp_path: Path) -> None:
@@ -114,14 +133,15 @@ def test_the_next_call_resumes_too(server: Server, tmp_path: Path) -> None:
               "ratings_test.txt": table("id document label", 50000, "1")}  # fmt: skip
     server.bodies = {f"{source}/{name}": body for name, body in bodies.items()}
     server.broken = [f"{source}/ratings_train.txt"]
-    _, error = call(server, tmp_path, "--retries", "1", "nsmc", code=1)
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", bodies)
+    _, error = call_script(script, server, tmp_path, "--retries", "1", "nsmc", code=1, strict=True)
     half = len(bodies["ratings_train.txt"]) // 2
     assert error.splitlines()[-3:] == [
         "missing:", f"  {tmp_path}/nsmc/ratings_train.txt", "The same command again goes on from here.",
     ]  # fmt: skip
     assert (tmp_path / "nsmc/ratings_train.txt.part").read_bytes() == bodies["ratings_train.txt"][:half]
     assert "in part" in call(server, tmp_path, "--list", "nsmc")[0]
-    call(server, tmp_path, "nsmc")
+    call_script(script, server, tmp_path, "nsmc", strict=True)
     assert contents(tmp_path / "nsmc") == bodies
     assert server.log[-1] == (f"{source}/ratings_train.txt", f"bytes={half}-")  # the test file was there already
 
@@ -133,7 +153,7 @@ def test_a_part_that_does_not_fit_is_thrown_away(server: Server, tmp_path: Path,
     folder = tmp_path / "hate-speech"
     folder.mkdir()
     (folder / "train.tsv.part").write_bytes(PAGE)  # shorter than the file: resumed, refused, fetched from the start
-    (folder / "val.tsv.part").write_bytes(PAGE * 100)  # longer: the server cannot resume
+    (folder / "val.tsv.part").write_bytes(PAGE * 10)  # longer: the server cannot resume
     call(server, tmp_path, "hate-speech")
     assert contents(folder) == bodies
 
@@ -166,29 +186,112 @@ def test_a_bad_file_in_place_is_replaced_and_kept(server: Server, tmp_path: Path
     folder = tmp_path / "hate-speech"
     folder.mkdir()
     (folder / "val.tsv").write_bytes(b"mine\n")
+    (folder / "val.tsv.old").write_bytes(b"mine, older\n")
+    (folder / "val.tsv.old2").symlink_to("nowhere")
+    (folder / "train.tsv").symlink_to("elsewhere")  # that leads nowhere either
     good = server.bodies.pop(f"{HATE}/val.tsv")
     _, error = call(server, tmp_path, "hate-speech", code=1)
-    assert 'its first line is "mine"' in error and (folder / "val.tsv").read_bytes() == b"mine\n"
+    assert 'its first line is "mine", not' in error and "fetching it (yours will be val.tsv.old3)" in error
+    assert (folder / "val.tsv").read_bytes() == b"mine\n"
     server.bodies[f"{HATE}/val.tsv"] = good
     call(server, tmp_path, "hate-speech")
-    assert contents(folder) == {**bodies, "val.tsv.old": b"mine\n"}
+    for link, target in (("val.tsv.old2", "nowhere"), ("train.tsv.old", "elsewhere")):
+        assert str((folder / link).readlink()) == target
+        (folder / link).unlink()
+    assert contents(folder) == {**bodies, "val.tsv.old": b"mine, older\n", "val.tsv.old3": b"mine\n"}
 
 
-def archive(members: dict[str, bytes]) -> bytes:
+def test_another_version_is_refused_unless_it_is_accepted(server: Server, tmp_path: Path) -> None:
+    bodies = hate_speech(server)
+    knowing = {"hate-speech/train.tsv": bodies["train.tsv"]}
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", knowing)
+    _, error = call_script(script, server, tmp_path, "hate-speech", code=1, strict=True)
+    assert "val.tsv: its digest is not the known one (--accept_changed" in error
+    assert contents(tmp_path / "hate-speech") == {"train.tsv": bodies["train.tsv"]}
+    said, _ = call_script(script, server, tmp_path, "hate-speech", "--accept_changed", strict=True)
+    assert contents(tmp_path / "hate-speech") == bodies
+    assert f"have    {tmp_path}/hate-speech/train.tsv\n" in said
+
+
+def test_every_file_has_a_known_size_and_digest() -> None:
+    text = SCRIPT.read_text(encoding="utf-8")
+    text = text.replace("$PAWSX_KNOWN", re.search(r'PAWSX_KNOWN="(.*)"', text)[1])
+    known = re.findall(r"(?m)^[\w-]+\|.*\|\d+\|\d+\|(?:[0-9a-f]{64}|git:[0-9a-f]{40})$", text)
+    assert len(known) == 21
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_file_that_is_far_too_long_is_refused(server: Server, tmp_path: Path, lengths: bool) -> None:
+    bodies = hate_speech(server)
+    server.lengths = lengths  # without them, curl cannot know
+    server.bodies[f"{HATE}/val.tsv"] = table("title comment bias hate", 471, "길" * 10_000)
+    folder = tmp_path / "hate-speech"
+    folder.mkdir()
+    (folder / "train.tsv.part").write_bytes(PAGE * 1000)
+    _, error = call(server, tmp_path, "hate-speech", code=1)
+    assert f"refused https:/{HATE}/val.tsv: it has more than {2 * 96297} bytes" in error
+    assert contents(folder) == {"train.tsv": bodies["train.tsv"]}
+    assert server.cut_off == [f"{HATE}/val.tsv"]  # 56 MB, more than the sockets hold, were not fetched
+
+
+def test_a_link_in_place_of_a_part_is_not_followed(server: Server, tmp_path: Path) -> None:
+    bodies = hate_speech(server)
+    folder = tmp_path / "hate-speech"
+    folder.mkdir()
+    (tmp_path / "mine").write_bytes(b"mine")
+    (folder / "val.tsv.part").symlink_to(tmp_path / "mine")
+    call(server, tmp_path, "hate-speech")
+    assert contents(folder) == bodies and (tmp_path / "mine").read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl")
+def test_redirects_stay_on_https(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = hate_speech(server)
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*words.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(certificate))
+    for secure in serving():
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        secure.bodies = {f"{HATE}/train.tsv": bodies["train.tsv"], "/elsewhere": bodies["val.tsv"]}
+        secure.redirects = {f"{HATE}/val.tsv": f"http://127.0.0.1:{server.server_port}{HATE}/val.tsv"}
+        mirror = f"https://127.0.0.1:{secure.server_port}"
+        _, error = call(server, tmp_path, "--mirror", mirror, "hate-speech", code=1)
+        assert 'Protocol "http" not supported' in error or 'Protocol "http" disabled' in error
+        assert contents(tmp_path / "hate-speech") == {"train.tsv": bodies["train.tsv"]} and server.log == []
+        secure.redirects = {f"{HATE}/val.tsv": "/elsewhere"}
+        call(server, tmp_path, "--mirror", mirror, "hate-speech")
+        assert contents(tmp_path / "hate-speech") == bodies
+
+
+def archive(members: dict[str, bytes], *others: tarfile.TarInfo) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as tar:
         for name, body in members.items():
             info = tarfile.TarInfo(name)
-            info.size = len(body)
+            info.size, info.mode = len(body), 0o777
             tar.addfile(info, io.BytesIO(body))
+        for info in others:
+            tar.addfile(info)
     return file.getvalue()
 
 
+PAWS_ROWS = {"translated_train.tsv": 49401, "dev_2k.tsv": 2000, "test_2k.tsv": 2000}
+
+
+@cache
+def paws() -> dict[str, bytes]:
+    return {name: table("id sentence1 sentence2 label", count, "가") for name, count in PAWS_ROWS.items()}
+
+
+def members(bodies: dict[str, bytes]) -> dict[str, bytes]:
+    return {f"x-final/ko/{name}": body for name, body in bodies.items()}
+
+
 def test_paws_comes_out_of_its_archive(server: Server, tmp_path: Path) -> None:
-    header = "id sentence1 sentence2 label"
-    rows = {"translated_train.tsv": 49401, "dev_2k.tsv": 2000, "test_2k.tsv": 2000}
-    bodies = {name: table(header, count, "가") for name, count in rows.items()}
-    members = {f"x-final/ko/{name}": body for name, body in bodies.items()}
+    bodies = paws()
     server.bodies[PAWS] = PAGE
     _, error = call(server, tmp_path, "paws", code=1)
     assert "it is a web page" in error and error.count("/paws/") == 4  # one refusal, three files missing
@@ -196,12 +299,63 @@ def test_paws_comes_out_of_its_archive(server: Server, tmp_path: Path) -> None:
     server.bodies[PAWS] = archive({"x-final/ko/dev_2k.tsv": bodies["dev_2k.tsv"]})
     _, error = call(server, tmp_path, "paws", code=1)
     assert "it has no x-final/ko/translated_train.tsv" in error
-    (tmp_path / "paws/x-final.tar.gz").unlink()
-    server.bodies[PAWS] = archive({**members, "x-final/en/dev_2k.tsv": b"other"})
+    (tmp_path / "paws/x-final.tar.gz.part").unlink()
+    server.bodies[PAWS] = archive({**members(bodies), "x-final/en/dev_2k.tsv": b"other"})
     server.broken = [PAWS]
     call(server, tmp_path, "paws")
     assert contents(tmp_path / "paws") == bodies  # no archive left behind
     assert server.log[-1][1] is not None  # it was resumed
+    umask = os.umask(0)
+    os.umask(umask)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "paws").iterdir()}
+    assert modes == {0o666 & ~umask}  # not the archive's
+
+
+def test_links_are_not_taken_from_an_archive(server: Server, tmp_path: Path) -> None:
+    bodies = paws()
+    (tmp_path / "mine").write_bytes(bodies["dev_2k.tsv"])
+    link, hard_link = tarfile.TarInfo("x-final/ko/dev_2k.tsv"), tarfile.TarInfo("x-final/ko/test_2k.tsv")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "mine")
+    hard_link.type, hard_link.linkname = tarfile.LNKTYPE, str(tmp_path / "mine")
+    server.bodies[PAWS] = archive(members({"translated_train.tsv": bodies["translated_train.tsv"]}), link, hard_link)
+    _, error = call(server, tmp_path, "paws", code=1)
+    assert error.count("refused") == 2 and "dev_2k.tsv: it is empty" in error
+    (tmp_path / "paws/x-final.tar.gz.part").unlink()
+    assert contents(tmp_path / "paws") == {"translated_train.tsv": bodies["translated_train.tsv"]}
+
+
+def test_an_archive_of_the_user_stays(server: Server, tmp_path: Path) -> None:
+    good = archive(members(paws()))
+    mine = tmp_path / "paws/x-final.tar.gz"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    _, error = call(server, tmp_path, "paws", code=1)  # nothing there to fetch
+    assert f"warning: {mine} is there, but it is no whole gzip archive; it stays as it is" in error
+    assert mine.read_bytes() == b"mine"
+    server.bodies[PAWS] = good
+    call(server, tmp_path, "paws")
+    assert contents(tmp_path / "paws") == {**paws(), mine.name: b"mine"}
+    mine.write_bytes(good)
+    for name in paws():
+        (mine.parent / name).unlink()
+    asked = len(server.log)
+    call(server, tmp_path, "paws")
+    assert contents(tmp_path / "paws") == {**paws(), mine.name: good} and len(server.log) == asked
+
+
+def test_an_archive_that_unpacks_to_far_too_much_is_refused(server: Server, tmp_path: Path) -> None:
+    good = archive(members(paws()))
+    script = script_that_knows("scripts/download_data.sh", tmp_path / "copy", {"PAWSX_KNOWN": good})
+    limit = 20 * len(good)
+    bomb = archive(members(paws()) | {"x-final/en": bytes(limit)})
+    assert len(bomb) < 2 * len(good)
+    server.bodies[PAWS] = bomb
+    _, error = call_script(script, server, tmp_path, "paws", code=1)
+    assert f"refused https:/{PAWS}: it unpacks to more than {limit} bytes" in error
+    assert contents(tmp_path / "paws") == {}
+    server.bodies[PAWS] = good
+    call_script(script, server, tmp_path, "paws", strict=True)
+    assert contents(tmp_path / "paws") == paws()
 
 
 def test_files_to_be_had_by_hand(server: Server, tmp_path: Path) -> None:
@@ -228,6 +382,7 @@ def test_help_list_and_wrong_arguments(server: Server, tmp_path: Path) -> None:
         (["--data_dir"], "--data_dir needs a value"),
         (["nsmd"], "unknown task nsmd (there is: nsmc kornli korsts"),
         (["--retries=none"], "--retries must be a whole number from 1, not none"),
+        (["--mirror", "ftp://x"], "the mirror must begin with https:// or http://, unlike ftp://x"),
     ):
         _, error = call(server, tmp_path, *arguments, code=2)
         assert error.count("\n") == 1 and reason in error
@@ -239,8 +394,9 @@ def test_the_real_files_pass_without_a_warning(server: Server, tmp_path: Path) -
     for task, source in (("hate-speech", HATE), ("korsts", f"{KORNLU}/KorSTS")):
         server.bodies |= {f"{source}/{path.name}": path.read_bytes() for path in (SHARED / task).iterdir()}
     server.broken = [f"{KORNLU}/KorSTS/sts-dev.tsv"]  # resumed, and its digest is right
-    _, warned = call(server, tmp_path, "hate-speech", "korsts")
+    _, warned = call(server, tmp_path, "hate-speech", "korsts", strict=True)
     assert "warning" not in warned
     assert len(server.log) == 6
+    assert "digest" not in call(server, tmp_path, "hate-speech", "korsts")[0]
     for task in ("hate-speech", "korsts"):
         assert contents(tmp_path / task) == contents(SHARED / task)

@@ -125,11 +125,24 @@ def test_rows_of_models_columns_of_sizes(tmp_path: Path):
         "- Scored on: KorQuAD_v1.0_dev.json, 40 questions, not the published ones.",
     ):
         assert line in text.splitlines()
+    theirs = "published score of the model of that name, on the 5,774 questions of KorQuAD_v1.0_dev.json"
+    assert f"- ( ) {theirs}; mean over 3 samples; Full: after training on all questions." in text.splitlines()
+    borrowed = "KoELECTRA-Base-v3, Full: from the README of KoELECTRA, and the best of several evaluations on that file"
+    assert f"- {borrowed}." in text.splitlines() and "KoSplinter, Full: from" not in text
     assert "† better than every other measured model at its size: paired bootstrap over 40 questions" in text
     assert "nothing of how scores vary from sample to sample" in text
     everything = grid(call(tmp_path, "--all_published")[0])
     assert list(everything["KoSplinter", "F1"]) == ["16", "32", "48", "64", "128", "256", "512", "1024", "Full"]
     assert everything["KoSplinter", "F1"]["32"] == "– (63.38)" and everything["KoSplinter", "EM"]["48"] == "–"
+
+
+def test_the_published_scores_of_all_questions_are_told_from_those_of_samples(tmp_path: Path):
+    write_run(tmp_path / "full", "kosplinter", "full", 42, 20, head="qass")
+    text, _ = call(tmp_path / "full")
+    assert "(86.16)" in text and "mean over 3 samples" not in text and "from the README of KoELECTRA" not in text
+    write_run(tmp_path / "few", "koelectra-base-v3", 16, 42, 20)
+    text, _ = call(tmp_path / "few")
+    assert "mean over 3 samples." in text and "Full:" not in text
 
 
 def test_only_what_was_run_has_a_column_where_nothing_is_published(tmp_path: Path):

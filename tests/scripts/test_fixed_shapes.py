@@ -157,14 +157,14 @@ def test_a_graph_after_the_first_epoch_is_a_warning(tmp_path: Path, capsys):
 
 
 @pytest.mark.parametrize("shapes", ["fixed", "rounded"])
-@pytest.mark.parametrize("script", OBJECTIVES)
+@pytest.mark.parametrize("script", [*OBJECTIVES, "pretrain_splinter.py --mlm true"])
 def test_span_objectives_are_of_few_shapes_and_of_the_same_value(user: User, script: str, shapes: str, monkeypatch):
     """Whatever rows a batch has: as many targets as its tokens say, and the sums of the batch as it is."""
     monkeypatch.setenv("REHEARSE_CAPTURE", "1")
-    buckets = ["--length_buckets", "16", "32"]
+    script, *words = [*script.split(), "--length_buckets", "16", "32"]
     other = FixedRuntime() if shapes == "fixed" else Runtime(True, "fp32", capture=True)
     (objective, blocks), (rounding, _) = (
-        build_objective(user.folder, script, runtime, *buckets) for runtime in (Runtime(True, "fp32"), other)
+        build_objective(user.folder, script, runtime, *words) for runtime in (Runtime(True, "fp32"), other)
     )
     found_shapes, size = set(), 8 if shapes == "fixed" else None
     for number in range(30):

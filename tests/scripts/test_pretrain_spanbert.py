@@ -10,16 +10,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+import pretrain_spanbert
 from conftest import User, nsmc
 from models.spanbert import BertForSpanPreTraining
 from models.vocabulary import train_sentencepiece
 from pretrain_spanbert import SpanBertConfig
 from processors import TASKS_OF_SCRIPT
+from reporting.spanbert_recipes import AS_PUBLISHED, words_of
 from run_seq_cls import SequenceClassificationConfig
 from training.command_line import resolve
+from training.row_random import RowDraws
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +72,13 @@ def test_what_a_run_leaves(user: User, brief: str):
     config = json.loads((folder / "checkpoint-4" / "config.json").read_text())
     assert config["pretraining"]["objective"] == "spanbert" and config["pretraining"]["steps"] == 4
     assert config["pretraining"]["tokens"] > 0
+    # Six steps were planned; the epochs are rounded.
+    assert config["pretraining"]["planned_epochs"] == pytest.approx(config["pretraining"]["epochs"] * 6 / 4, rel=1e-3)
+    assert config["pretraining"]["recipe"] == {
+        **{"span_law": "geometric", "span_overrun": "cut", "mask_decision": "span", "mask_once": False},
+        **{"sbo": "paper", "mlm_head": "bert", "max_grad_norm": 1.0, "lr_scheduler": "linear"},
+        **{"lower_case": False, "held_out_share": 0.01},
+    }
 
 
 def test_checkpoints_load_with_transformers_and_can_be_fine_tuned(user: User, brief: str):
@@ -100,6 +111,51 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora
             for name in (brief, "span-resumed")
         )
         assert resumed == whole
+
+
+def test_runs_from_before_the_originals_settings_can_be_resumed():
+    """Their checkpoints have no such setting."""
+    for flags, names in (((), set()), (("--mask_once",), {"mask_once"}), (("--mlm_head", "tied"), {"mlm_head"})):
+        argv = ["--config_file", "half.json", "--corpus", "a.txt", *flags]
+        config, _ = resolve(SpanBertConfig, argv, {"spanbert": {}}, ROOT / "config", "")
+        identity = config.identity("fp32")
+        assert identity.keys() & {"mask_once", "mlm_head"} == names
+        assert identity["sbo"] is None and identity["precision"] == "fp32" and "corpus" not in identity
+
+
+def test_the_originals_settings_stay_with_the_model(user: User, types, corpora):
+    """What is recorded, and that a later run, which types none of them, has the heads of the model it starts from."""
+    flags = words_of(AS_PUBLISHED)
+    types(*words("span-original", "--max_steps", 1, "--logging_steps", 1, *corpora, *flags))
+    folder = user.run_dir("span-original") / "checkpoint-1"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["pretraining"]["recipe"] == AS_PUBLISHED
+    assert (config["mlm_head"], config["sbo"]) == ("tied", "original")
+    assert user.results("span-original")["metrics"] == {}  # no documents are held out
+    command = ["--corpus", "news", "--model_name_or_path", folder, "--no_cuda", "--max_seq_length", 64]
+    types(*command, "--output_dir", "span-original-on", "--max_steps", 1, "--logging_steps", 1, "--eval_steps", 0)
+    config = json.loads((user.run_dir("span-original-on") / "checkpoint-1" / "config.json").read_text())
+    recipe = config["pretraining"]["recipe"]
+    assert (recipe["mlm_head"], recipe["sbo"], recipe["span_law"]) == ("tied", "original", "geometric")
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_masks_of_a_row_in_two_epochs(user: User, corpora, once: bool, monkeypatch: pytest.MonkeyPatch):
+    """The batch that the loop would train on, with what is drawn in two epochs."""
+    jobs = []
+    monkeypatch.chdir(user.folder)
+    monkeypatch.setattr(pretrain_spanbert, "train", lambda job, *_: jobs.append(job))
+    command = words("span-once", *corpora, "--mask_once", str(once).lower())
+    config, _ = resolve(SpanBertConfig, [*map(str, command)], {"spanbert": {}}, ROOT / "config", "")
+    pretrain_spanbert.main(config, overwrite=False)
+    rows = np.arange(100)
+    first, second = (jobs[0].collate(rows, RowDraws([42, epoch], rows), None) for epoch in range(2))
+    for name in ("columns", "labels", "left_boundaries", "positions"):
+        assert np.array_equal(first["spans"][name], second["spans"][name]) == once
+    # Other rows have other masks, and those of a row do not depend on the batch.
+    later = jobs[0].collate(rows[50:], RowDraws([42, 2], rows[50:]), None)
+    of_second_half = first["spans"]["rows"] >= 50
+    assert np.array_equal(first["spans"]["columns"][of_second_half], later["spans"]["columns"]) == once
 
 
 def test_continues_from_a_published_bert(user: User, types, corpora, brief: str):
@@ -154,6 +210,27 @@ def test_a_tokenizer_instead_of_the_vocabulary_that_a_file_would_make(
     assert "has no effect" in is_refused("--corpus", "news", "--model_name_or_path", "x", "--lower_case")
 
 
+def test_the_corpus_alone_may_be_lower_cased(user: User, types, corpora):
+    """As in the original, whose vocabulary is made of lower-cased texts and knows no capital letters."""
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:800]
+    texts = [json.loads(line)["text"] + " Good Movie KBS" for line in lines]
+    (user.folder / "capitals.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    (user.folder / "corpus-only.json").write_text(
+        '{"train_vocab": "sentencepiece", "vocab_size": 900, "lower_case": "corpus", "max_steps": 1, "eval_steps": 0}'
+    )
+    command = ["--config_file", "corpus-only.json", *TINY, "--corpus", "capitals.jsonl"]
+    said = types(*command, "--output_dir", "span-capitals")
+    tokenizer = AutoTokenizer.from_pretrained(user.run_dir("span-capitals") / "checkpoint-1")
+    assert not [token for token in tokenizer.get_vocab() if token.lower() != token and not token.startswith("[")]
+    assert "[UNK]" in tokenizer.tokenize("Good") and "[UNK]" not in tokenizer.tokenize("good")
+    assert "[UNK]" not in said.err and "warning" not in (said.out + said.err).lower()
+    # The same for a tokenizer that exists, also one with capital letters: a file, a folder, a model's.
+    for named in (["--tokenizer", "x"], ["--model_name_or_path", "x"]):
+        flags = ["--config_file", "half.json", "--corpus", "a.txt", *named, "--lower_case", "corpus"]
+        config, _ = resolve(SpanBertConfig, flags, {"spanbert": {}}, ROOT / "config", "")
+        assert config.lower_cases_texts and not config.tokenizer_lower_cases
+
+
 def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refused, corpora):
     (user.folder / "damaged.json").write_text('{"train_vocab": "wordpiece", "vocab_size": 1400, "max_steps": 1}')
     command = [
@@ -185,6 +262,8 @@ def test_commands_that_cannot_be(user: User, is_refused, corpora, brief: str):
         (words("span-wrong", "--corpus", "empty.txt"), "empty.txt", "no text"),
         (["--corpus", "reviews.txt.gz"], "no vocabulary", "train_vocab"),
         (["--tokenizer", "sample_data/tiny-electra"], "corpus is missing"),
+        (words("span-wrong", "--lower_case", "yes"), '--lower_case must be true or false or corpus, not "yes"'),
+        (words("span-wrong", "--mlm_head", "paper"), '--mlm_head must be bert or tied, not "paper"'),
         ([*trained, "--max_seq_length", 2000], "max_seq_length 2000"),
     ):
         said = is_refused(*command)

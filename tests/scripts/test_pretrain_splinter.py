@@ -92,6 +92,7 @@ def test_what_a_run_leaves(user: User, brief: str):
     config = json.loads((folder / "checkpoint-4" / "config.json").read_text())
     assert config["pretraining"]["objective"] == "splinter" and config["pretraining"]["steps"] == 4
     assert config["pretraining"]["tokens"] > 0
+    assert config["pretraining"]["positions"] == "visible tokens" and config["pretraining"]["[SEP]"] == "visible"
 
 
 def test_checkpoints_know_the_question_token_and_load_elsewhere(user: User, brief: str, tmp_path: Path):
@@ -112,19 +113,110 @@ def test_checkpoints_know_the_question_token_and_load_elsewhere(user: User, brie
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
 
 
-def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora, brief: str):
-    folder = user.run_dir("splinter-resumed")
-    shutil.copytree(user.run_dir(brief), folder)
+def stopped_after_two(user: User, whole: str, copy: str) -> Path:
+    """The folder of a copy of a finished run, as it was after its second step."""
+    folder = user.run_dir(copy)
+    shutil.copytree(user.run_dir(whole), folder)
     for name in ("checkpoint-4", "checkpoint-6"):
         shutil.rmtree(folder / name)
     (folder / "results.json").unlink()
-    types(*words("splinter-resumed", *BRIEFLY, *corpora, "--resume"))
+    return folder
+
+
+def expect_the_same_run(user: User, *names: str) -> None:
     for event in ("train", "evaluation"):
         whole, resumed = (
             [{key: value for key, value in line.items() if "second" not in key} for line in user.log(name, event)]
-            for name in (brief, "splinter-resumed")
+            for name in names
         )
-        assert resumed == whole
+        assert resumed == whole and len(whole) > 2
+
+
+def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora, brief: str):
+    stopped_after_two(user, brief, "splinter-resumed")
+    types(*words("splinter-resumed", *BRIEFLY, *corpora, "--resume"))
+    expect_the_same_run(user, brief, "splinter-resumed")
+
+
+def test_a_run_with_the_former_positions_is_not_resumed(user: User, is_refused, corpora, brief: str):
+    """Its further steps would not be those of the run that was never stopped."""
+    state_file = stopped_after_two(user, brief, "splinter-former") / "checkpoint-2" / "training_state.pt"
+    state = torch.load(state_file, weights_only=True)
+    for name in ("positions", "[SEP]", "mlm", "most_predictions", "adam_bias_correction"):
+        del state["identity"][name]
+    torch.save(state, state_file)
+    said = is_refused(*words("splinter-former", *BRIEFLY, *corpora, "--resume"))
+    assert "positions was None, is now 'visible tokens', [SEP] was None, is now 'visible'; resuming needs" in said
+    assert "mlm" not in said and "adam" not in said  # at their defaults they are what there was before
+
+
+def test_the_joint_objective_with_berts_optimizer(user: User, types, is_refused, corpora):
+    """Its figures, its head, and that it resumes to the bit; another script leaves the head out."""
+    joint = ["--mlm", "true", "--most_predictions", 12, "--adam_bias_correction", "false", "--weight_decay", 0.01]
+    types(*words("splinter-joint", *BRIEFLY, *corpora, *joint))
+    metrics = user.results("splinter-joint")["metrics"]
+    assert set(metrics) == METRICS | {"span_loss", "mlm_loss", "mlm_accuracy"}
+    assert metrics["loss"] == pytest.approx(metrics["span_loss"] + metrics["mlm_loss"])
+    losses = [line["loss"] for line in user.log("splinter-joint", "train")]
+    # A uniform guess over a row's tokens and one over the vocabulary, added up.
+    assert losses[0] < 1.5 * (np.log(128) + np.log(build_splinter_config(user, "splinter-joint").vocab_size))
+    assert losses[-1] < losses[0]
+    folder = stopped_after_two(user, "splinter-joint", "splinter-joint-resumed")
+    types(*words("splinter-joint-resumed", *BRIEFLY, *corpora, *joint, "--resume"))
+    expect_the_same_run(user, "splinter-joint", "splinter-joint-resumed")
+    weights = load_file(folder / "checkpoint-6/model.safetensors")
+    assert all(torch.equal(value, weights[name]) for name, value in load_checkpoint(user, "splinter-joint").items())
+    assert "cls.predictions.transform.dense.weight" in weights
+    assert not any(name.startswith("cls.") for name in build_splinter(folder / "checkpoint-6").state_dict())
+    said = is_refused(*words("splinter-wrong", *corpora, "--most_predictions", 12))
+    assert "--most_predictions has no effect without mlm" in said
+
+
+def load_checkpoint(user: User, name: str) -> dict[str, torch.Tensor]:
+    return load_file(user.run_dir(name) / "checkpoint-6/model.safetensors")
+
+
+def build_splinter_config(user: User, name: str):
+    return build_splinter(user.run_dir(name) / "checkpoint-6").config
+
+
+def test_checkpoints_with_the_former_positions_are_read_with_a_warning(user: User, types, is_refused, corpora, brief):
+    """By whatever goes on from them; where nothing of their weights is used, and on new ones, nothing is said."""
+    former = user.run_dir(brief).parent / "former"
+    shutil.copytree(user.run_dir(brief) / "checkpoint-6", former)
+    config = json.loads((former / "config.json").read_text())
+    del config["pretraining"]["positions"], config["pretraining"]["[SEP]"]
+    (former / "config.json").write_text(json.dumps(config))
+    warning = (
+        f"warning: {former.relative_to(user.folder)} was pretrained with positions that counted the tokens hidden "
+        "behind a [QUESTION], and with [SEP] hidden; pretraining now counts visible tokens only and shows [SEP], as "
+        "the original does\n"
+    )
+    pretraining = ["--corpus", "articles", "--max_seq_length", 128, *ONE_STEP, "--no_cuda", "--output_dir"]
+    tuning = ["--data_dir", "sample_data", "--no_cuda", "--max_steps", 1, "--save_steps", 0, "--do_eval", "false"]
+    tuning += ["--max_seq_length", 64, "--doc_stride", 16, "--max_query_length", 24, "--output_dir"]
+    own = ("--model_name_or_path", f"ckpt/{brief}/checkpoint-6")
+    theirs = ("--model_name_or_path", former.relative_to(user.folder))
+    assert types(*pretraining, "on-former", *theirs).err.count(warning) == 1
+    assert "warning: " not in types(*pretraining, "on-own", *own).err
+    for head in ("qass", "linear"):
+        finished = user.types(*tuning, f"tuned-{head}", *theirs, "--head", head, script="run_splinter_qa.py")
+        assert finished.err.count(warning) == 1
+    for name, words_of_model in (("tuned-scratch", (*theirs, "--from_scratch")), ("tuned-own", own)):
+        finished = user.types(*tuning, name, *words_of_model, script="run_splinter_qa.py")
+        assert "was pretrained with positions" not in finished.err
+    now = json.loads((user.run_dir("on-former") / "checkpoint-1" / "config.json").read_text())["pretraining"]
+    assert now["positions"] == "visible tokens"
+    export_splinter(build_splinter(former), user.folder / "former-original", "original")
+    config = json.loads((user.folder / "former-original" / "config.json").read_text())
+    config.pop("pretraining")  # as the original's own weights, which never had gaps
+    (user.folder / "former-original" / "config.json").write_text(json.dumps(config))
+    for path in former.glob("*token*"):
+        shutil.copy(path, user.folder / "former-original")
+    finished = user.types(
+        *tuning, "tuned-original", "--model_name_or_path", "former-original", script="run_splinter_qa.py"
+    )
+    assert "was pretrained with positions" not in finished.err
 
 
 def test_rows_in_which_no_span_recurs_are_skipped_and_counted(user: User, types, is_refused):
@@ -161,7 +253,7 @@ def test_every_row_of_a_batch_has_questions_within_the_limits(user: User, corpor
     assert asked.min() >= 1 and asked.max() == questions["most_questions"] <= 2
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     assert (ids[questions["rows"], questions["columns"]] == objective.model.config.question_token_id).all()
-    assert not mask[ids == tokenizer.sep_token_id].any() and not mask[ids == tokenizer.pad_token_id].any()
+    assert mask[ids == tokenizer.sep_token_id].all() and not mask[ids == tokenizer.pad_token_id].any()
     assert mask[questions["rows"], questions["starts"]].all() and mask[questions["rows"], questions["ends"]].all()
     assert batch["real_tokens"] == int(mask.sum())
     other = objective.make_batch(blocks, rows, RowDraws([1], rows), None)
@@ -295,3 +387,7 @@ def test_configurations(name: str):
         assert int(config.max_steps * config.warmup_proportion) == 10_000  # as training/optimizer.py counts them
         spans = config.recurring_spans
         assert (spans.longest, spans.budget, spans.most_questions) == (10, 0.15, 30)
+        # oriram/splinter: optimization.py, save_checkpoints_steps, only_recurring_span_selection.
+        assert (config.weight_decay, config.adam_epsilon, config.adam_bias_correction) == (0.01, 1e-6, False)
+        assert config.max_grad_norm == 1.0 and config.save_steps == config.evaluates_every == 10_000
+        assert not config.mlm and config.most_predictions == 80

@@ -135,13 +135,18 @@ def command(script: str, output_dir: str, batch_size: int, *more: object, **step
 
 
 @pytest.mark.parametrize(
-    "script", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in COMMANDS]
+    "script",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name in (*COMMANDS, "pretrain_splinter.py --mlm true")
+    ],
 )
 def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str):
     """Losses, scores, and what is written; every line is on the screen once."""
-    name = script.removesuffix(".py")
-    out, err = ended(by_two(user, script, *command(script, f"{name}-two", 4)))
-    one = user.types(*command(script, f"{name}-one", 8), script=script)
+    name = re.sub(r"\W+", "-", script)
+    script, *words = script.split()
+    out, err = ended(by_two(user, script, *command(script, f"{name}-two", 4, *words)))
+    one = user.types(*command(script, f"{name}-one", 8, *words), script=script)
     pairs = [user.losses(f"{name}-{which}") for which in ("two", "one")]
     assert len(pairs[0]) == 5
     assert_close_in_size(*pairs)

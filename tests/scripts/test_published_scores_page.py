@@ -40,6 +40,7 @@ def test_scores_stand_in_their_columns() -> None:
     ]
     assert cells(text, "KoBigBird-BERT-Base") == [
         ["KoBigBird-BERT-Base", "79.13 / 81.30", "67.77 / 82.03", "98.85", "45.42"],
+        ["KoBigBird-BERT-Base", "91.18", "87.17", "92.61", "87.08 / 94.71", "70.33 / 75.34"],
     ]
     assert cells(text, "KoSplinter") == [
         "KoSplinter EM 33.67 49.71 59.60 67.49 72.51 76.86 79.47 86.16".split(),
@@ -53,7 +54,10 @@ def test_scores_stand_in_their_columns() -> None:
         "paul-hyun/transformer-evolution",
     ):
         assert f"- Source: [github.com/{name}](https://github.com/{name}), README of" in text
-    assert "- Best of several evaluations on the test file itself: NSMC, Naver NER, Hate Speech.\n" in text
+    scored = "Best of several evaluations on the scored file itself: NSMC, Naver NER, KorQuAD (Dev), Hate Speech."
+    unknown = "how the checkpoint was selected: PAWS, KorNLI, KorSTS, Question Pair."
+    assert f"- {scored}\n" in text and f" {unknown}\n" in text
+    assert "- KoELECTRA-Base-v3, Full: from the README of KoELECTRA" in text
 
 
 @pytest.mark.parametrize("score, text", [(89.6, "89.60"), ([52.81, 80.2], "52.81 / 80.20"), (None, "–")])

@@ -239,6 +239,82 @@ def test_output_file_and_errors_of_the_caller(tmp_path: Path) -> None:
         call(tmp_path, flag, code=2)
 
 
+# As KLUE-baseline trains NSMC and KorQuAD (config/nsmc/kobigbird-bert-base.json, config/korquad/...-short.json).
+SHORT_NSMC = {"num_train_epochs": 4, "warmup_proportion": 0.1, "max_seq_len": 128}
+SHORT_KORQUAD = {"max_seq_length": 512, "doc_stride": 128, "num_train_epochs": 5, "train_batch_size": 16}
+
+
+def test_a_published_score_stands_beside_runs_that_were_made_like_it(tmp_path: Path) -> None:
+    """KoBigBird's table of short sequences and KoELECTRA's have tasks and a model in common, not the settings."""
+    write_run(tmp_path / "a", model="koelectra-base-v3", score=0.90, config={"num_train_epochs": 10})
+    write_run(tmp_path / "b", model="koelectra-base-v3", score=0.91, config=SHORT_NSMC)
+    write_run(tmp_path / "c", "korquad", "kobigbird-bert-base", metrics={"em": 0.8, "f1": 0.9}, config=SHORT_KORQUAD)
+    long = SHORT_KORQUAD | {"max_seq_length": 4096, "doc_stride": 3072}
+    write_run(tmp_path / "d", "korquad", "kobigbird-bert-base", metrics={"em": 0.7, "f1": 0.8}, config=long)
+    write_run(tmp_path / "e", "klue-mrc", "kobigbird-bert-base", metrics={"em": 0.6, "f1": 0.7}, main_metric="f1")
+    text, _ = call(tmp_path)
+    titles = [line for line in text.splitlines() if line.startswith("## ")]
+    assert titles == ["## KoELECTRA tasks", "## KoBigBird, short sequences", "## Other tasks"]
+    rows = grid(text)
+    assert [row[""] for row in rows] == [
+        "KoELECTRA-Base-v3", "kobigbird-bert-base", "KoELECTRA-Base-v3", "KoBigBird-BERT-Base", "kobigbird-bert-base",
+    ]  # fmt: skip
+    assert rows[0]["NSMC (acc)"] == "90.00ᵈ (90.63)" and rows[2]["NSMC (acc)"] == "91.00ᵈ (91.13)"
+    assert rows[1]["KorQuAD (Dev) (EM/F1)"] == "70.00 / 80.00ᵈ"
+    assert rows[3]["KorQuAD (Dev) (EM/F1)"] == "80.00 / 90.00ᵈ (87.08 / 94.71)"
+    assert rows[3]["KLUE-MRC (EM/ROUGE-W)"] == "– (70.33 / 75.34)"
+    assert rows[4]["klue-mrc (f1)"] == "70.00ᵈ"
+    only, _ = call(tmp_path, "--shape", "kobigbird_short")
+    assert only.count("## ") == 2 and "91.00ᵈ" in only and "90.63" not in only
+
+
+def test_tydi_qa_is_compared_by_the_figure_that_was_published(tmp_path: Path) -> None:
+    metrics = {"em": 0.5, "f1": 0.6, "published_style_em": 0.7, "published_style_f1": 0.8}
+    write_run(tmp_path / "a", "tydiqa", "kobigbird-bert-base", metrics=metrics, main_metric="f1")
+    text, _ = call(tmp_path)
+    assert grid(text)[0]["TyDi QA (em/f1)"] == "70.00 / 80.00ᵈ (79.13 / 81.30)"
+    assert "- TyDi QA: KoBigBird's best_exact and best_f1, so published_style_em" in text
+    lines = list(csv.DictReader(io.StringIO(call(tmp_path, "--csv")[0])))
+    assert [(line["metric"], line["mean"]) for line in lines] == [
+        ("published_style_em", "70.0"), ("published_style_f1", "80.0"),
+    ]  # fmt: skip
+
+
+def test_how_published_scores_were_selected_is_known_for_every_column(tmp_path: Path) -> None:
+    published = json.loads(SCORES.read_text(encoding="utf-8"))
+    columns = {
+        (name, column["task"]): column["selection"]
+        for name, table in published["tables"].items()
+        for column in table["columns"]
+    }
+    # KoELECTRA evaluates on dev in the course of the training, and scores all checkpoints on test.
+    with_dev = {("koelectra", task) for task in ("paws", "kornli", "korsts", "question-pair")}
+    assert {place for place, how in columns.items() if how == "unknown"} == with_dev
+    assert {how for place, how in columns.items() if place not in with_dev} == {"test"}
+    assert published["kosplinter_few_shot_korquad"]["selection"] == "last"
+    assert published["spanbert_nsmc"]["selection"] == "test"
+    write_run(tmp_path / "a", "korquad", "kobert", metrics={"em": 0.5, "f1": 0.75})
+    text, _ = call(tmp_path)
+    told = (
+        "best on test in NSMC, Naver NER, KorQuAD (Dev); not said how selected in PAWS, KorNLI, KorSTS, Question Pair."
+    )
+    assert f"- ( ) published score; {told}\n" in text
+
+
+def test_the_short_sequences_are_those_that_kobigbird_published() -> None:
+    """Transcribed from docs/short_seq_evaluation_en.md of its repository."""
+    spec = json.loads(SCORES.read_text(encoding="utf-8"))["tables"]["kobigbird_short"]
+    rows = {
+        row["name"]: [score for score in row["scores"].values()] for group in spec["groups"] for row in group["rows"]
+    }
+    assert [column["task"] for column in spec["columns"]] == "nsmc klue-nli klue-sts korquad klue-mrc".split()
+    assert rows == {
+        "KoELECTRA-Base-v3": [91.13, 86.87, 93.14, [85.66, 93.94], [59.54, 65.64]],
+        "KLUE-RoBERTa-Base": [91.16, 86.30, 92.91, [85.35, 94.53], [69.56, 74.64]],
+        "KoBigBird-BERT-Base": [91.18, 87.17, 92.61, [87.08, 94.71], [70.33, 75.34]],
+    }
+
+
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="no ../shared/published")
 def test_the_published_scores_are_carried_over_unchanged() -> None:
     ours, theirs = (json.loads(path.read_text(encoding="utf-8")) for path in (SCORES, PUBLISHED))
@@ -249,7 +325,9 @@ def test_the_published_scores_are_carried_over_unchanged() -> None:
                for group in table["groups"] for row in group["rows"]}
         for name, table in ours["tables"].items()
     }  # fmt: skip
+    short = tables.pop("kobigbird_short")  # the test below
     assert tables == {"koelectra": expected, "kobigbird": theirs["kobigbird_finetune"]}
+    assert set(short) == {"koelectra-base-v3", *theirs["kobigbird_finetune"]}
     few = theirs["kosplinter_few_shot_korquad"]
     mine = ours["kosplinter_few_shot_korquad"]
     assert mine["sizes"] == few["sizes"]

@@ -71,6 +71,9 @@ def test_what_a_run_leaves(user: User, brief: str):
     odds = load(folder / "null_odds.json")
     expected = score_korquad_2(answers, golds)
     assert {key: metrics[key] for key in expected} == expected and len(expected) == 8
+    answerable = sum(map(bool, rows.answers))
+    totals = {"total": len(rows), "has_ans_total": answerable, "no_ans_total": len(rows) - answerable}
+    assert user.results(brief)["original_figures"] == totals  # its own scores are KoBigBird's, not SQuAD's
     assert all((answers[id] == "") == (value > 0) for id, value in odds.items()) and set(odds) == set(answers)
     config = load(folder / "checkpoint-6" / "config.json")
     assert (config["attention_type"], config["sep_token_id"]) == ("block_sparse", 3)
@@ -163,6 +166,24 @@ def test_korquad_runs_here_too(user: User, types, bigbird):
     words = ["--do_predict", "--input_file", "sample_data/questions.json", *bigbird, *LONG[:4]]
     types(*sample("korquad", "korquad-long", *words))  # in the SQuAD format
     assert load(user.run_dir("korquad-long") / "predictions-questions.json")
+
+
+@pytest.mark.parametrize(
+    "script, task, config_file",
+    [
+        ("run_seq_cls.py", "nsmc", "kobigbird-bert-base.json"),
+        ("run_squad.py", "korquad", "kobigbird-bert-base-short.json"),
+    ],
+)
+def test_short_sequences_run_with_full_attention(user: User, bigbird, script: str, task: str, config_file: str):
+    words = ["--task", task, "--config_file", config_file, "--data_dir", "sample_data", *bigbird, "--from_scratch"]
+    user.types(*words, "--max_steps", 1, "--eval_steps", 0, "--save_steps", 0, script=script)
+    results = user.results(f"kobigbird-bert-base-{task}-ckpt")
+    config = load(user.run_dir(f"kobigbird-bert-base-{task}-ckpt") / results["checkpoint"] / "config.json")
+    assert config["attention_type"] == "original_full" and results["config"]["attention"] == "full"
+    table = user.types("ckpt", "--shape", "kobigbird_short", script="scripts/results_table.py").out
+    column = {"nsmc": "NSMC (acc)", "korquad": "KorQuAD (Dev) (EM/F1)"}[task]
+    assert "KoBigBird-BERT-Base" in table and column in table
 
 
 def broken_line(user: User, name: str, change) -> Path:

@@ -20,7 +20,7 @@ from conftest import BRIEFLY, User, sample, snapshot
 from entity_counts import entities_of, figures
 from processors import TASKS
 from processors.ner import Sentences
-from run_ner import score_labels
+from run_ner import LabelledWords, score_labels
 from workflows.fine_tuning import Split
 
 SCRIPT = "run_ner.py"
@@ -111,10 +111,50 @@ def test_every_type_is_reported(trained, user, test_file):
     # An entity begins with each B; the rest are those that begin with an I, as conlleval has it.
     begun = sum(label.endswith("-B") for label in scored)
     assert begun <= sum(row["support"] for row in types.values()) <= begun + 5
+    assert set(results["averages"]) == {"micro", "macro", "weighted"}
+    for name, row in results["averages"].items():
+        (line,) = (line.split()[2:] for line in lines if line.split()[:2] == [name, "avg"])
+        assert line == [*(f"{row[key]:.4f}" for key in ("precision", "recall", "f1")), str(row["support"])]
+    assert results["averages"]["micro"].items() >= results["metrics"].items()
     order = [line.split()[0] for line in lines if line.split()[0] in types]
     assert [types[name]["support"] for name in order] == sorted((t["support"] for t in types.values()), reverse=True)
     right = sum(row["recall"] * row["support"] for row in types.values())
     assert right / sum(row["support"] for row in types.values()) == pytest.approx(results["metrics"]["recall"])
+
+
+def test_the_evaluation_loss_is_the_one_that_the_original_logged(trained, user, test_file):
+    """KoELECTRA's loop over the test file: padded batches in the file's order, and the mean of transformers' losses."""
+    import torch
+    from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+    folder = user.run_dir("naver-ner") / trained[0]["checkpoint"]
+    model, tokenizer = AutoModelForTokenClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    config = trained[0]["config"]
+    inputs, targets = [], []
+    for words, labels in columns(test_file):
+        tokens = [tokenizer(word, add_special_tokens=False).input_ids or [tokenizer.unk_token_id] for word in words]
+        ids = [token for word in tokens for token in word][: config["max_seq_len"] - 2]
+        first = [
+            [TASK.labels.index(label), *[-100] * (len(word) - 1)] for word, label in zip(tokens, labels, strict=True)
+        ]
+        inputs.append([tokenizer.cls_token_id, *ids, tokenizer.sep_token_id])
+        targets.append([-100, *[target for word in first for target in word][: len(ids)], -100])
+    losses = []
+    for at in range(0, len(inputs), config["eval_batch_size"]):
+        rows = slice(at, at + config["eval_batch_size"])
+        padded, labels, mask = (
+            torch.nn.utils.rnn.pad_sequence(list(map(torch.tensor, part)), batch_first=True, padding_value=value)
+            for part, value in (
+                (inputs[rows], tokenizer.pad_token_id),
+                (targets[rows], -100),
+                ([[1] * len(one) for one in inputs[rows]], 0),
+            )
+        )
+        with torch.no_grad():
+            losses.append(model(input_ids=padded, attention_mask=mask, labels=labels).loss.item())
+    assert len(losses) > 1
+    expected = pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert trained[0]["original_figures"] == {"loss_published_style": expected}
 
 
 def test_what_a_finished_run_leaves(trained, user, test_file):
@@ -267,7 +307,9 @@ def test_the_marker_of_a_word_without_a_label_is_no_label():
     gold = [[ids[name] for name in row.split()] for row in ("PER-B PER-I PER-I LOC-B", "LOC-B O")]
     rows = Sentences([["가", "나", "다", "라"], ["마", "바"]], gold)
     split = Split(rows, SimpleNamespace(cut_words=2), lambda windows: {}, "")
-    scored = score_labels(TASK, split, [["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]])
+    config = SimpleNamespace(eval_batch_size=2)
+    predicted = [["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]]
+    scored = score_labels(config, TASK, split, LabelledWords(predicted, np.array([0.5, 1.5])))
     assert scored.metrics == figures(1, 2, 2)
     assert scored.details["per_type"] == {
         "PER": figures(1, 2, 1) | {"support": 1},
@@ -275,7 +317,10 @@ def test_the_marker_of_a_word_without_a_label_is_no_label():
     }
     assert scored.details["words_not_scored"] == 2 and not scored.at_chance
     assert scored.outputs == [["PER-B", "PER-I", "?", "?"], ["PER-B", "O"]]
-    assert score_labels(TASK, split, [["O", "O", "?", "?"], ["O", "O"]]).at_chance
+    # One batch of two sentences with two scored words each; batches of one sentence have means 0.25 and 0.75.
+    assert scored.details["original_figures"] == {"loss_published_style": pytest.approx(2 / 4)}
+    none = LabelledWords([["O", "O", "?", "?"], ["O", "O"]], np.zeros(2))
+    assert score_labels(config, TASK, split, none).at_chance
 
 
 # --------------------------------------------------------------------------------------------------------------------

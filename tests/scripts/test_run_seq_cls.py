@@ -35,7 +35,7 @@ FAST = {
 }
 RESULTS_KEYS = set(
     "task model model_name_or_path pretraining seed split main_metric metrics rows selection checkpoint step at_chance "
-    "evaluations training hardware versions data git_commit config".split()
+    "original_figures evaluations training hardware versions data git_commit config".split()
 )
 
 
@@ -45,6 +45,12 @@ def table(text: str) -> list[dict[str, str]]:
 
 def table_of(path: Path) -> list[dict[str, str]]:
     return table(path.read_text(encoding="utf-8"))
+
+
+def mean_of_batches(losses: list[float], size: int) -> float:
+    """The evaluation loss as KoELECTRA's loop adds it up, batch by batch."""
+    batches = [losses[at : at + size] for at in range(0, len(losses), size)]
+    return sum(sum(batch) / len(batch) for batch in batches) / len(batches)
 
 
 def checkpoints(folder: Path) -> list[int]:
@@ -84,12 +90,24 @@ def test_a_task_is_learned_and_its_score_can_be_computed_from_its_predictions(tr
 
     rows = table_of(user.run_dir(task) / "predictions.tsv")
     labels, predictions = [row["label"] for row in rows], [row["prediction"] for row in rows]
+    pairs = list(zip(labels, predictions, strict=True))
+    batch_size = results["config"]["eval_batch_size"]
     if task == "korsts":
         expected = rank_correlation([float(label) for label in labels], [float(p) for p in predictions])
         assert results["metrics"]["spearman"] == pytest.approx(expected, abs=1e-3)
+        losses = [(float(label) - float(prediction)) ** 2 for label, prediction in pairs]
+        assert results["original_figures"] == {
+            "loss_published_style": pytest.approx(mean_of_batches(losses, batch_size)),
+            "mean_of_pearson_and_spearman": pytest.approx(
+                (results["metrics"]["pearson"] + results["metrics"]["spearman"]) / 2
+            ),
+        }
         return
-    hits = [label == prediction for label, prediction in zip(labels, predictions, strict=True)]
+    hits = [label == prediction for label, prediction in pairs]
     assert results["metrics"]["accuracy"] == pytest.approx(sum(hits) / len(hits), abs=1e-9)
+    losses = [-math.log(float(row[f"p({row['label']})"])) for row in rows]
+    loss = mean_of_batches(losses, batch_size)
+    assert results["original_figures"] == {"loss_published_style": pytest.approx(loss, rel=1e-4)}
     for row in rows:
         shares = {key[2:-1]: float(value) for key, value in row.items() if key.startswith("p(")}
         assert sum(shares.values()) == pytest.approx(1, abs=1e-3)

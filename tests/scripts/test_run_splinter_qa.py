@@ -31,6 +31,7 @@ from models.splinter import (
 from processors.features import SpecialTokens
 from processors.qa.few_shot_samples import draw_sample, read_sample
 from processors.qa.questions import QA_TASKS, Questions, read_squad
+from processors.qa.squad_scores import n_best_figures
 from processors.qa.windows import GoldSpans, QuestionFeatures
 from processors.task import DataError
 from run_splinter_qa import SplinterQuestionAnsweringConfig
@@ -249,6 +250,9 @@ def done(user: User, types) -> str:
 def test_what_a_study_leaves(user: User, done: str):
     folder = user.run_dir(done)
     questions = {qa["id"] for a in load(user.folder / DATA)["data"] for p in a["paragraphs"] for qa in p["qas"]}
+    scored = load((user.folder / DATA).with_name("KorQuAD_v1.0_dev.json"))["data"]
+    qas = [qa for article in scored for paragraph in article["paragraphs"] for qa in paragraph["qas"]]
+    golds = {qa["id"]: [answer["text"] for answer in qa["answers"]] for qa in qas}
     samples = {}
     for size in (4, 8):
         for seed in (42, 43):
@@ -262,9 +266,13 @@ def test_what_a_study_leaves(user: User, done: str):
             assert set(scores) == set(load(cell / "predictions.json")) and len(scores) == results["rows"]["test"]
             means = np.mean(list(scores.values()), axis=0)
             assert means == pytest.approx([results["metrics"]["em"], results["metrics"]["f1"]])
+            n_best = {id: [one["text"] for one in best] for id, best in load(cell / "nbest_predictions.json").items()}
+            expected = n_best_figures(n_best, golds, (1, 3, 5, 10))
+            assert expected.items() <= results["original_figures"].items() and len(expected) == 8
             assert not list(cell.glob("checkpoint-*"))
         summary = load(folder / str(size) / "seeds.json")
         assert summary["seeds"] == [42, 43] and set(summary["metrics"]) == {"em", "f1"}
+        assert set(summary["original_figures"]) == set(results["original_figures"]) > set(expected)
     assert samples[4, 42] == samples[8, 42][:4] and samples[4, 43] == samples[8, 43][:4]
     assert samples[8, 42] != samples[8, 43]
 

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import BRIEFLY, ONE_STEP, User, sample, snapshot
 from processors.qa.answer_scores import score
+from processors.qa.squad_scores import squad_figures
 from training.results import METRICS_FILE
 
 SCRIPT = "run_squad.py"
@@ -67,6 +68,9 @@ def test_what_a_run_leaves(user: User, brief: str):
     # The scores can be computed again from what the official script would read.
     golds = {id: [answer["text"] for answer in qa["answers"]] for id, (_, qa) in questions.items()}
     assert user.results(brief)["metrics"] == pytest.approx(score(predictions, golds))
+    assert user.results(brief)["original_figures"] == pytest.approx(
+        {"total": len(golds), "has_ans_total": len(golds)} | squad_figures(predictions, golds)
+    )
     assert [e["step"] for e in user.results(brief)["evaluations"]] == [2, 4, 6]
 
 
@@ -106,7 +110,11 @@ def test_unanswerable_questions(user: User, types, is_refused):
     message = is_refused(*squad("qa-v2", *ONE_STEP, *V2[1:]))
     assert "has no answer: --version_2_with_negative takes such data" in message
     types(*squad("qa-v2", *ONE_STEP, *V2))
-    metrics = user.results("qa-v2")["metrics"]
+    metrics, figures = (user.results("qa-v2")[key] for key in ("metrics", "original_figures"))
+    assert (
+        figures["total"] == figures["has_ans_total"] + figures["no_ans_total"] == user.results("qa-v2")["rows"]["test"]
+    )
+    assert {"squad_exact", "squad_has_ans_f1", "squad_no_ans_exact", "squad_best_f1"} <= set(figures)
     assert {"has_ans_em", "no_ans_f1", "best_f1", "best_f1_threshold"} <= set(metrics)
     odds = load(user.run_dir("qa-v2") / "null_odds.json")
     predictions = load(user.run_dir("qa-v2") / "predictions.json")

@@ -1,7 +1,6 @@
 """python3 -m pytest tests/scripts/test_spanbert_study.py
 
-The Korean SpanBERT's study: which commands it consists of, its table from hand-made results, and, slow, all of it on a
-part of the sample data.
+The Korean SpanBERT's study: which commands it consists of, and, slow, all of it on a part of the sample data.
 """
 
 from __future__ import annotations
@@ -12,11 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 from conftest import REPOSITORY, User
+from pretrain_spanbert import SpanBertConfig
+from processors.pretraining.span_masking import SpanMasking
+from reporting.spanbert_recipes import AS_PUBLISHED, PAPER
+from training.command_line import resolve
 
 SCRIPTS = REPOSITORY / "scripts"
 CELLS = [(0, "cls"), (5, "cls"), (5, "mean"), (5, "max"), (10, "max")]
@@ -43,7 +45,8 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             if "--ckpt_dir" not in words:
                 return ended
             folder = Path(words[words.index("--ckpt_dir") + 1]) / words[words.index("--output_dir") + 1]
-            for epochs in range(1, 11) if script == "pretrain_spanbert.py" else ():
+            trained = int(words[words.index("--num_train_epochs") + 1]) if script == "pretrain_spanbert.py" else 0
+            for epochs in range(1, trained + 1):
                 (folder / f"checkpoint-{epochs * 7}").mkdir(parents=True, exist_ok=True)
                 config = {"pretraining": {"epochs": float(epochs)}}
                 (folder / f"checkpoint-{epochs * 7}" / "config.json").write_text(json.dumps(config))
@@ -87,13 +90,115 @@ def test_the_commands_of_the_study(commands, tmp_path: Path, capsys: pytest.Capt
     assert len(tables) == 1 and capsys.readouterr().out.endswith("the table\n")
 
 
+def test_the_study_as_it_was_published(commands, tmp_path: Path):
+    """Each number of epochs is a run of its own, with the settings of the original's code."""
+    first, second, *rest = commands("--scale", "half", "--corpus", "a.txt", "--as_published")
+    study = tmp_path / "spanbert-nsmc-half-as-published"
+    for epochs, words in ((5, first), (10, second)):
+        assert words[:3] == ["pretrain_spanbert.py", "--config_file", "half.json"]
+        assert (value_of("--num_train_epochs", words), value_of("--save_total_limit", words)) == (str(epochs), "1")
+        assert value_of("--output_dir", words) == f"pretraining-{epochs}"
+        settings = SpanBertConfig.model_fields.keys() & {word.removeprefix("--") for word in words[1:]}
+        argv = [*words[1:], "--cache_dir", "x"]
+        config, _ = resolve(SpanBertConfig, argv, {"spanbert": {}}, REPOSITORY / "config", "")
+        # transformer-evolution/spanbert: data.py (span lengths, overrun, 80/10/10 per token, masks written once for all
+        # epochs), model.py (projection_sbo, projection_lm), pretrain.py (no clipping, the schedule, all documents),
+        # vocab.py (the corpus in lower case), config_half.json and the defaults of its flags.
+        assert config.masking == SpanMasking("inverse", 0.2, 10, 0.15, "skip", "token") and config.mask_once
+        assert (config.sbo, config.mlm_head, config.max_grad_norm) == ("original", "tied", 0)
+        assert (config.lr_scheduler, config.warmup_proportion, config.learning_rate) == ("linear", 0, 5e-5)
+        assert (config.lower_case, config.lower_cases_texts, config.held_out_share) == ("corpus", True, 0)
+        assert (config.train_batch_size, config.weight_decay, config.adam_epsilon) == (32, 0, 1e-8)
+        assert (config.num_train_epochs, config.seed, config.max_seq_length) == (epochs, 42, 512)
+        assert "learning_rate" not in settings  # what the original shares with the paper's study is left to the file
+    for (epochs, pooling), words in zip(CELLS, rest[:5], strict=True):
+        checkpoint = study / f"pretraining-{epochs or 10}" / f"checkpoint-{7 * (epochs or 10)}"
+        assert value_of("--model_name_or_path", words) == str(checkpoint)
+        assert (value_of("--pooling", words), "--from_scratch" in words) == (pooling, epochs == 0)
+        assert not {"--span_law", "--lower_case", "--max_grad_norm"} & set(words)
+    assert [words[0] for words in rest[5:]] == ["scripts/plot_runs.py"] * 2 + ["scripts/spanbert_table.py"]
+
+
+def test_a_stopped_study_as_published_goes_on(commands, tmp_path: Path, capsys: pytest.CaptureFixture):
+    flags = ["--scale", "half", "--corpus", "a.txt", "--as_published"]
+    commands(*flags)
+    study = tmp_path / "spanbert-nsmc-half-as-published"
+    (study / "pre-10-max" / "results.json").unlink()
+    (again, *_) = commands(*flags)
+    assert value_of("--output_dir", again) == "pre-10-max" and again[-1] == "--resume"
+    for name in ("pretraining-10", "pre-10-max", "pre-0-cls"):
+        (study / name / "results.json").unlink()
+    pretraining, *rest = commands(*flags)
+    assert value_of("--output_dir", pretraining) == "pretraining-10" and pretraining[-1] == "--resume"
+    assert [value_of("--output_dir", words) for words in rest[:2]] == ["pre-0-cls", "pre-10-max"]
+    (study / "pretraining-5" / "results.json").unlink()
+    with pytest.raises(SystemExit):
+        commands(*flags)
+    told = "holds fine-tunings of an earlier pretraining (pre-5-cls, pre-5-max, pre-5-mean): delete them too"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_published", [[], ["--as_published"]])
+def test_other_flags_go_to_pretraining(commands, as_published: list[str], capsys: pytest.CaptureFixture):
+    flags = ["--scale", "half", "--corpus", "a.txt", "--learning_rate", "1e-4", "--seeds", "1", "--vocab_size=900"]
+    done = commands(*flags, "--corpus_weights", "1", *as_published)
+    for words in done:
+        passed_on = ["--learning_rate", "1e-4", "--vocab_size=900", "--corpus_weights", "1"]
+        assert (words[0] == "pretrain_spanbert.py") == (" ".join(passed_on) in " ".join(words))
+        assert ("--vocab_size=900" in words) == (words[0] == "pretrain_spanbert.py")
+    with pytest.raises(SystemExit):
+        commands("--scale", "half", "--corpus", "a.txt", "--learning_rate", "2e-4", "--seeds", "1", *as_published)
+    told = "was begun with flags for pretraining ['--learning_rate', '1e-4', '--vocab_size=900', "
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--max_steps", "9"], "--max_steps is set by the study itself"),
+        (["--output_dir=x"], "--output_dir is set by the study itself"),
+        (["--as_published", "--sbo", "paper"], "--as_published sets --sbo too: leave one of them out"),
+        (["--as_published", "--lower_case"], "--as_published sets --lower_case too"),
+        (["--no_cuda", "word"], "unexpected word 'word'"),
+        (["--learning_rat", "1"], "unknown flag --learning_rat; did you mean '--learning_rate'?"),
+        (["--learning_rate", "fast"], '--learning_rate must be a number, not "fast"'),
+        (["--as_published", "--hidden_size", "10"], "hidden_size 10 is not a multiple of num_attention_heads 6"),
+    ],
+)
+def test_flags_that_cannot_be_passed_on_are_refused_before_anything_begins(
+    commands, words: list[str], told: str, capsys, tmp_path: Path
+):
+    with pytest.raises(SystemExit) as ended:
+        commands("--scale", "half", "--corpus", "a.txt", *words)
+    assert ended.value.code == 2 and f"error: {told}" in capsys.readouterr().err
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("spanbert")]
+
+
+def test_a_study_that_its_first_command_refused_begins_anew(study: ModuleType, commands, monkeypatch, tmp_path: Path):
+    """As where there is no such corpus, which pretrain_spanbert.py says when it has made its folder and no more."""
+    folder = tmp_path / "spanbert-nsmc-half"
+    (folder / "pretraining").mkdir(parents=True)
+    (folder / "study.json").write_text(json.dumps({"corpus": ["b.txt"], "flags for pretraining": ["--seed", "1"]}))
+    assert commands("--scale", "half", "--corpus", "a.txt", "--seed", "2")[0][0] == "pretrain_spanbert.py"
+    begun = json.loads((folder / "study.json").read_text())
+    assert (begun["corpus"], begun["flags for pretraining"]) == (["a.txt"], ["--seed", "2"])
+
+
+def test_every_flag_that_the_study_names_is_one_of_pretraining(study: ModuleType):
+    assert (study.SET_BY_THE_STUDY | AS_PUBLISHED.keys()) - SpanBertConfig.model_fields.keys() == {"config_file"}
+    assert PAPER.keys() <= AS_PUBLISHED.keys()
+    defaults = {key: SpanBertConfig.model_fields[key].default for key in PAPER}
+    assert defaults | {"sbo": "paper", "mlm_head": "bert"} == PAPER  # what the study's other form trains with
+
+
 def test_what_is_finished_is_left_and_what_was_stopped_goes_on(commands, tmp_path: Path):
-    assert len(commands("--scale", "base", "--seeds", "1", "2")) == 9
-    assert [words[0] for words in commands("--scale", "base", "--seeds", "1", "2")] == [
+    seeds = ["--scale", "base", "--corpus", "a.txt", "--seeds", "1", "2"]
+    assert len(commands(*seeds)) == 9
+    assert [words[0] for words in commands(*seeds)] == [
         *("scripts/plot_runs.py", "scripts/plot_runs.py", "scripts/spanbert_table.py")
     ]
     (tmp_path / "spanbert-nsmc-base" / "pre-5-max" / "seeds.json").unlink()
-    again, *_ = commands("--scale", "base", "--seeds", "1", "2")
+    again, *_ = commands(*seeds)
     assert value_of("--output_dir", again) == "pre-5-max" and again[-1] == "--resume"
 
 
@@ -113,13 +218,13 @@ def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, c
     assert "holds fine-tunings of an earlier pretraining (pre-0-cls, pre-10-max" in capsys.readouterr().err
     for seeds in (["1", "1"], ["-1"]):
         with pytest.raises(SystemExit):
-            commands("--scale", "half", "--seeds", *seeds)
+            commands("--scale", "half", "--corpus", "a.txt", "--seeds", *seeds)
         assert "each of them once" in capsys.readouterr().err
 
 
 def test_missing_data_are_said_before_pretraining(commands, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit):
-        commands("--scale", "half", "--data_dir", "nowhere")
+        commands("--scale", "half", "--corpus", "a.txt", "--data_dir", "nowhere")
     assert "there is no nowhere/nsmc to fine-tune on" in capsys.readouterr().err
 
 
@@ -151,117 +256,37 @@ def test_an_interrupted_study_says_how_it_goes_on(
     assert ended.value.code == 130 and "the same command goes on" in capsys.readouterr().err
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# The table
-# --------------------------------------------------------------------------------------------------------------------
+def studied(user: User, folder: Path, *words: str) -> tuple[Path, subprocess.CompletedProcess]:
+    """The whole study on a part of the sample: its folder, and the command that ended."""
+    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "corpus.jsonl").write_text("".join(lines[:1500]), encoding="utf-8")
+    command = [sys.executable, SCRIPTS / "spanbert_study.py", "--scale", "sample", "--ckpt_dir", folder, *words]
+    command += ["--corpus", folder / "corpus.jsonl", "--cache_dir", folder / "cache"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
+    assert done.returncode == 0, done.stderr
+    name = "spanbert-nsmc-sample" + "-as-published" * ("--as_published" in words)
+    return folder / name, done
 
 
-def write_run(folder: Path, epochs: int, pooling: str, accuracy: float, step: int, seed: int = 42, **changes: Any):
-    """Three epochs of 10 steps, logged twice each; the mean losses of the epochs are 0.35, 0.25 and 0.15."""
-    results = {
-        **{"task": "nsmc", "model": f"checkpoint-{epochs}", "seed": seed, "split": "test", "main_metric": "accuracy"},
-        **{"metrics": {"accuracy": accuracy}, "selection": "test", "at_chance": False, "step": step},
-        "training": {"steps": 30, "epochs": 3.0},
-        "config": {"pooling": pooling, "seed": seed, "from_scratch": not epochs, **changes},
-        "pretraining": {"objective": "spanbert", "epochs": float(epochs)} if epochs else None,
-    }
-    folder.mkdir(parents=True)
-    (folder / "results.json").write_text(json.dumps(results))
-    losses = {5: 0.4, 10: 0.3, 15: 0.3, 20: 0.2, 25: 0.2, 30: 0.1}
-    events = [{"event": "train", "step": step, "epoch": step / 10, "loss": loss} for step, loss in losses.items()]
-    events.append({"event": "evaluation", "step": 30, "epoch": 3.0, "metrics": {"accuracy": 0.5}})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+def accuracies(folder: Path) -> list[float]:
+    """The scores in the study's table."""
+    lines = (folder / "table.md").read_text(encoding="utf-8").splitlines()
+    return [float(line.split("|")[-2].split("ᵗ")[0]) for line in lines if line.startswith("| spanbert-pre")]
 
 
-def table(*words: str | Path, code: int = 0) -> tuple[list[list[str]], list[str], str]:
-    """Rows of the table, lines below it, standard error."""
-    command = [sys.executable, SCRIPTS / "spanbert_table.py", *words]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == code, done.stderr
-    lines = done.stdout.splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return (
-        [row for row in rows if not row[0].startswith(":-")],
-        [line for line in lines if line[:2] == "- "],
-        done.stderr,
-    )
-
-
-def test_the_published_rows_with_what_was_measured(tmp_path: Path):
-    write_run(tmp_path / "a", 0, "cls", 0.81, step=20)
-    write_run(tmp_path / "b" / "seed-1", 5, "mean", 0.82, step=30, seed=1)
-    write_run(tmp_path / "b" / "seed-2", 5, "mean", 0.84, step=20, seed=2)
-    write_run(tmp_path / "c", 5, "max", 0.83, step=30, learning_rate=0.5)
-    write_run(tmp_path / "d", 5, "max", 0.70, step=30, learning_rate=1.0)
-    write_run(tmp_path / "e", 3, "cls", 0.80, step=10)
-    rows, below, _ = table(tmp_path)
-    assert rows == [
-        ["ITEM", "Pretrain", "logit", "epoch", "loss", "accuracy"],
-        ["spanbert-pre:0-cls", "0", "cls", "2 (9)", "0.250 (0.22)", "0.8100ᵗ (0.825)"],
-        ["spanbert-pre:5-cls", "5", "cls", "– (9)", "– (0.201)", "– (0.826)"],
-        ["spanbert-pre:5-mean", "5", "mean", "2.5 ± 0.7 (9)", "0.200 ± 0.071 (0.178)", "0.8300 ± 0.0141ᵗ (0.826)"],
-        ["spanbert-pre:5-max", "5", "max", "3 (9)", "0.150 (0.184)", "0.8300ᵗ (0.827)"],
-        ["spanbert-pre:5-max [2]", "5", "max", "3", "0.150", "0.7000ᵗ"],
-        ["spanbert-pre:10-max", "10", "max", "– (5)", "– (0.254)", "– (0.827)"],
-        ["spanbert-pre:3-cls", "3", "cls", "1", "0.350", "0.8000ᵗ"],
-    ]
-    assert any(line.startswith("- ± sample standard deviation over 2 seeds") for line in below)
-    assert any("[2]: a row of its own: learning_rate 1.0, not 0.5" in line for line in below)
-
-
-def test_a_log_that_broke_off(tmp_path: Path):
-    write_run(tmp_path / "a", 0, "cls", 0.81, step=20)
-    with (tmp_path / "a" / "metrics.jsonl").open("a") as file:
-        file.write('{"event": "train", "ep')
-    rows, _, said = table(tmp_path)
-    assert rows[1][4] == "0.250 (0.22)" and "metrics.jsonl:8: not a JSON object; left out" in said
-
-
-def test_a_score_that_is_no_number_and_a_selection_that_is_not_known(tmp_path: Path):
-    write_run(tmp_path / "a", 0, "cls", float("nan"), step=20)
-    write_run(tmp_path / "b", 5, "cls", 0.8, step=20)
-    path = tmp_path / "b" / "results.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"selection": None}))
-    rows, below, _ = table(tmp_path)
-    assert rows[1] == ["spanbert-pre:0-cls", "0", "cls", "– (9)", "– (0.22)", "– (0.825)"]
-    assert rows[2][5] == "0.8000ˀ (0.826)" and "- ˀ how the checkpoint was selected is not recorded." in below
-    assert any("the score of seed 42 is not a finite number" in line for line in below)
-
-
-def test_what_the_table_refuses(tmp_path: Path):
-    assert "no such folder" in table(tmp_path / "none", code=2)[2]
-    assert "no SpanBERT's results of nsmc" in table(tmp_path, code=2)[2]
-    write_run(tmp_path / "electra", 0, "cls", 0.9, step=30, from_scratch=False)
-    said = table(tmp_path, code=2)[2]
-    assert "checkpoint-0 is no SpanBERT of this suite; left out" in said
-    (tmp_path / "electra" / "results.json").write_text('{"task": "nsmc", "hardware": "x"}')
-    assert "hardware" in table(tmp_path, code=2)[2]
+FIGURES = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("png", "svg")}
 
 
 @pytest.mark.slow
 def test_the_whole_study_on_a_part_of_the_sample(user: User, tmp_path: Path):
     """Pretraining, five fine-tunings, the table and both figures."""
-    lines = (user.folder / "sample_data" / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / "corpus.jsonl").write_text("".join(lines[:1500]), encoding="utf-8")
-    command = [
-        sys.executable,
-        SCRIPTS / "spanbert_study.py",
-        "--scale",
-        "sample",
-        "--corpus",
-        tmp_path / "corpus.jsonl",
-    ]
-    command += ["--ckpt_dir", tmp_path, "--cache_dir", tmp_path / "cache"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "spanbert-nsmc-sample"
-    figures = {f"{name}.{kind}" for name in ("loss", "accuracy") for kind in ("png", "svg")}
+    folder, _ = studied(user, tmp_path)
     assert {path.name for path in folder.iterdir()} == {
-        *("study.json", "pretraining", "table.md", *figures),
+        *("study.json", "pretraining", "table.md", *FIGURES),
         *(f"pre-{epochs}-{pooling}" for epochs, pooling in CELLS),
     }
-    rows, _, _ = table(folder)
-    assert len(rows) == 6 and all(float(row[5].split("ᵗ")[0]) > 0.85 for row in rows[1:])
+    scores = accuracies(folder)
+    assert len(scores) == 5 and min(scores) > 0.85
     for epochs, pooling in CELLS:
         results = json.loads((folder / f"pre-{epochs}-{pooling}" / "results.json").read_text())
         assert (results["pretraining"] or {"epochs": 0})["epochs"] == epochs
@@ -269,3 +294,32 @@ def test_the_whole_study_on_a_part_of_the_sample(user: User, tmp_path: Path):
     config = json.loads((folder / "pre-5-max" / "run_config.json").read_text())
     assert config["model_name_or_path"] != "" and not config["from_scratch"]
     assert (folder / "loss.png").stat().st_size > 10_000
+    caption = (folder / "table.md").read_text(encoding="utf-8").split("\n")[0]
+    assert caption.startswith("Pretrained by the SpanBERT paper's recipe, which is not the Korean original's")
+
+
+@pytest.mark.slow
+def test_the_whole_study_as_published_on_a_part_of_the_sample(user: User, tmp_path: Path):
+    """Two pretrainings whose rates end at 0, which leave the encoder that the rows start from."""
+    folder, done = studied(user, tmp_path, "--as_published", "--logging_steps", "1")
+    assert {path.name for path in folder.iterdir()} == {
+        *("study.json", "pretraining-5", "pretraining-10", "table.md", *FIGURES),
+        *(f"pre-{epochs}-{pooling}" for epochs, pooling in CELLS),
+    }
+    for epochs in (5, 10):
+        events = (folder / f"pretraining-{epochs}" / "metrics.jsonl").read_text().splitlines()
+        rates = [event["learning_rate"] for event in map(json.loads, events) if event["event"] == "train"]
+        after = len(rates) - round(0.1 * len(rates))  # the sample's configuration warms up in the first tenth
+        assert max(rates) == pytest.approx(1e-3, rel=0.02) and rates[-1] == pytest.approx(0, abs=1.1e-3 / after)
+        (checkpoint,) = (folder / f"pretraining-{epochs}").glob("checkpoint-*")
+        known = json.loads((checkpoint / "config.json").read_text())
+        assert (known["mlm_head"], known["sbo"]) == ("tied", "original")
+        assert known["pretraining"]["epochs"] == known["pretraining"]["planned_epochs"] == epochs
+        assert known["pretraining"]["recipe"] == AS_PUBLISHED
+    scores = accuracies(folder)
+    assert len(scores) == 5 and min(scores) > 0.85
+    caption = (
+        "Pretrained with the Korean original's settings (--as_published), in a whole run, whose learning rate ends"
+    )
+    assert f"\n{caption} at 0: spanbert-pre:5-cls, " in done.stdout
+    assert "unknown" not in done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -51,16 +52,17 @@ def exact(script: str, output_dir: str, rows: int, *more: object, **steps: list)
     return command(script, output_dir, rows, "--length_buckets", *lengths[:-1], *more, **steps)
 
 
-@pytest.mark.parametrize("script", COMMANDS)
+@pytest.mark.parametrize("script", [*COMMANDS, "pretrain_splinter.py --mlm true --adam_bias_correction false"])
 def test_a_script_by_xla_is_the_script_on_a_cpu(user: User, script: str):
     """On one device and on two: losses, scores, what is written; few graphs. run_long_qa.py has a sparse BigBird."""
-    name = script.removesuffix(".py")
-    user.types(*exact(script, f"{name}-cpu", 8), "--no_cuda", script=script)
+    name = re.sub(r"\W+", "-", script)
+    script, *words = script.split()
+    user.types(*exact(script, f"{name}-cpu", 8, *words), "--no_cuda", script=script)
     expected, own = user.losses(f"{name}-cpu"), user.results(f"{name}-cpu")
     assert len(expected) == 5
     for devices in (1, 2):
         folder = f"{name}-xla-{devices}"
-        said = by_xla(user, script, *exact(script, folder, 8 // devices), "--use_tpu", devices=devices)
+        said = by_xla(user, script, *exact(script, folder, 8 // devices, *words), "--use_tpu", devices=devices)
         assert_close_in_size(user.losses(folder), expected, 1e-4)
         results = user.results(folder)
         assert results["metrics"] == pytest.approx(own["metrics"], abs=1e-3)

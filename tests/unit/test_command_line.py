@@ -535,6 +535,14 @@ def test_the_name_of_a_run(command: Command, tmp_path: Path, monkeypatch):
     assert run_dir("--model_name_or_path", ".") == "ckpt/mine-nsmc-ckpt"
 
 
+def test_help_shows_each_kind_of_value(command: Command, capsys):
+    with pytest.raises(SystemExit):
+        command.resolve("--help")
+    text = capsys.readouterr().out
+    for flag in ("save_steps N|epoch", "seed N", "do_train true|false", "lr_scheduler linear|constant|auto"):
+        assert f"  --{flag} " in text.replace("\n", " ")
+
+
 def test_help_shows_every_key_with_its_default(command: Command, capsys):
     with pytest.raises(SystemExit) as stop:
         command.resolve("--help")

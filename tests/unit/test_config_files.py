@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ CONSTANTS = {
 }
 # Only the KorQuAD files hold these. A file cannot delete a folder, and only a tokenizer in Python needs threads.
 WITHOUT_EFFECT_ON_SCORES = ("threads", "verbose_logging", "overwrite_output_dir")
+
+PUBLISHED_SCORES = json.loads((ROOT / "scripts/reporting/published_scores.json").read_text(encoding="utf-8"))
+SHORT = PUBLISHED_SCORES["tables"]["kobigbird_short"]["columns"]
 
 
 def published_rows() -> list[dict]:
@@ -166,11 +170,25 @@ def test_long_documents(task: str, epochs: int, model: str, length: int, batch: 
         accumulation,
     )
     assert (config.num_train_epochs, config.learning_rate) == (epochs, 3e-5)
-    assert (config.lr_scheduler, config.warmup_proportion) == ("constant", 0)
+    assert (config.lr_scheduler, config.warmup_proportion) == ("auto", 0)
     assert (config.weight_decay, config.adam_epsilon, config.max_grad_norm) == (0, 1e-8, 1.0)
     # The best score on the evaluation split over the epochs, which is the held-out part of the training file.
     assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
     assert (config.dev_file, config.test_file) == ("", "")
+
+
+@pytest.mark.parametrize("task", ["fake-news", "modu-sentiment", "tydiqa", "korquad-2", "korquad", "klue-mrc"])
+@pytest.mark.parametrize("model", LONG_MODELS)
+def test_the_schedule_of_long_documents_follows_the_warm_up_unless_it_is_set(task: str, model: str):
+    file, *script = f"{model}.json", *(["run_long_qa.py"] if task == "korquad" else [])
+    warm = ("--warmup_proportion", "0.1")
+    for flags, scheduler in (
+        ((), "auto"),
+        (warm, "auto"),
+        ((*warm, "--lr_scheduler", "constant"), "constant"),
+        (("--lr_scheduler", "linear"), "linear"),
+    ):
+        assert load(task, file, *(script or [SCRIPT_OF_TASK[task]]), *flags).lr_scheduler == scheduler
 
 
 @pytest.mark.parametrize(
@@ -186,8 +204,63 @@ def test_questions_about_long_documents(task: str, epochs: int, answers: tuple[i
     assert (config.train_batch_size, config.gradient_accumulation_steps) == ((2, 4) if is_long else (8, 1))
     assert config.max_answer_length == answers[not is_long]
     assert (config.num_train_epochs, config.learning_rate, config.version_2_with_negative) == (epochs, 3e-5, null)
-    assert (config.lr_scheduler, config.warmup_proportion) == ("constant", 0)
+    assert (config.lr_scheduler, config.warmup_proportion) == ("auto", 0)
     assert (config.evaluates_every, config.save_steps, config.selection) == ("epoch", "epoch", "test")
+
+
+# KoBigBird's table of short sequences. Lengths and full attention are from its page (short_seq_evaluation_en.md); the
+# rest from KLUE-baseline's run_all.sh, on which it is based: ynat for NSMC, klue-mrc for KorQuAD.
+AS_YNAT = {
+    "max_seq_len": 128,
+    "learning_rate": 5e-5,
+    "train_batch_size": 32,
+    "warmup_proportion": 0.1,
+    "num_train_epochs": 4,
+    "eval_steps": math.ceil(150_000 / 32) // 4,  # four times in an epoch
+}
+AS_KLUE_MRC = {
+    "max_seq_length": 512,
+    "doc_stride": 128,
+    "max_query_length": 64,
+    "max_answer_length": 30,
+    "n_best_size": 20,
+    "learning_rate": 3e-5,
+    "train_batch_size": 16,
+    "warmup_proportion": 0,
+    "num_train_epochs": 5,
+}
+
+
+@pytest.mark.parametrize("model", LONG_MODELS)
+@pytest.mark.parametrize("task, ending, expected", [("nsmc", "", AS_YNAT), ("korquad", "-short", AS_KLUE_MRC)])
+def test_short_sequences(task: str, ending: str, expected: dict, model: str):
+    config = load(task, f"{model}{ending}.json")
+    assert {key: getattr(config, key) for key in expected} == expected
+    assert config.model_type == model
+    assert config.attention == ("full" if model == "kobigbird-bert-base" else None)
+    assert (config.lr_scheduler, config.gradient_accumulation_steps) == ("linear", 1)
+    assert (config.weight_decay, config.adam_epsilon, config.max_grad_norm) == (0, 1e-8, 1.0)
+    assert config.selection == "test" and config.save_steps == config.evaluates_every
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=PUBLISHED_IDS)
+def test_no_run_of_koelectras_files_is_set_beside_the_short_sequences(row: dict):
+    config = load(row["task"], row["config_file"])
+    assert not any(have_settings(config, column) for column in SHORT if column["task"] == row["task"])
+
+
+@pytest.mark.parametrize("model", LONG_MODELS)
+def test_the_runs_of_the_short_sequences_are_set_beside_their_published_scores(model: str):
+    for column in SHORT:
+        if column["task"] in ("nsmc", "korquad"):
+            ending = "-short" if column["task"] == "korquad" else ""
+            assert have_settings(load(column["task"], f"{model}{ending}.json"), column)
+    assert not any(have_settings(load("korquad", f"{model}.json"), column) for column in SHORT if "settings" in column)
+
+
+def have_settings(config: LoopConfig, column: dict) -> bool:
+    """Whether a run with these settings belongs in the column of published scores (`scripts/results_table.py`)."""
+    return all(getattr(config, key, None) == value for key, value in column["settings"].items())
 
 
 def test_the_few_shot_sample_begins_with_what_was_pretrained_here():

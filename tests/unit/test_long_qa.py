@@ -32,7 +32,7 @@ def test_tasks():
     for task in ORIGINALS:
         settings = task.settings("predict_file")
         assert (settings["num_train_epochs"], settings["learning_rate"]) == (5, 3e-5)
-        assert (settings["lr_scheduler"], settings["predict_file"]) == ("constant", task.test_file)
+        assert (settings["lr_scheduler"], settings["predict_file"]) == ("auto", task.test_file)
         assert settings.get("version_2_with_negative", False) == (task is not KORQUAD_2)
     assert [task.defaults.get("max_answer_length") for task in ORIGINALS] == [32, 4096, None]
     assert [bool(task.read_unanswered) for task in ORIGINALS] == [True, True, False]  # a SQuAD file

@@ -13,6 +13,8 @@ from torch import nn
 
 from closeness import assert_close_in_size, assert_modules_close
 from small_jobs import (
+    INPUTS,
+    LABELS,
     ROWS,
     TERMS,
     Network,
@@ -129,6 +131,47 @@ def test_one_step_by_hand(tmp_path):
     assert losses(tmp_path / "run")[0][1] == pytest.approx((loss / terms).item(), rel=1e-5)
 
 
+def joint_loss_of(model, batch):
+    """A loss of rows, and a second one with 0 to 3 terms a row."""
+    return loss_of_rows(model, batch) + batch["second_weight"] * loss_of_terms(model, batch)
+
+
+def joint_job(folder, **settings):
+    job = make_job(folder, joint_loss_of, **settings)
+
+    def collate_both(row_ids, draws, size):
+        batch = collate(row_ids, size)
+        batch["terms_of_rows"] = torch.from_numpy(TERMS[row_ids])
+        return batch | {"second_terms": int(TERMS[row_ids].sum())}
+
+    return replace(job, collate=collate_both, has_second_loss=True)
+
+
+def test_of_two_losses_the_means_are_added_up_however_a_step_is_cut(tmp_path):
+    """One step by hand, and the same steps in one micro-batch and in four, whose rows have different terms."""
+    job = joint_job(tmp_path / "hand", max_steps=1, train_batch_size=2, gradient_accumulation_steps=3)
+    torch.manual_seed(7)
+    expected, rows = Network(), job.plan.rows_of(0)
+    each = nn.functional.cross_entropy(expected(INPUTS[rows]), LABELS[rows], reduction="none")
+    terms = torch.from_numpy(TERMS[rows])
+    loss = each.mean() + (each * terms).sum() / terms.sum()
+    loss.backward()
+    nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
+    torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0.0).step()
+    fit(job)
+    assert_modules_close(weights(job), dict(expected.state_dict()))
+    assert losses(tmp_path / "hand")[0][1] == pytest.approx(loss.item(), rel=1e-5)
+    jobs = [
+        joint_job(tmp_path / name, learning_rate=5e-5, max_steps=20, train_batch_size=size,
+                  gradient_accumulation_steps=accumulation)
+        for name, size, accumulation in (("one", 8, 1), ("four", 2, 4))
+    ]  # fmt: skip
+    for one in jobs:
+        fit(one)
+    assert_close_in_size(*([loss for _, loss in losses(tmp_path / name)] for name in ("one", "four")))
+    assert_modules_close(weights(jobs[1]), weights(jobs[0]))
+
+
 def test_gradients_are_clipped_to_the_norm_and_zero_means_not(tmp_path):
     norms = {}
     for limit in (0.0, 0.01):
@@ -159,6 +202,11 @@ def test_biases_and_layer_norms_do_not_decay():
         ("linear", 0.2, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
         ("constant", 0.0, [1.0] * 10),
         ("constant", 0.2, [0.0, 0.5] + [1.0] * 8),
+        # KoBigBird's: no schedule at all without a warm-up; with one, transformers' linear schedule with a warm-up of
+        # int(10 * proportion) steps.
+        ("auto", 0.0, [1.0] * 10),
+        ("auto", 0.2, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        ("auto", 0.05, [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
     ],
 )
 def test_the_learning_rate_of_each_of_ten_steps(tmp_path, scheduler, warmup, expected):
@@ -474,6 +522,15 @@ def test_another_run_is_not_resumed(tmp_path):
     fit(make_job(tmp_path / "run", max_steps=3))
     with pytest.raises(UsageError, match=r"checkpoint-3 belongs to another run: learning_rate was 0\.01, is now 0\.02"):
         fit(make_job(tmp_path / "run", max_steps=3, learning_rate=0.02, resume=True))
+
+
+def test_a_setting_that_is_younger_than_a_checkpoint_was_at_its_default(tmp_path):
+    """The run was begun before adam_bias_correction was a setting."""
+    fit(make_job(tmp_path / "run", max_steps=3))
+    resumed = make_job(tmp_path / "run", max_steps=3, resume=True)
+    with pytest.raises(UsageError, match="adam_bias_correction was True, is now False; resuming needs the same"):
+        fit(replace(resumed, identity=resumed.identity | {"adam_bias_correction": False}))
+    fit(replace(resumed, identity=resumed.identity | {"adam_bias_correction": True}))
 
 
 def test_resuming_without_a_checkpoint_starts_at_the_beginning(tmp_path):

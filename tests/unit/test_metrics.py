@@ -9,7 +9,15 @@ import pytest
 
 from entity_counts import entities_of, figures
 from processors import TASKS, TASKS_OF_SCRIPT
-from processors.metrics import METRICS, at_chance, entity_scores, score
+from processors.metrics import (
+    METRICS,
+    EntityScores,
+    at_chance,
+    entity_scores,
+    loss_published_style,
+    row_losses,
+    score,
+)
 
 
 def logits(predictions: list[int], classes: int) -> np.ndarray:
@@ -43,6 +51,10 @@ def test_macro_f1_of_three_classes():
     assert score(("macro_f1", "accuracy"), labels, logits(predictions, 3)) == pytest.approx(
         {"macro_f1": (4 / 5 + 1 / 2 + 2 / 3) / 3, "accuracy": 4 / 6}
     )
+    # Precision 2/3, 1/1, 1/2 and recall 2/2, 1/3, 1/1, as KoELECTRA printed them for hate speech.
+    assert score(("macro_precision", "macro_recall"), labels, logits(predictions, 3)) == pytest.approx(
+        {"macro_precision": (2 / 3 + 1 + 1 / 2) / 3, "macro_recall": (1 + 1 / 3 + 1) / 3}
+    )
     # A class that neither occurs nor is predicted has no say.
     assert METRICS["macro_f1"](np.array([0, 0, 1]), logits([0, 0, 1], 3)) == 1.0
 
@@ -52,6 +64,7 @@ def test_one_class_only():
     labels, outputs = np.zeros(4, dtype=int), logits([0, 0, 0, 0], 2)
     names = ("accuracy", "f1", "precision", "recall", "matthews_correlation", "roc_auc", "macro_f1")
     assert [METRICS[name](labels, outputs) for name in names] == [1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0]
+    assert METRICS["roc_auc_published_style"](labels, outputs) == 0.5
     assert METRICS["f1"](np.ones(4, dtype=int), logits([1, 1, 1, 0], 2)) == pytest.approx(6 / 7)
 
 
@@ -62,6 +75,29 @@ def test_roc_auc():
     assert METRICS["roc_auc"](labels, outputs) == pytest.approx(4.5 / 6)
     assert METRICS["roc_auc"](1 - labels, outputs) == pytest.approx(1.5 / 6)
     assert METRICS["roc_auc"](labels, np.zeros((5, 2))) == 0.5
+
+
+def test_roc_auc_published_style_sees_classes_only():
+    # Predicted 1 are 3 of 5 positives and 1 of 5 negatives: of 25 pairs 3 x 4 are in order, 3 x 1 and 2 x 4 are ties.
+    assert METRICS["roc_auc_published_style"](LABELS, BINARY) == pytest.approx((12 + (3 + 8) / 2) / 25)
+    surer = BINARY * np.arange(1, 11)[:, None]  # other logits, the same classes
+    assert METRICS["roc_auc_published_style"](LABELS, surer) == METRICS["roc_auc_published_style"](LABELS, BINARY)
+    assert METRICS["roc_auc"](LABELS, surer) != METRICS["roc_auc"](LABELS, BINARY)
+
+
+def test_row_losses():
+    outputs = np.array([[0.0, math.log(3)], [math.log(9), 0.0], [1000.0, 0.0]], dtype=np.float32)
+    expected = [-math.log(3 / 4), -math.log(1 / 10), 1000.0]
+    assert row_losses(np.array([1, 1, 1]), outputs, is_regression=False) == pytest.approx(expected, rel=1e-6)
+    assert row_losses(np.array([1.0, 4.0]), np.array([[1.5], [2.0]]), is_regression=True) == pytest.approx([0.25, 4])
+
+
+def test_the_published_loss_is_the_mean_of_the_batches_means():
+    # Batches of two texts: (1 + 3) / 2, (2 + 2) / 2 and, alone in its batch, 9.
+    assert loss_published_style(np.array([1.0, 3, 2, 2, 9]), np.ones(5), 2) == pytest.approx((2 + 2 + 9) / 3)
+    # Sentences of 4, 1, 0 and 0 scored words: 10 / 5; the second batch has none.
+    assert loss_published_style(np.array([6.0, 4, 0, 0]), np.array([4, 1, 0, 0]), 2) == pytest.approx(2)
+    assert loss_published_style(np.zeros(3), np.zeros(3), 2) == 0
 
 
 def test_correlations():
@@ -99,7 +135,7 @@ def test_outputs_that_are_not_numbers_still_score(name: str):
 def test_every_task_has_its_metrics():
     assert all(task.main_metric in task.metrics for task in TASKS.values())
     assert all(set(task.metrics) <= set(METRICS) for task in TASKS_OF_SCRIPT["run_seq_cls.py"])
-    entity_metrics = entity_scores([["O"]], [["O"]], suffix=True)[0]
+    entity_metrics = entity_scores([["O"]], [["O"]], suffix=True).metrics
     assert all(set(task.metrics) == set(entity_metrics) for task in TASKS_OF_SCRIPT["run_ner.py"])
 
 
@@ -187,16 +223,17 @@ def in_prefix_form(sentences: list[list[str]]) -> list[list[str]]:
 @pytest.mark.filterwarnings("error")
 def test_entities(labels: str, predicted: str, right: int, found: int, there: int):
     sides = [[sentence.split() for sentence in side.split("|")] for side in (labels, predicted)]
-    assert entity_scores(*sides, suffix=True)[0] == figures(right, found, there)
-    assert entity_scores(*map(in_prefix_form, sides), suffix=False)[0] == figures(right, found, there)
+    assert entity_scores(*sides, suffix=True).metrics == figures(right, found, there)
+    assert entity_scores(*map(in_prefix_form, sides), suffix=False).metrics == figures(right, found, there)
 
 
 @pytest.mark.filterwarnings("error")
 def test_entities_of_each_type():
     labels = [["PER-B", "PER-I", "O", "LOC-B"], ["PER-B", "PER-B"], ["O", "DAT-B"]]
     predicted = [["PER-B", "PER-I", "O", "PER-B"], ["PER-B", "PER-I"], ["NUM-B", "DAT-B"]]
-    scores, types = entity_scores(labels, predicted, suffix=True)
-    assert scores == figures(2, 5, 5)
+    scores = entity_scores(labels, predicted, suffix=True)
+    assert scores.metrics == figures(2, 5, 5)
+    types = scores.types
     assert types == {
         "DAT": figures(1, 1, 1) | {"support": 1},
         "LOC": figures(0, 0, 1) | {"support": 1},
@@ -204,14 +241,24 @@ def test_entities_of_each_type():
         "PER": figures(1, 3, 3) | {"support": 3},
     }
     assert all(type(row["support"]) is int and type(row["f1"]) is float for row in types.values())
-    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == (scores, types)
-    assert list(scores) == ["f1", "precision", "recall"]
+    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == scores
+    assert list(scores.metrics) == ["f1", "precision", "recall"]
+    assert scores.averages["micro"] == figures(2, 5, 5) | {"support": 5}
+    # Means of the four types above, without weights; and weighted by 1, 1, 0 and 3 of the five entities.
+    parts = {"precision": (1, 0, 0, 1 / 3), "recall": (1, 0, 0, 1 / 3), "f1": (1, 0, 0, 1 / 3)}
+    macro = {key: sum(values) / 4 for key, values in parts.items()}
+    weighted = {key: (values[0] + values[1] + 3 * values[3]) / 5 for key, values in parts.items()}
+    assert scores.averages["macro"] == pytest.approx(macro | {"support": 5})
+    assert scores.averages["weighted"] == pytest.approx(weighted | {"support": 5})
 
 
 @pytest.mark.filterwarnings("error")
 def test_nothing_to_be_found():
     for labels in ([["O", "O"], ["O"]], [["O"]], [[]], [[], ["O"]]):
-        assert entity_scores(labels, labels, suffix=True) == ({"f1": 0, "precision": 0, "recall": 0}, {})
+        scores = entity_scores(labels, labels, suffix=True)
+        nothing = {"f1": 0, "precision": 0, "recall": 0}
+        assert (scores.metrics, scores.types) == (nothing, {})
+        assert scores.averages == {name: nothing | {"support": 0} for name in ("micro", "macro", "weighted")}
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -225,7 +272,7 @@ def test_entity_scores_are_those_of_seqeval_and_of_a_plain_count(seed: int):
     predicted = [[rng.choice([label, label, rng.choice(names)]) for label in one] for one in labels]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores, types = entity_scores(labels, predicted, suffix=True)
+        scores = entity_scores(labels, predicted, suffix=True)
     sides = [[entities_of(one) for one in side] for side in (labels, predicted)]
 
     def counted(name: str | None) -> tuple[int, int, int]:
@@ -233,13 +280,25 @@ def test_entity_scores_are_those_of_seqeval_and_of_a_plain_count(seed: int):
         right = sum(len(a & b) for a, b in zip(there, found, strict=True))
         return right, sum(map(len, found)), sum(map(len, there))
 
-    assert scores == figures(*counted(None))
-    assert set(types) == {name for side in sides for one in side for name, _, _ in one}
-    for name, row in types.items():
+    assert scores.metrics == figures(*counted(None))
+    assert set(scores.types) == {name for side in sides for one in side for name, _, _ in one}
+    for name, row in scores.types.items():
         assert row == figures(*counted(name)) | {"support": counted(name)[2]}
     expected = {
         name: function(labels, predicted, suffix=True, zero_division=0)
         for name, function in (("f1", f1_score), ("precision", precision_score), ("recall", recall_score))
     }
-    assert scores == pytest.approx(expected)
-    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == (scores, types)
+    assert scores.metrics == pytest.approx(expected)
+    assert_averages(scores)
+    assert entity_scores(in_prefix_form(labels), in_prefix_form(predicted), suffix=False) == scores
+
+
+def assert_averages(scores: EntityScores) -> None:
+    """That the averages are the means of the types' rows: the macro one without weights, the other by support."""
+    rows, total = scores.types.values(), sum(row["support"] for row in scores.types.values())
+    for key in ("f1", "precision", "recall"):
+        macro = sum(row[key] for row in rows) / len(rows) if rows else 0
+        weighted = sum(row[key] * row["support"] for row in rows) / total if total else 0
+        assert scores.averages["macro"][key] == pytest.approx(macro)
+        assert scores.averages["weighted"][key] == pytest.approx(weighted)
+    assert [row["support"] for row in scores.averages.values()] == [total] * 3

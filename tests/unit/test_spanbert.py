@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from transformers import (
 )
 
 from closeness import assert_close_in_size
-from models import ModelError, build_model, spanbert
+from models import ModelError, build_model, masked_tokens
 from models.collator import Collator
 from models.fast_dropout import Dropout
 from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanbert
@@ -137,6 +138,51 @@ def test_right_predictions_are_counted():
     assert int(outputs.mlm_correct) == int(outputs.sbo_correct) == expected >= 4
 
 
+def original(**changes) -> BertForSpanPreTraining:
+    """Both heads as the Korean original has them."""
+    torch.manual_seed(0)
+    return build_spanbert(config(**changes), "original", mlm_head="tied").train()
+
+
+def test_the_originals_heads_are_the_embeddings_matrix_alone():
+    """The reference is written as the original computes: masked tokens of each row padded to the same number, their
+    logits made by one matrix without a bias from the states themselves, and from a projection of [left; position;
+    right]. The projection's columns are in another order here, [left; right; position].
+    """
+    model, batch = original(), batch_of([40, 7, 23])
+    found = run(model, batch)
+    model.double().zero_grad()
+    weights = dict(model.named_parameters())
+    assert not [name for name in weights if name.startswith("cls")]  # nothing but the embeddings and the projection
+    assert {name: tuple(weight.shape) for name, weight in weights.items() if name.startswith("sbo")} == {
+        "sbo.transform.weight": (32, 3 * 32)
+    }
+    matrix, places = (weights[f"bert.embeddings.{name}_embeddings.weight"] for name in ("word", "position"))
+    width = 32
+    order = [*range(width), *range(2 * width, 3 * width), *range(width, 2 * width)]
+    projection = weights["sbo.transform.weight"][:, order]
+
+    rows = batch["rows"].tolist()
+    most = max(rows.count(row) for row in range(3))
+    padded = {name: torch.zeros(3, most, dtype=torch.int64) for name in TARGETS} | {"labels": torch.full((3, most), -1)}
+    for row in range(3):
+        for name in TARGETS:
+            values = batch[name][batch["rows"] == row]
+            padded[name][row, : len(values)] = values
+    states = model.bert(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+
+    def at(name: str) -> Tensor:
+        return states.gather(1, padded[name].unsqueeze(-1).expand(-1, -1, width))
+
+    boundaries = [at("left_boundaries"), places[padded["columns"]], at("right_boundaries")]
+    logits = at("columns") @ matrix.T, torch.cat(boundaries, dim=2) @ projection.T @ matrix.T
+    losses = [cross_entropy(one.flatten(0, 1), padded["labels"].flatten(), ignore_index=-1) for one in logits]
+    losses = [loss * len(rows) for loss in losses]  # the original's is the mean over the batch's masked tokens
+    sum(losses).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    expect_same(found, ([loss.detach() for loss in losses], gradients))
+
+
 @pytest.mark.parametrize("sbo", FORMS)
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_losses_and_every_gradient_equal_the_padded_ones(sbo: str, checkpointing: bool):
@@ -162,7 +208,7 @@ def test_the_collator_makes_the_models_inputs():
 def test_parts_of_the_logits_make_the_same_losses_and_gradients(at_once: int, monkeypatch: pytest.MonkeyPatch):
     model, batch = fresh(), batch_of([40, 7, 23])
     expected = run(model, batch)
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", at_once)
     expect_same(run(model, batch), expected)
 
 
@@ -184,7 +230,7 @@ def test_there_are_never_logits_for_all_tokens(monkeypatch: pytest.MonkeyPatch):
         run(model, batch)
     masked = len(batch["labels"])
     assert largest.elements == masked * 5000 < 0.16 * batch["input_ids"].numel() * 5000
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", 20 * 5000)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", 20 * 5000)
     with LargestTensor() as largest:
         run(model, batch)
     assert largest.elements < 2 * 5000 * 32  # the vocabulary matrix itself
@@ -193,7 +239,7 @@ def test_there_are_never_logits_for_all_tokens(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize("sbo", FORMS)
 @pytest.mark.parametrize("at_once", [2**23, 7 * VOCABULARY_SIZE])
 def test_autocast_to_bf16_keeps_the_losses_in_fp32(sbo: str, at_once: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(spanbert, "LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr(masked_tokens, "LOGITS_AT_ONCE", at_once)
     model, batch = unpad_encoder(fresh(sbo)), packed(batch_of([40, 7, 23]))
     expected = run(model, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -253,6 +299,41 @@ def resumed(sbo: str, folder: Path) -> BertForSpanPreTraining:
     model = build_spanbert(config(), sbo)
     load_model(model, folder / "model.safetensors")
     return model
+
+
+def test_a_tied_head_is_saved_and_loaded(tmp_path: Path, recwarn: pytest.WarningsRecorder):
+    model, batch = original(), batch_of([40, 7, 23])
+    expected = run(model, batch)
+    model.save_pretrained(tmp_path)
+    again = original(initializer_range=0.1)
+    load_model(again, tmp_path / "model.safetensors")  # as a resumed run does
+    for loaded in (build_spanbert(tmp_path), BertForSpanPreTraining.from_pretrained(tmp_path), again):
+        assert (loaded.config.mlm_head, loaded.config.sbo) == ("tied", "original")
+        expect_same(run(loaded.train(), batch), expected)
+        decoder = loaded.get_output_embeddings()
+        assert decoder.weight is loaded.bert.embeddings.word_embeddings.weight and decoder.bias is None
+    assert build_spanbert(tmp_path, from_scratch=True).config.mlm_head == "tied"
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    states = model.eval().bert(**inputs).last_hidden_state
+    assert_close_in_size(AutoModel.from_pretrained(tmp_path).eval()(**inputs).last_hidden_state, states)
+    assert not recwarn.list
+
+
+def test_the_mlm_head_may_be_changed(tmp_path: Path):
+    fresh().save_pretrained(tmp_path / "bert")
+    tied = build_spanbert(tmp_path / "bert", mlm_head="tied")
+    assert tied.config.mlm_head == "tied" and tied.get_output_embeddings().bias is None
+    tied.save_pretrained(tmp_path / "tied")
+    whole = build_spanbert(tmp_path / "tied", mlm_head="bert")
+    assert whole.cls.predictions.decoder.bias is whole.cls.predictions.bias
+    assert whole.cls.predictions.decoder.weight is whole.bert.embeddings.word_embeddings.weight
+    assert whole.cls.predictions.transform.dense.weight.std() > 0
+    batch = batch_of([12, 30])
+    states = [
+        model.eval().bert(batch["input_ids"], attention_mask=batch["attention_mask"])[0] for model in (tied, whole)
+    ]
+    assert_close_in_size(*states)
+    assert whole(**batch).mlm_loss != tied(**batch).mlm_loss
 
 
 def test_the_auto_classes_load_the_folder(tmp_path: Path):
@@ -331,12 +412,14 @@ def test_folders_of_something_else_are_refused(tmp_path: Path):
         build_spanbert(tmp_path / "other")
     with pytest.raises(ModelError, match="no SpanBERT of this configuration: sbo is paper or original, not 'none'"):
         build_spanbert(config(), "none")
+    with pytest.raises(ModelError, match="no SpanBERT of this configuration: mlm_head is bert or tied, not 'none'"):
+        build_spanbert(config(), mlm_head="none")
 
 
 @pytest.mark.seconds
-@pytest.mark.parametrize("sbo", FORMS)
-def test_both_objectives_are_learned(sbo: str):
-    model, batch = unpad_encoder(fresh(sbo)), packed(batch_of([40, 7, 23]))
+@pytest.mark.parametrize("make", [fresh, functools.partial(fresh, "original"), original])
+def test_both_objectives_are_learned(make: Callable[[], BertForSpanPreTraining]):
+    model, batch = unpad_encoder(make()), packed(batch_of([40, 7, 23]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(100):
         outputs = model(**batch)

@@ -1,0 +1,93 @@
+"""What a script does before anything else: it calls `start` before its other imports, which take a second.
+
+Ctrl-C is answered from here on. Standard input, output and error can be used even where they are closed, where the disk
+behind them is full, and where their reader goes away (`| head -1`): what nobody reads must not end a run.
+
+Only what Python imports in no time is imported here: pathlib and typing would double the time until Ctrl-C is answered.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import sys
+
+
+def start() -> None:
+    """Makes the standard streams last, and answers Ctrl-C in a line until `run_command` takes over."""
+    signal.signal(signal.SIGINT, end_at_once)
+    sys.unraisablehook = interrupt_again
+    # A large corpus is in thousands of files, each open for as long as the run; what is usual is a limit of 1,024.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if sys.platform == "linux":  # macOS has no limit here, and refuses to take that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        stream, failure = getattr(sys, name), None
+        if stream is None:
+            _occupy(number)
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123
+            failure = OSError(errno.EBADF, "it is closed")
+        setattr(sys, name, stream if name == "stdin" else LastingStream(stream, failure))
+
+
+def end_at_once(number: int, frame: object) -> None:
+    """Answers Ctrl-C while the script is being imported, when there is nothing yet to go on with."""
+    print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr, flush=True)  # noqa: PTH119
+    os._exit(130)
+
+
+def interrupt_again(unraisable: object) -> None:
+    """Interrupts once more where Ctrl-C fell into a destructor: Python would show a traceback there and go on."""
+    if unraisable.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(unraisable)
+        return
+    import threading
+
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()  # when the destructor has ended
+
+
+class LastingStream:
+    """A text stream that drops what is written once it can no longer be written. All else is the stream's own.
+
+    failure: why it can no longer be written; None as long as it can.
+    """
+
+    def __init__(self, stream: object, failure: OSError | None = None):
+        self._stream, self.failure = stream, failure
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes or drops a text, and returns its length."""
+        self._attempt(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes or drops what is held back."""
+        self._attempt(self._stream.flush)
+
+    def _attempt(self, action: object) -> None:
+        try:
+            action()
+        except OSError as error:
+            self.failure = error
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            self._stream.flush()  # otherwise what it holds back would fail again when Python ends
+            if not isinstance(error, BrokenPipeError) and self is not sys.stderr:
+                print(f"standard output cannot be written: {error.strerror}", file=sys.stderr)
+
+
+def _occupy(number: int) -> None:
+    """Opens a closed descriptor: else the next file that is opened gets its number, and what is printed to it."""
+    try:
+        os.fstat(number)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
