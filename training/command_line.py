@@ -231,13 +231,12 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
     for path in (on_disk(beside_task), on_disk(Path(config_file))):
         if path.is_file():
             return path
-    if answer := answer_to_config_file(config_file, task):
-        raise FileNotFoundError(f"no configuration file {config_file!r}: {answer}")
     files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
     known = f"; there are {', '.join(files)}" if files else "" if task else "; --task says in which folder of config"
     if not config_root.is_dir():
         known = f"; there is no folder {config_root}"
-    close = nearest(config_file, files)
+    answer = answer_to_config_file(config_file, task)
+    close = f"; {answer}" if answer else nearest(config_file, files)
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
