@@ -89,7 +89,8 @@ class SplinterConfig(EncoderConfig):
     add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     ngrams_in: list[str] | None = Field(
         None,
-        description="n-gram files that ngrams_out wrote for earlier corpora; these n-grams are not asked for again",
+        description="n-gram files that ngrams_out or Splinter's own code wrote for earlier corpora; these n-grams "
+        "are not asked for again",
     )
     ngrams_out: str | None = Field(
         None,

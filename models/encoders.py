@@ -109,6 +109,12 @@ def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
         raise ModelError(problem)
     name = model_name_or_path or MODELS[model_type].hub_id
     folder = on_disk(Path(name))
+    if folder.is_file() and folder.suffix == ".pth":
+        raise ModelError(
+            f"{folder} is a file, and a model is a folder; if the Korean SpanBERT's scripts wrote it "
+            "(save_pretrain.pth, save_best.pth), its network is not BERT's, so its weights cannot be taken over: "
+            "pretrain again with pretrain_spanbert.py"
+        )
     if folder.is_file():
         raise ModelError(f"{folder} is a file; a model is a folder with config.json, tokenizer and weights")
     if folder.is_dir():

@@ -31,6 +31,8 @@ def read_splits(
         if not files.get(split):
             key = test_file_key if split == "test" else f"{split}_file"
             raise DataError(f"{task.name}: no file is given for the {split} split: set {key}")
+        for path in files[split]:
+            _refuse_folder_of_task(task, path)
         parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
         return functools.reduce(operator.add, parts)
 
@@ -38,6 +40,16 @@ def read_splits(
         return {name: read(name) for name in dict.fromkeys(names)}
     parts = dict(zip(("train", "test"), stratified_split(task, read("train"), seed), strict=True))
     return {name: parts[name] if name in parts else read(name) for name in names}
+
+
+def _refuse_folder_of_task(task: Task, path: Path) -> None:
+    """Raises DataError where the folder that is looked in for the task's is the task's own, as KoBigBird's data_dir."""
+    folder = path.parent
+    if folder.name == task.folder and not folder.exists() and (folder.parent / path.name).exists():
+        raise DataError(
+            f"{path}: no such file; {folder.parent} holds one, but data_dir is the folder above the task's own, which "
+            f"is called {task.folder}"
+        )
 
 
 def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:

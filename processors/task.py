@@ -217,16 +217,23 @@ def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -
     return f"; {what} reads as {other.upper()}: --encoding {other}, or convert it with iconv"
 
 
-def tab_separated(path: Path, columns: tuple[str, ...], encoding: str) -> Iterator[Record]:
+def tab_separated(
+    path: Path, columns: tuple[str, ...], encoding: str, header_is_optional: bool = False
+) -> Iterator[Record]:
     r"""Records of a file whose fields are split by `\t` and lines by `\n`, its header checked; quotes are plain text.
+
+    header_is_optional: a first line that names none of the columns is a record.
 
     CSV readers will not do: they drop blank lines (and so lose line numbers), remove quotes, or read `null` as missing.
     """
     lines = read_text(path, encoding).split("\n")
     while not lines[-1].strip("\r"):
         lines.pop()
-    _check_header(path, lines[0].rstrip("\r").split("\t"), columns)
-    for number, line in enumerate(lines[1:], 2):
+    header = lines[0].rstrip("\r").split("\t")
+    has_header = not header_is_optional or not set(header).isdisjoint(columns)
+    if has_header:
+        _check_header(path, header, columns)
+    for number, line in enumerate(lines[has_header:], 1 + has_header):
         yield Record(number, line.rstrip("\r").split("\t"))
 
 

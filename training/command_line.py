@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from storage.names import on_disk
 from training.config import Given, LoopConfig, Place, Section, UsageError
-from training.flags import describe, own_task_of, parser_of, value_of_words
+from training.flags import FILE_FLAGS, describe, own_task_of, parser_of, value_of_words
+from training.original_flags import answer_to_config_file, answer_to_flag, answer_to_task
 
 Config = typing.TypeVar("Config", bound=LoopConfig)
 
@@ -58,21 +59,28 @@ def resolve(
     config_root: Path,
     about: str,
     script_of_task: Mapping[str, str] = types.MappingProxyType({}),
+    script: str = "",
 ) -> tuple[Config, Given]:
     """The settings of a run, and for each key that was set the place that set it.
 
-    tasks: task name -> settings of the task. config_root: folder that holds `<task>/<config_file>`. about: the text at
-    the top of `--help`. script_of_task: task name -> script, for the tasks of all scripts.
+    tasks: task name -> settings of the task. config_root: folder that holds `<task>/<config_file>`, unless --config_dir
+    names another. about: the text at the top of `--help`. script_of_task: task name -> script, for the tasks of all
+    scripts. script: name of the script that runs.
 
     Raises UsageError with everything that is wrong, one problem per line.
     """
     problems: list[str] = []
-    typed = _read_flags(config_class, argv, about, tasks, problems)
+    typed = _read_flags(config_class, argv, about, tasks, script, problems)
     config_file, _ = typed.take("config_file")
+    config_dir, _ = typed.take("config_dir")
+    if config_dir is not None and config_file is None and "config_file" not in typed.broken:
+        problems.append("--config_dir has no effect without --config_file, the name of a file in it")
     task = typed.values.get("task", own_task_of(config_class))
     in_file = RawSettings()
-    if config_file is not None:
-        in_file = _read_config_file(config_class, config_file, task, tasks, config_root, problems)
+    if config_file is not None and "config_file" not in typed.broken:
+        folder = config_root if config_dir is None else Path(config_dir)
+        in_file = _read_config_file(config_class, config_file, task, tasks, folder, problems)
+        _take_out_unknown_keys(in_file, config_class, script, problems)
         if task is not None and in_file.values.get("task", task) != task:
             wanted = f"the command says --task {task}" if "task" in typed.values else f"this script's is {task}"
             problems.append(f"{in_file.places['task']}: the file is for task {in_file.values['task']!r}, {wanted}")
@@ -112,7 +120,9 @@ def _fill_in_settings_of_task(
     if task in script_of_task:
         problems.append(f"{prefix}{task} is a task of {script_of_task[task]}; those of this script: {known}")
     else:
-        problems.append(f"{prefix}unknown task {task!r}{nearest(task, tasks)}; known: {known}")
+        answer = answer_to_task(task, tasks, script_of_task)
+        hint = f": {answer}" if answer else nearest(task, tasks)
+        problems.append(f"{prefix}unknown task {task!r}{hint}; known: {known}")
 
 
 def _leave_out_other_stages(settings: RawSettings, stages: Sequence[str]) -> None:
@@ -169,8 +179,6 @@ def _in_plain_words(config_class: type[Section], detail: Any, settings: RawSetti
         return f"{key} is missing: give --{key} or set it in the configuration file"
     place = settings.places[key]
     prefix = "" if place.kind == "flag" else f"{place}: "
-    if detail["type"] == "extra_forbidden":
-        return f"{prefix}unknown key {key!r}{nearest(key, _names(config_class))}"
     name = {"flag": f"--{place.name}", "file": place.name}.get(place.kind, key)
     value = settings.values[key]
     shown = _shorten(json.dumps(value, ensure_ascii=False, default=str))
@@ -225,7 +233,10 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
             return path
     files = sorted(path.name for path in (config_root / task).glob("*.json")) if task else []
     known = f"; there are {', '.join(files)}" if files else "" if task else "; --task says in which folder of config"
-    close = nearest(config_file, files)
+    if not config_root.is_dir():
+        known = f"; there is no folder {config_root}"
+    answer = answer_to_config_file(config_file, task)
+    close = f"; {answer}" if answer else nearest(config_file, files)
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
@@ -269,6 +280,7 @@ def _read_flags(
     argv: list[str],
     about: str,
     tasks: Mapping[str, Mapping[str, Any]],
+    script: str,
     problems: list[str],
 ) -> RawSettings:
     """The settings on the command line. Reports unknown flags, and flags without a value that can be read.
@@ -276,22 +288,44 @@ def _read_flags(
     A value of the wrong type stays text: the check of types reports it together with all others.
     """
     known, unknown = parser_of(config_class, about, tasks).parse_known_args(argv)
-    names = [f"--{name}" for name in (*_names(config_class), "config_file")]
+    names = [*_names(config_class), *FILE_FLAGS]
     strange = [word.split("=")[0] for word in unknown if word.startswith("-") and not re.fullmatch(r"-\d.*|-", word)]
-    problems += [f"unknown flag {word}{nearest(word, names)}" for word in strange]
+    problems += [f"unknown flag {word}{_hint_about(word, names, script)}" for word in strange]
     if unknown and not strange:
         problems += [f"unexpected word {word!r}: settings are given as --key value" for word in unknown]
     settings = RawSettings()
     for name, groups in vars(known).items():
         key = config_class.ALIASES.get(name, name)
-        annotation = str if key == "config_file" else config_class.model_fields[key].annotation
+        annotation = str if key in FILE_FLAGS else config_class.model_fields[key].annotation
         try:
             settings.set(name, value_of_words(name, groups, annotation), Place("flag", name))
         except UsageError as error:
             problems.append(str(error))
-            settings.broken |= {name, "task"} if name == "config_file" else {name}
+            settings.broken |= {"config_file", "task"} if name in FILE_FLAGS else {name}
     _resolve_aliases(settings, config_class)
     return settings
+
+
+def _take_out_unknown_keys(
+    settings: RawSettings, config_class: type[Section], script: str, problems: list[str]
+) -> None:
+    """Removes what a JSON file sets and the script does not know, and reports it."""
+    names = _names(config_class)
+    for key in settings.values.keys() - set(names):
+        _, place = settings.take(key)
+        problems.append(f"{place}: unknown key {key!r}{_hint_about(key, names, script)}")
+
+
+def _hint_about(word: str, names: Sequence[str], script: str) -> str:
+    """The end of a message about an unknown flag (`--x`) or key (`x`): its name here if an original had it, or the
+    nearest name. names: of all settings of the script.
+    """
+    name = word.lstrip("-")
+    dashes = word.removesuffix(name)
+    answer, is_for_this_script = answer_to_flag(name, script, names, dashes)
+    if is_for_this_script:
+        return f": {answer}"
+    return nearest(word, [f"{dashes}{name}" for name in names]) + (f"; {answer}" if answer else "")
 
 
 def _names(config_class: type[Section]) -> list[str]:

@@ -16,6 +16,12 @@ from training.config import Section, UsageError
 # What argparse takes for a value and not for a flag; its own pattern does not know -1e-05.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\Z")
 
+# The flags that say where the JSON file is, and that are no settings.
+FILE_FLAGS = {
+    "config_file": ("FILE", "JSON file with settings: its name in <config_dir>/<task>/, or its path"),
+    "config_dir": ("FOLDER", "folder that holds the tasks' folders (default: config, beside this script)"),
+}
+
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """One value a flag, in columns wide enough for the names: `--seeds N ...`, `--learning_rate X`."""
@@ -41,8 +47,8 @@ def parser_of(
     parser._optionals.title = "This command"
     parser._negative_number_matcher = NEGATIVE_NUMBER
     words = {"nargs": "*", "action": "append", "default": argparse.SUPPRESS}
-    about_file = "JSON file with settings: its name in config/<task>/, or its path"
-    parser.add_argument("--config_file", metavar="FILE", help=about_file, **words)
+    for name, (metavar, text) in FILE_FLAGS.items():
+        parser.add_argument(f"--{name}", metavar=metavar, help=text, **words)
     listed: set[str] = set()
     for section in _sections(config_class):
         group = parser.add_argument_group(section.__doc__.split("\n")[0])

@@ -116,7 +116,8 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
     from models.vocabulary import train_sentencepiece, train_wordpiece
 
     settings = [config.train_vocab, config.vocab_size, config.lower_case, config.seed, config.documents]
-    content = repr([*settings, config.text_field, config.encoding, config.skip_bad_rows, sorted(hashes.values())])
+    settings += [config.text_field, config.encoding, config.skip_bad_rows, [corpus.forms for corpus in corpora]]
+    content = repr([*settings, sorted(hashes.values())])
     target = Path(config.cache_dir) / f"vocabulary-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
     with runtime.first_alone():
         if not target.is_dir():

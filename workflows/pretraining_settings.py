@@ -28,8 +28,8 @@ class CorpusConfig(Section):
     """Corpus"""
 
     corpus: list[str] = Field(
-        description="files or folders of files: plain text, wikiextractor output or JSON lines; each may be "
-        "compressed (.gz)"
+        description="files or folders of files: plain text, wikiextractor output, JSON lines or the Korean SpanBERT's "
+        "kowiki.csv; each may be compressed (.gz)"
     )
     corpus_weights: list[float] | None = Field(
         None, description="passes over each corpus in an epoch, one number per corpus; default: 1 each"
@@ -38,7 +38,7 @@ class CorpusConfig(Section):
         "auto",
         description="what ends a document in plain text; auto: blank lines, or every line if there are no blank lines",
     )
-    text_field: str = Field("text", description="field of a JSON line that holds the text")
+    text_field: str = Field("text", description="field of a JSON line, or column of kowiki.csv, that holds the text")
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the files")
     lower_case: bool | Literal["corpus"] = Field(
         False,

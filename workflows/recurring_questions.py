@@ -129,7 +129,7 @@ def check_ngrams_out(path: str | None) -> None:
     """Raises DataError where writing n-grams to `path`, if given, would overwrite a file that holds something else."""
     if path and Path(path).exists():
         try:
-            read_ngrams(Path(path))
+            read_ngrams(Path(path), needs_header=True)  # without one, it may be anybody's table of words and numbers
         except DataError as error:
             raise DataError(f"ngrams_out would overwrite a file that holds no n-grams: {error}") from error
 

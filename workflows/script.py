@@ -91,7 +91,7 @@ def run_command(
         with first_process_speaks_first():
             config_root = Path(script).resolve().parent / "config"
             end_with_launcher()
-            config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task)
+            config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task, Path(script).name)
             clear_away(config)
             run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
     except (Exception, KeyboardInterrupt) as error:

@@ -38,9 +38,13 @@ JSON_LINE_BYTES = 1 << 28  # a line of JSON has to be held whole
 SNIFFED_BYTES = 1 << 13  # read from the start of a file to see whether it is text
 BUFFER_BYTES = 1 << 18
 
-Form = Literal["blank_lines", "lines", "wikiextractor", "json_lines"]
+Form = Literal["blank_lines", "lines", "wikiextractor", "json_lines", "kowiki_csv"]
+HELD_WHOLE: tuple[Form, ...] = ("json_lines", "kowiki_csv")  # forms whose lines cannot be read in pieces
 DocumentRule = Literal["auto", "blank_lines", "lines"]
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+COLUMN_SEPARATOR = "\u241d"  # between the columns of the Korean SpanBERT's kowiki.csv
+# How kowiki.json, ratings_train.json and kowiki_span.json begin, which the Korean SpanBERT's scripts make of texts.
+THEIR_TOKENS = re.compile(rb'\{("id": \d+, )?"doc": \[\[?"\\u2581|\{"tokens": \["\[CLS\]"')
 
 
 def files_below(path: Path) -> list[Path]:
@@ -87,6 +91,13 @@ def form_of(path: Path, documents: DocumentRule) -> Form:
             raise DataError(f"{path}: is a MediaWiki dump; turn it into text with wikiextractor first")
         if beginning.startswith(b"<doc "):
             return "wikiextractor"
+        if COLUMN_SEPARATOR.encode() in beginning.partition(b"\n")[0]:
+            return "kowiki_csv"
+        if THEIR_TOKENS.match(beginning):
+            raise DataError(
+                f"{path}: holds tokens that the Korean SpanBERT's scripts made (kowiki.json and the like), not texts; "
+                "give the kowiki.csv or kowiki.txt that they were made of"
+            )
         if Path(path.name.removesuffix(".gz")).suffix.lower() in JSON_ENDINGS or re.match(rb'\{\s*"', beginning):
             return "json_lines"
         if documents == "auto":
@@ -176,7 +187,7 @@ def numbered_lines(
                     for piece in _pieces_of_line(data, stream, encoding, most):
                         yield number, piece.rstrip("\r\n")
                 else:
-                    malformed.add(number, f"a line of more than {most >> 20} MiB; one JSON object a line is expected")
+                    malformed.add(number, f"a line of more than {most >> 20} MiB, and such lines are held whole")
                     _finish_line(stream, most)
             except UnicodeDecodeError as error:
                 hint = hint_of_encoding(data, encoding, "the line") if is_whole else ""

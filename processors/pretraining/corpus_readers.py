@@ -1,4 +1,5 @@
-"""Streams documents of raw text from plain text, wikiextractor's output and JSON lines, each also as `.gz`.
+"""Streams documents of raw text from plain text, wikiextractor's output, JSON lines and the Korean SpanBERT's
+kowiki.csv, each also as `.gz`.
 
     corpus = open_corpus([Path("wiki"), Path("news.jsonl.gz")], text_field="body")
     print(corpus.describe())                    # 41 files: 40 of wikiextractor, 1 of JSON lines
@@ -10,6 +11,7 @@ Memory does not grow with a file, a document or, in plain text, a line: long doc
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
 import itertools
@@ -24,6 +26,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from processors.pretraining.corpus_files import (
+    COLUMN_SEPARATOR,
+    HELD_WHOLE,
+    JSON_LINE_BYTES,
     DocumentRule,
     Form,
     MalformedLines,
@@ -43,6 +48,7 @@ IN_WORDS: dict[Form, str] = {
     "lines": "of plain text with a document on each line",
     "wikiextractor": "of wikiextractor",
     "json_lines": "of JSON lines",
+    "kowiki_csv": "of columns that U+241D separates",
 }
 
 
@@ -63,8 +69,9 @@ class Corpus:
     """Files of raw text, and how they are read. `open_corpus` makes one.
 
     forms: the form of each file. states: size and modification time of each, by which changes during reading are
-    noticed. text_field: the field of JSON lines that holds the text. skip_bad_rows: malformed lines are left out and
-    counted. lower_case: cleaning also lower-cases the text; not needed for a tokenizer that does so itself.
+    noticed. text_field: the field or the column that holds the text, where there are several. skip_bad_rows: malformed
+    lines are left out and counted. lower_case: cleaning also lower-cases the text; not needed for a tokenizer that does
+    so itself.
     """
 
     files: tuple[Path, ...]
@@ -93,7 +100,7 @@ class Corpus:
         """
         for path, form in zip(self.files, self.forms, strict=True):
             malformed = MalformedLines(path, self.skip_bad_rows, counts)
-            lines = numbered_lines(path, self.encoding, malformed, in_pieces=form != "json_lines")
+            lines = numbered_lines(path, self.encoding, malformed, in_pieces=form not in HELD_WHOLE)
             match form:
                 case "blank_lines":
                     marked = (line if line.strip() else None for _, line in lines)
@@ -103,6 +110,8 @@ class Corpus:
                     marked = _wikiextractor(lines, malformed)
                 case "json_lines":
                     marked = _json_lines(lines, self.text_field, malformed)
+                case "kowiki_csv":
+                    marked = _kowiki_csv(lines, self.text_field, malformed)
             yield from _gathered(marked)
             malformed.finish()
 
@@ -259,9 +268,52 @@ def _json_lines(lines: Iterator[tuple[int, str]], text_field: str, malformed: Ma
         elif not isinstance(row[text_field], str):
             malformed.add(number, f"the field {text_field!r} is of type {type(row[text_field]).__name__}, not a text")
         else:
-            for text in row[text_field].split("\n"):
-                yield from cut_at_spaces(text, PART_CHARACTERS)
-            yield None
+            yield from _whole_document(row[text_field])
+
+
+def _kowiki_csv(lines: Iterator[tuple[int, str]], text_field: str, malformed: MalformedLines) -> MarkedLines:
+    """A line with the names of the columns, then a document in each record, as pandas writes them: `id␝url␝title␝text`.
+
+    A column in quotes may hold line ends. Raises DataError where no column is called `text_field`.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), JSON_LINE_BYTES))  # process-wide, so it is only ever raised
+    at = 0
+
+    def with_line_ends() -> Iterator[str]:
+        nonlocal at
+        for number, line in lines:
+            at = number
+            yield f"{line}\n"
+
+    records = csv.reader(with_line_ends(), delimiter=COLUMN_SEPARATOR, strict=True)
+    columns: list[str] | None = None
+    while True:
+        start = at + 1
+        try:
+            record = next(records)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            malformed.add(start, f"the record that starts here is not valid CSV: {error}")
+            continue
+        if columns is None:
+            columns = record
+            if text_field not in columns:
+                raise DataError(
+                    f"{malformed.path}:{start}: no column {text_field!r}; there are: {', '.join(columns)} "
+                    "(--text_field names the one)"
+                )
+        elif record and len(record) != len(columns):
+            malformed.add(start, f"{len(record)} columns; the first line names {len(columns)}: {', '.join(columns)}")
+        elif record:
+            yield from _whole_document(record[columns.index(text_field)])
+
+
+def _whole_document(text: str) -> MarkedLines:
+    """The lines of a document that is held whole, and the mark of its end."""
+    for line in text.split("\n"):
+        yield from cut_at_spaces(line, PART_CHARACTERS)
+    yield None
 
 
 def _gathered(marked: MarkedLines) -> Iterator[Part]:

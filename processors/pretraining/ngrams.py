@@ -53,10 +53,14 @@ def write_ngrams(path: Path, counts: Mapping[str, int]) -> None:
         raise DataError(f"{path} could not be written: {error.strerror or error}") from error
 
 
-def read_ngrams(path: Path) -> Counter[str]:
-    """Reads a file of `write_ngrams`. Raises DataError with file and line where it is missing or malformed."""
+def read_ngrams(path: Path, needs_header: bool = False) -> Counter[str]:
+    """Reads a file of `write_ngrams`, or Splinter's own `ngrams.txt`, which has the same lines without a header.
+
+    needs_header: whether a file without a header is malformed. Raises DataError with file and line where it is missing
+    or malformed.
+    """
     counts: Counter[str] = Counter()
-    for record in tab_separated(path, NGRAM_COLUMNS, "utf-8"):
+    for record in tab_separated(path, NGRAM_COLUMNS, "utf-8", header_is_optional=not needs_header):
         match record.values:
             case [ngram, count] if all(ngram.split(" ")) and count.isascii() and count.isdigit():
                 counts[ngram] += int(count)

@@ -239,7 +239,7 @@ def test_all_that_is_wrong_with_a_json_file_is_said_at_once_with_its_lines(user)
     )
     (user.folder / "wrong.json").write_text(settings, encoding="utf-8")
     lines = user.is_refused("--config_file", "wrong.json", "--seeds", "1", "1").splitlines()
-    for number, parts in {3: ["learning_rate", "without quotes"], 4: ["'max_seq_len'"], 5: ["do_train"]}.items():
+    for number, parts in {3: ["learning_rate", "without quotes"], 4: ["is max_seq_len here"], 5: ["do_train"]}.items():
         (line,) = (line for line in lines if line.startswith(f"wrong.json:{number}:"))
         assert all(part in line for part in parts)
     assert any("'bert'" in line for line in lines) and any("twice" in line for line in lines)

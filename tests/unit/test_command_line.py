@@ -24,7 +24,7 @@ class Command:
     def __init__(self, root: Path):
         self.root = root
         self.file = root / "nsmc" / "x.json"
-        self.file.parent.mkdir()
+        self.file.parent.mkdir(parents=True)
 
     def write(self, settings: object) -> None:
         text = settings if isinstance(settings, str) else json.dumps(settings, indent=1, ensure_ascii=False)
@@ -209,6 +209,38 @@ def test_a_missing_file(command: Command):
     )
     with pytest.raises(UsageError, match=r"neither .* nor a path; --task says in which folder"):
         command.resolve("--config_file", "x.json")
+
+
+def test_a_folder_of_configurations(command: Command, tmp_path: Path):
+    """As KoELECTRA joins them: `<config_dir>/<task>/<config_file>`."""
+    command.write({"model_type": "kobert", "seed": 1})
+    other = Command(tmp_path / "mine")
+    other.write({"model_type": "kobert", "seed": 2})
+    words = ("--task", "nsmc", "--config_file", "x.json")
+    config, given = command.resolve(*words, "--config_dir", str(other.root))
+    assert (config.seed, given["seed"].file) == (2, other.file)
+    assert command.resolve(*words)[0].seed == 1
+    for flags, problem in (
+        (
+            ("--task", "nsmc", "--config_file", "y.json", "--config_dir", str(other.root)),
+            f"no configuration file 'y.json': neither {other.root}/nsmc/y.json nor a path; did you mean 'x.json'?; "
+            "there are x.json",
+        ),
+        (
+            (*words, "--config_dir", "nowhere"),
+            "no configuration file 'x.json': neither nowhere/nsmc/x.json nor a path; there is no folder nowhere",
+        ),
+        (
+            ("--task", "nsmc", "--model_type", "kobert", "--config_dir", str(other.root)),
+            "--config_dir has no effect without --config_file, the name of a file in it",
+        ),
+        ((*words, "--config_dir"), "--config_dir needs a value: a text"),
+        ((*words, "--config_dir", "a", "--config_dir", "b"), "--config_dir is given 2 times"),
+        ((*words, "--config_di", "a"), "unknown flag --config_di; did you mean '--config_dir'?"),
+    ):
+        with pytest.raises(UsageError) as error:
+            command.resolve(*flags)
+        assert str(error.value) == problem
 
 
 def test_unknown_and_missing_tasks(command: Command):
@@ -522,7 +554,7 @@ def test_help_shows_every_key_with_its_default(command: Command, capsys):
         *("Test split", "Sequence classification"),
     ]
     shown = dict(re.findall(r"--(\w+) (.*?)(?= --\w+ |$)", " ".join(text.split("This command:")[1].split())))
-    assert set(shown) == {*FIELDS, "config_file", "help"}
+    assert set(shown) == {*FIELDS, "config_file", "config_dir", "help"}
     for key, field in FIELDS.items():
         assert field.description.replace(" ", "")[:30] in shown[key].replace(" ", "")
         default = field.get_default()

@@ -544,7 +544,7 @@ def test_a_corpus_without_recurrence_has_a_file_without_ngrams(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("서울 학교\t1\n", r":1: the header line is missing"),
+        ("서울 학교\n", r":1: expected an n-gram, a tab, and a whole number of rows"),
         ("ngram\trows\n서울\t1\n서울 학교\n", r":3: expected an n-gram, a tab, and a whole number of rows"),
         ("ngram\trows\n서울\tmany\n", r":2: expected an n-gram"),
         ("ngram\trows\n서울  학교\t1\n", r":2: expected an n-gram"),
