@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from models import MODELS, ModelError, build_tokenizer, find_model
+from models import MODELS, build_tokenizer, find_model
 from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
 from storage.names import on_disk
+from storage.whole import remove_whole
 from training.command_line import Config
 from training.passes import Passes
 from training.processes import show
@@ -29,7 +30,9 @@ from training.results import (
     delete_earlier_run,
     prepare_output_dir,
     read_json_object,
+    sha256_of,
     write_json,
+    write_whole,
 )
 from training.row_random import RowDraws
 from workflows.pretraining_settings import SIZES, EncoderConfig
@@ -111,7 +114,7 @@ def open_tokenizer(
 def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], hashes: Mapping[str, str]):
     """A tokenizer trained on the corpora, kept in `cache_dir` for later runs with the same files and settings.
 
-    Raises ModelError where the kept tokenizer is damaged.
+    One that is damaged is made again.
     """
     from models.vocabulary import train_sentencepiece, train_wordpiece
 
@@ -119,16 +122,20 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
     settings += [config.text_field, config.encoding, config.skip_bad_rows, [corpus.forms for corpus in corpora]]
     content = repr([*settings, sorted(hashes.values())])
     target = Path(config.cache_dir) / f"vocabulary-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+    digest = target.with_suffix(".sha256")
     with runtime.first_alone():
+        if target.is_dir() and digest.is_file() and digest.read_text(encoding="utf-8") != sha256_of(target):
+            runtime.say(f"{target} was damaged; it is made again")
+            digest.unlink()
+            remove_whole(target)
         if not target.is_dir():
             runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
             lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
             train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
             train(lines, target, config.vocab_size, config.tokenizer_lower_cases, seed=config.seed)
-    try:
-        return build_tokenizer(None, target)
-    except ModelError as error:
-        raise ModelError(f"{error}; delete {target} to make it again") from error
+        if not digest.is_file():
+            write_whole(digest, sha256_of(target))
+    return build_tokenizer(None, target)
 
 
 def fresh_model(config: EncoderConfig, tokenizer, build: Callable[[Any], Any]):

@@ -231,7 +231,7 @@ def test_the_corpus_alone_may_be_lower_cased(user: User, types, corpora):
         assert config.lower_cases_texts and not config.tokenizer_lower_cases
 
 
-def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refused, corpora):
+def test_a_damaged_vocabulary_in_the_cache_is_made_again(user: User, types, corpora):
     (user.folder / "damaged.json").write_text('{"train_vocab": "wordpiece", "vocab_size": 1400, "max_steps": 1}')
     command = [
         "--config_file",
@@ -244,9 +244,13 @@ def test_a_damaged_vocabulary_in_the_cache_is_named(user: User, types, is_refuse
         "span-damaged",
     ]
     types(*command)
-    (folder,) = (user.folder / "damaged").glob("vocabulary-*")
-    (folder / "tokenizer.json").write_text("{")
-    assert f"delete damaged/{folder.name} to make it again" in is_refused(*command, "--overwrite_output_dir")
+    (folder,) = (path for path in (user.folder / "damaged").glob("vocabulary-*") if path.is_dir())
+    file = folder / "tokenizer.json"
+    whole = file.read_bytes()
+    for damage in (b"{", whole + b" "):
+        file.write_bytes(damage)
+        assert f"damaged/{folder.name} was damaged; it is made again" in types(*command, "--overwrite_output_dir").err
+        assert file.read_bytes() == whole
 
 
 def test_commands_that_cannot_be(user: User, is_refused, corpora, brief: str):

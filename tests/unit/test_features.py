@@ -1,7 +1,10 @@
 """Token ids against those of transformers, and a cache that is never taken for what it is not."""
 
 import itertools
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -258,6 +261,38 @@ def test_two_builders_with_one_process_number_both_succeed(bert: BertTokenizer, 
     for built in (first, second[0]):
         assert len(built) == ROWS_IN_BATCH + 1
         assert built.row(ROWS_IN_BATCH)[0].tolist() == [2, 5 + ROWS_IN_BATCH % 10, 3]
+
+
+BUILDER = """
+import os, sys
+from pathlib import Path
+os.getpid = lambda: 1
+from processors.features import build_features
+from processors.task import Rows
+from small_tokenizers import wordpiece
+rows = Rows([f"가 나 다 {number}" for number in range(20_000)], None, None)
+tokenizer = wordpiece()
+print("ready", flush=True)
+sys.stdin.readline()
+print(len(build_features(rows, tokenizer, 8, Path(sys.argv[1]))))
+"""
+
+
+@pytest.mark.seconds
+def test_two_processes_that_are_both_number_1_build_one_cache_at_once(tmp_path: Path):
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    command = [sys.executable, "-c", BUILDER, str(tmp_path / "cache")]
+    builders = [subprocess.Popen(command, env=environment, encoding="utf-8", **pipes) for _ in range(2)]
+    for builder in builders:
+        assert builder.stdout.readline() == "ready\n", builder.communicate()[1]
+    for builder in builders:
+        builder.stdin.write("go\n")
+        builder.stdin.flush()
+    said = [builder.communicate(timeout=120) for builder in builders]
+    assert [out for out, _ in said] == ["20000\n"] * 2, said
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def arrow(schema: pa.Schema, **columns: list) -> bytes:
