@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from models.encoders import architecture_of, weight_files
 from models.errors import ModelError, reason
+from models.labels import about_labels, names_of_outputs, outputs_of_labels, refuse_other_labels
 
 Attention = Literal["sparse", "full"]
 Head = Literal["sequence", "token", "question answering"]
@@ -28,17 +29,21 @@ def build_model(
     attention: Attention | None = None,
     linear_classifier: bool = False,
     model_class: type | None = None,
+    say: Callable[[str], None] | None = None,
 ):
     """transformers' model in `folder`, with the folder's head if that fits the task, else with a fresh one.
 
-    labels: one output each; none for a regression (one output) and for question answering (start and end).
+    labels: one output each; none for a regression (one output) and for question answering (start and end). The outputs
+    of the folder's head are put into their order, by the names in its config.json.
     pooling: for sequences: cls is transformers' own head; mean and max use the head in `models/pooling.py`.
     from_scratch: the folder's architecture with fresh weights. fresh_head: whether the head may be fresh; evaluation
     needs a trained one. linear_classifier: the head in `models/pooling.py`, for cls too, without dropout and bias.
     attention: for BigBird, by default what config.json says; no other model has the choice.
     model_class: a class with a head of its own, such as a subclass of `PooledClassifier`; it is called with the
     configuration, and its checkpoints are read by the same class.
-    Raises ModelError where the folder has no weights, or weights that do not fit its configuration.
+    say: is told, in a line, how the outputs of a trained head became the task's labels, where that needs saying.
+    Raises ModelError where the folder has no weights, or weights that do not fit its configuration, and where a trained
+    head is needed and it has none, or one for other labels.
     """
     from models.fast_dropout import quicken
 
@@ -51,6 +56,7 @@ def build_model(
             attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
             config.attention_type = "original_full"  # the form under which models/bigbird.py puts its attention
         trained_head = getattr(config, "pooling", "cls"), getattr(config, "linear_classifier", False)
+        is_known_head = hasattr(config, "pooling")
         if head == "sequence":
             config.pooling, config.linear_classifier = pooling, linear_classifier
         pooled = pooling != "cls" or linear_classifier
@@ -62,12 +68,69 @@ def build_model(
         raise ModelError(f"no model in {folder}{hint}: {reason(error, folder)}") from error
     if loading is not None:
         fresh = refuse_a_random_encoder(model, folder, loading)
-        if not fresh_head and (fresh or trained_head != (pooling, linear_classifier)):
-            linear = " and linear_classifier" if linear_classifier else ""
-            raise ModelError(
-                f"{folder} holds no trained head for {len(outputs)} outputs with pooling {pooling}{linear}"
-            )
+        if not fresh_head:
+            if is_known_head or not loading["missing_keys"]:
+                refuse_other_pooling(folder, head, labels, trained_head, (pooling, linear_classifier))
+            refuse_untrained_head(folder, head, labels, loading)
+        if labels and not fresh:
+            order_outputs(model, folder, labels, None if fresh_head else say)
     return _with_attention(quicken(model), folder, attention)
+
+
+def refuse_other_pooling(
+    folder: Path, head: Head, labels: tuple[str, ...], trained: tuple[str, bool], asked: tuple[str, bool]
+) -> None:
+    """Raises ModelError where pooling and linear_classifier of the folder's head are not those of the settings."""
+    if trained != asked:
+        described = [f"pooling {pooling}{' and linear_classifier' * linear}" for pooling, linear in (asked, trained)]
+        raise ModelError(f"{_no_head(folder, head, labels)} with {described[0]}: its head has {described[1]}")
+
+
+def refuse_untrained_head(folder: Path, head: Head, labels: tuple[str, ...], loading: Mapping[str, Iterable]) -> None:
+    """Raises ModelError where the folder has no trained head, or one for other labels than the task's.
+
+    loading: the loading information of `from_pretrained`.
+    """
+    if loading["missing_keys"]:
+        raise ModelError(
+            f"{_no_head(folder, head, labels)}: it is a model to train from. A run that was trained from it is scored "
+            "without --model_name_or_path, or by the path of its checkpoint"
+        )
+    if head != "question answering":
+        refuse_other_labels(folder, names_of_outputs(folder), labels)
+    if loading["mismatched_keys"]:
+        raise ModelError(_no_head(folder, head, labels))
+
+
+def _no_head(folder: Path, head: Head, labels: tuple[str, ...]) -> str:
+    number = 2 if head == "question answering" else len(labels) or 1
+    return f"{folder} holds no trained head for {number} output{'s' * (number > 1)}"
+
+
+def order_outputs(model, folder: Path, labels: tuple[str, ...], say: Callable[[str], None] | None) -> None:
+    """Puts the outputs of a trained head into the order of the labels, in place.
+
+    What is not known by the same names stays as it is, to be trained. say: as in `build_model`.
+    Raises ModelError where the outputs are not made by a linear layer.
+    """
+    import torch
+    from torch import nn
+
+    names = names_of_outputs(folder)
+    order = outputs_of_labels(names, labels)
+    if order is not None and order != list(range(len(order))):
+        encoder = set(model.base_model.modules())
+        layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in encoder]
+        if not layers or layers[-1].out_features != len(labels):
+            raise ModelError(
+                f"the labels in {folder}/config.json are in the order {', '.join(names)}, and those of the task in the "
+                f"order {', '.join(labels)}; the outputs of a {type(model).__name__} cannot be put into another order"
+            )
+        with torch.no_grad():
+            for tensor in layers[-1].parameters():
+                tensor.copy_(tensor[order])
+    if say and order is not None and (message := about_labels(names, labels)):
+        say(message)
 
 
 def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):
