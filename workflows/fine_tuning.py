@@ -32,13 +32,13 @@ class Split:
 
     rows: as they were read. features: what batches are made from; `features.lengths`, `[N]`, has the tokens of each row
     that a model sees. collate: makes a batch from row ids `[B]` and the number of rows that it is to have
-    (`training/plan.py`). content: a text that differs where texts, labels or tokens differ.
+    (`training/plan.py`). content: what texts, labels and tokens are known by (`training/identity.py`).
     """
 
     rows: Any
     features: Any
     collate: Callable[[np.ndarray, int | None], dict[str, Any]]
-    content: str
+    content: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -187,11 +187,14 @@ def train(
 def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Mapping[str, Split]) -> dict[str, Any]:
     """Where a run is written down, which data it learns from, and what must be the same when it is resumed."""
     from training.checkpoint import CheckpointFolder
+    from training.identity import LABELS, ROWS
     from training.results import MetricsLog, sha256_of
 
-    identity = config.identity(runtime.precision) | {"training rows": splits["train"].content}
+    identity = config.identity(runtime.precision) | {f"training{ROWS}": splits["train"].content}
+    if task.labels:
+        identity[LABELS] = list(task.labels)
     if config.evaluates_every != 0:
-        identity[f"{config.training_split} rows"] = splits[config.training_split].content
+        identity[f"{config.training_split}{ROWS}"] = splits[config.training_split].content
     return {
         "checkpoints": CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
         "log": MetricsLog(config.run_dir),

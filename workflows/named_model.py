@@ -36,7 +36,10 @@ def refuse_folder_of_others(config: FineTuningConfig, model: Path) -> None:
         return
     before = read_json_object(config.run_dir / CONFIG_FILE)
     if before.get("do_train") is not False:
-        raise UsageError(f"{config.run_dir} holds a run that was trained, not the scores of a named model: {another}")
+        raise UsageError(
+            f"{config.run_dir} holds a run that was trained: without --model_name_or_path its checkpoints are scored "
+            f"and used; for {config.model_name_or_path}, {another}"
+        )
     name, task = before.get("model_name_or_path"), before.get("task")
     is_same = isinstance(name, str) and Path(name).resolve() == Path(config.model_name_or_path).resolve()
     if not is_same or task != config.task:

@@ -124,14 +124,7 @@ class StagesConfig(Section):
             yield Contradiction(("seed", "seeds"), "--seed and seeds both say which seed: give one")
         if not self.do_train:
             idle = [key for key in TrainingConfig.model_fields if key != "seed"]
-            idle += [
-                "from_scratch",
-                "save_steps",
-                "save_total_limit",
-                "save_optimizer",
-                "overwrite_output_dir",
-                "resume",
-            ]
+            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
             yield from without_effect(idle, given, ("do_train",), "without training (do_train is false)")
 
 
