@@ -5,6 +5,7 @@ python3 run_long_qa.py --task tydiqa --config_file klue-roberta-base.json
 python3 run_long_qa.py --task korquad-2 --config_file kobigbird-bert-base.json --all_korquad_2_sample
 python3 run_long_qa.py --task korquad --config_file kobigbird-bert-base.json --attention full
 python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do_predict --input_file questions.jsonl
+python3 run_long_qa.py --task tydiqa --model_name_or_path FOLDER_OR_HUB_ID --do_eval     # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json --ner_stride 64 --output_dir windows
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_predict --input_file sentences.txt
+python3 run_ner.py --task naver-ner --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --resume
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --seeds 42 43 44
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predict --input_file texts.txt
+python3 run_seq_cls.py --task nsmc --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path ko
 python3 run_splinter_qa.py --config_file koelectra-base-v3.json --few_shot 16 32 64 128 256 512 1024 full --samples 3
 python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path kosplinter/          # all questions, once
 python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<step> --few_shot 64 --keep_models
+python3 run_splinter_qa.py --model_name_or_path FOLDER_OR_HUB_ID --do_eval               # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --seeds
 python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --version_2_with_negative \\
     --train_file squad2_train.json --predict_file squad2_dev.json --output_dir squad2
 python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --do_predict --input_file questions.json
+python3 run_squad.py --task korquad --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations

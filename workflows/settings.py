@@ -131,7 +131,10 @@ class StagesConfig(Section):
 class EvaluationConfig(Section):
     """Evaluation and prediction"""
 
-    do_eval: bool = Field(True, description="score the checkpoints of this run, or those of an earlier run")
+    do_eval: bool = Field(
+        True,
+        description="score the checkpoints of this run or of an earlier one, or a named model (model_name_or_path)",
+    )
     eval_batch_size: int = Field(64, ge=1, description="rows per device in one batch of scoring or prediction")
     eval_all_checkpoints: bool = Field(True, description="score every checkpoint at the end, not only the selected one")
     select_by: Literal["auto", "dev", "last", "test"] = Field(
@@ -139,7 +142,9 @@ class EvaluationConfig(Section):
         description="checkpoint to report: the best on dev, the last, or the best on test; auto: dev if it is "
         "evaluated during training, else test",
     )
-    do_predict: bool = Field(False, description="predict on the texts of input_file with the selected checkpoint")
+    do_predict: bool = Field(
+        False, description="predict on the texts of input_file with the selected checkpoint, or with a named model"
+    )
     input_file: str | None = Field(
         None,
         description="file to predict on, one text per line (questions: the format of the task's own files); -: "
