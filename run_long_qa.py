@@ -48,6 +48,7 @@ class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
     """Long documents"""
 
     ALIASES: ClassVar = {"skip_bad_documents": "skip_bad_rows"}
+    OF_TRAINING_ALONE: ClassVar = frozenset({"all_korquad_2_sample"})
 
     all_korquad_2_sample: bool = Field(
         False, description="korquad-2: train on all questions about a document, not only on the first"

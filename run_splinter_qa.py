@@ -62,7 +62,7 @@ AMONG_THE_BEST = (1, 3, 5, 10)
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
     """Splinter"""
 
-    OF_FRESH_HEADS: ClassVar = frozenset({"initialize_new_qass", "add_question_token"})
+    OF_TRAINING_ALONE: ClassVar = frozenset({"initialize_new_qass", "add_question_token", "full_train_epochs"})
 
     task: Literal["korquad-few-shot"] = Field("korquad-few-shot", description="name of the task")
     head: Literal["qass", "linear"] = Field(

@@ -8,15 +8,9 @@ from typing import Any, Literal
 
 from models.encoders import architecture_of, weight_files
 from models.errors import ModelError, reason
-from models.labels import about_labels, names_of_outputs, outputs_of_labels, refuse_other_labels
+from models.trained_heads import AUTO_CLASSES, Head, Pooling, SavedHead, order_outputs, refuse_untrained_head
 
 Attention = Literal["sparse", "full"]
-Head = Literal["sequence", "token", "question answering"]
-AUTO_CLASSES: dict[Head, str] = {
-    "sequence": "AutoModelForSequenceClassification",
-    "token": "AutoModelForTokenClassification",
-    "question answering": "AutoModelForQuestionAnswering",
-}
 
 
 def build_model(
@@ -55,8 +49,7 @@ def build_model(
         if architecture_of(config).sparse_attention:
             attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
             config.attention_type = "original_full"  # the form under which models/bigbird.py puts its attention
-        trained_head = getattr(config, "pooling", "cls"), getattr(config, "linear_classifier", False)
-        is_known_head = hasattr(config, "pooling")
+        saved = SavedHead.of(folder, config)
         if head == "sequence":
             config.pooling, config.linear_classifier = pooling, linear_classifier
         pooled = pooling != "cls" or linear_classifier
@@ -69,68 +62,10 @@ def build_model(
     if loading is not None:
         fresh = refuse_a_random_encoder(model, folder, loading)
         if not fresh_head:
-            if is_known_head or not loading["missing_keys"]:
-                refuse_other_pooling(folder, head, labels, trained_head, (pooling, linear_classifier))
-            refuse_untrained_head(folder, head, labels, loading)
+            refuse_untrained_head(saved, head, labels, Pooling(pooling, linear_classifier), loading)
         if labels and not fresh:
             order_outputs(model, folder, labels, None if fresh_head else say)
     return _with_attention(quicken(model), folder, attention)
-
-
-def refuse_other_pooling(
-    folder: Path, head: Head, labels: tuple[str, ...], trained: tuple[str, bool], asked: tuple[str, bool]
-) -> None:
-    """Raises ModelError where pooling and linear_classifier of the folder's head are not those of the settings."""
-    if trained != asked:
-        described = [f"pooling {pooling}{' and linear_classifier' * linear}" for pooling, linear in (asked, trained)]
-        raise ModelError(f"{_no_head(folder, head, labels)} with {described[0]}: its head has {described[1]}")
-
-
-def refuse_untrained_head(folder: Path, head: Head, labels: tuple[str, ...], loading: Mapping[str, Iterable]) -> None:
-    """Raises ModelError where the folder has no trained head, or one for other labels than the task's.
-
-    loading: the loading information of `from_pretrained`.
-    """
-    if loading["missing_keys"]:
-        raise ModelError(
-            f"{_no_head(folder, head, labels)}: it is a model to train from. A run that was trained from it is scored "
-            "without --model_name_or_path, or by the path of its checkpoint"
-        )
-    if head != "question answering":
-        refuse_other_labels(folder, names_of_outputs(folder), labels)
-    if loading["mismatched_keys"]:
-        raise ModelError(_no_head(folder, head, labels))
-
-
-def _no_head(folder: Path, head: Head, labels: tuple[str, ...]) -> str:
-    number = 2 if head == "question answering" else len(labels) or 1
-    return f"{folder} holds no trained head for {number} output{'s' * (number > 1)}"
-
-
-def order_outputs(model, folder: Path, labels: tuple[str, ...], say: Callable[[str], None] | None) -> None:
-    """Puts the outputs of a trained head into the order of the labels, in place.
-
-    What is not known by the same names stays as it is, to be trained. say: as in `build_model`.
-    Raises ModelError where the outputs are not made by a linear layer.
-    """
-    import torch
-    from torch import nn
-
-    names = names_of_outputs(folder)
-    order = outputs_of_labels(names, labels)
-    if order is not None and order != list(range(len(order))):
-        encoder = set(model.base_model.modules())
-        layers = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in encoder]
-        if not layers or layers[-1].out_features != len(labels):
-            raise ModelError(
-                f"the labels in {folder}/config.json are in the order {', '.join(names)}, and those of the task in the "
-                f"order {', '.join(labels)}; the outputs of a {type(model).__name__} cannot be put into another order"
-            )
-        with torch.no_grad():
-            for tensor in layers[-1].parameters():
-                tensor.copy_(tensor[order])
-    if say and order is not None and (message := about_labels(names, labels)):
-        say(message)
 
 
 def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):

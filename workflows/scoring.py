@@ -100,7 +100,8 @@ def refuse_other_training(config: FineTuningConfig, task: Task, run: Path, keys:
     rows are drawn from a training file that has changed: rows that the model has learned from could then be scored.
     """
     is_same_task = read_json_object(run / CONFIG_FILE).get("task") == config.task
-    keys = [*keys, *sorted(config.of_training())]
+    idle = config.OF_TRAINING_ALONE if config.uses_named_model else set()
+    keys = [*keys, *sorted(config.of_training() - idle)]
     if task.held_out_share and is_same_task:
         keys += ["seed", "train_file", "test_file", "encoding", "skip_bad_rows"]
     if were := changed_settings(run, config, keys):
@@ -142,7 +143,7 @@ def as_trained(config: FineTuningConfig, run: Path) -> FineTuningConfig:
 
 def unknown_settings(config: FineTuningConfig) -> dict[str, None]:
     """The settings of a training of which nothing is known, without those that scores depend on, too."""
-    of_today = config.of_training() | {"attention"}
+    of_today = config.of_training() - config.OF_TRAINING_ALONE | {"attention"}
     of_today |= set() if config.test_file else {"seed", "train_file"}  # the test rows are drawn with these
     return dict.fromkeys(settings_of_training(config) - of_today)
 

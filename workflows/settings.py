@@ -186,8 +186,8 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
     # The script's own settings that matter for scoring and prediction only, and not for training.
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
-    # Those that say how the training of a head begins.
-    OF_FRESH_HEADS: ClassVar[frozenset[str]] = frozenset()
+    # The script's own settings that nothing but a training reads.
+    OF_TRAINING_ALONE: ClassVar[frozenset[str]] = frozenset()
     # What the script calls the file of the test split.
     TEST_FILE_KEY: ClassVar[str] = "test_file"
     STAGES: ClassVar[tuple[str, ...]] = ("do_train", "do_eval", "do_predict")
@@ -240,7 +240,9 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
         idle |= {"evaluate_test_during_training", "evaluate_during_training"} & type(self).model_fields.keys()
         idle |= {"train_file", "seed"} if self.test_file else set()  # otherwise they say which rows the test has
         why = "on a model that --model_name_or_path names to be scored or used as it is"
-        yield from without_effect(sorted(idle | self.OF_FRESH_HEADS), given, ("model_name_or_path", *self.STAGES), why)
+        yield from without_effect(
+            sorted(idle | self.OF_TRAINING_ALONE), given, ("model_name_or_path", *self.STAGES), why
+        )
 
     def _contradictions_of_selection(self) -> Iterator[Contradiction]:
         splits = ("dev_file", "evaluate_test_during_training")

@@ -474,6 +474,17 @@ def test_a_fine_tuned_splinter_of_others_by_its_name(user: User, types, is_refus
     assert "holds no trained head" in is_refused(*words, "--do_eval", "--head", "linear")
 
 
+def test_a_checkpoint_of_a_run_by_its_path(user: User, types, is_refused):
+    """How its head began is not asked for again."""
+    types(*study("pretrained-head", "--initialize_new_qass", "false"))
+    words = words_of("ckpt/pretrained-head/checkpoint-1", "by-path", "--do_eval", steps=["--no_cuda"])
+    types(*words)
+    found = user.run_dir("by-path")
+    assert load(found / "predictions.json") == load(user.run_dir("pretrained-head") / "predictions.json")
+    assert load(found / "results.json")["config"]["initialize_new_qass"] is False
+    assert "were trained with head qass (asked for now: linear)" in is_refused(*words, "--head", "linear")
+
+
 def test_heads_of_splinter_that_are_not_there(user: User, is_refused):
     build_splinter(user.folder / "splinter").bert.save_pretrained(user.folder / "bare")
     build_tokenizer(None, user.folder / "splinter").save_pretrained(user.folder / "bare")

@@ -94,10 +94,9 @@ def test_outputs_without_names_are_taken_in_order_and_that_is_said(names: tuple[
     said: list[str] = []
     model = build_model(tmp_path, "sequence", LABELS, fresh_head=False, say=said.append)
     assert_close_in_size(logits_of(model), logits_of(theirs))
-    (line,) = said
-    assert line.endswith("no names (0, 1, 2): they are taken in the task's order, none, offensive, hate") or (
-        "(LABEL_0, LABEL_1, LABEL_2)" in line
-    )
+    numbers = ", ".join(names or ("LABEL_0", "LABEL_1", "LABEL_2"))
+    words = f"the model's outputs have no names ({numbers}): they are taken in the task's order, none, offensive, hate"
+    assert said == [words]
 
 
 def test_numbers_that_are_labels_go_by_their_names(tmp_path: Path):
@@ -117,6 +116,12 @@ def test_other_labels_are_refused_with_both_lists(names: tuple[str, ...], tmp_pa
     with pytest.raises(ModelError) as caught:
         build_model(tmp_path, "sequence", LABELS, fresh_head=False)
     assert str(caught.value) == words
+
+
+def test_a_head_of_another_kind_of_task_is_refused_though_its_weights_have_the_same_names(tmp_path: Path):
+    saved(tmp_path, "bert", "sequence", LABELS)
+    with pytest.raises(ModelError, match=r"3 outputs of this kind of task: it is a BertForSequenceClassification$"):
+        build_model(tmp_path, "token", LABELS, fresh_head=False)
 
 
 def test_a_score_and_labels(tmp_path: Path):
