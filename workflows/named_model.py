@@ -27,6 +27,11 @@ def run_that_left(model: Path) -> Path | None:
     return model.parent if is_checkpoint and (model.parent / CONFIG_FILE).is_file() else None
 
 
+def writes_into_folder(config: FineTuningConfig) -> bool:
+    """Whether the output folder is needed: predictions may go to standard output, or into a file of the user's."""
+    return config.do_eval or not (config.output_file or config.input_file == "-")
+
+
 def refuse_folder_of_others(config: FineTuningConfig, model: Path) -> None:
     """Raises UsageError where the output folder holds what training or another model left, or is the model's own."""
     another = "--output_dir NAME takes another folder"

@@ -27,7 +27,7 @@ from training.results import (
     write_whole,
     written_by_runs,
 )
-from workflows.named_model import refuse_folder_of_others, run_that_left, take_output_folder
+from workflows.named_model import refuse_folder_of_others, run_that_left, take_output_folder, writes_into_folder
 from workflows.settings import DataConfig, EvaluationConfig, FineTuningConfig
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def check_named_model(config: FineTuningConfig, task: Task, folder: Path) -> Non
     Raises UsageError where the output folder holds something else, and, for a run's checkpoint, as
     `refuse_other_training`. Warns where nobody knows which rows were held out of the training.
     """
-    refuse_folder_of_others(config, folder)
+    if writes_into_folder(config):
+        refuse_folder_of_others(config, folder)
     run = run_that_left(folder)
     if run is not None:
         refuse_other_training(config, task, run)

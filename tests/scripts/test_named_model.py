@@ -191,6 +191,8 @@ def test_an_output_folder_holds_one_model_and_no_training(user: User, turned, br
     user.types(*by_name("nsmc", "a/best", "--do_predict", "--input_file", "sample_data/texts.txt"))
     message = user.is_refused(*by_name("nsmc", "b/best", "--do_eval"))
     assert message == "ckpt/best-nsmc-eval holds what a/best did on nsmc: --output_dir NAME takes another folder"
+    texts = ("--do_predict", "--input_file", "sample_data/texts.txt", "--output_file", "of-b.tsv")
+    user.types(*by_name("nsmc", "b/best", *texts))  # nothing is written there
     user.types(*by_name("nsmc", "b/best", "--do_eval", "--output_dir", "best-of-b"))
     user.types(*by_name("nsmc", user.folder / "a/best", "--do_eval"))
     message = user.is_refused(*by_name("nsmc", "b/best", "--do_eval", "--ckpt_dir", "b", "--output_dir", "best"))
