@@ -230,6 +230,12 @@ def test_a_checkpoint_of_a_run_by_its_path(user: User, brief_run: str):
 def test_a_run_knows_its_model(user: User, copied_run: str):
     user.types("--task", "nsmc", "--output_dir", copied_run, "--do_eval", *SAMPLE)
     assert user.results(copied_run)["model"] == "tiny-electra"
+    path = user.run_dir(copied_run) / "run_config.json"
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"model_type": KIND})
+    )  # as if it had been trained by type
+    user.types("--task", "nsmc", "--output_dir", copied_run, "--do_eval", *SAMPLE)
+    assert user.results(copied_run)["model"] == KIND
     message = user.is_refused("--task", "nsmc", "--output_dir", "nowhere", "--do_eval", *SAMPLE)
     assert message.startswith("ckpt/nowhere holds no checkpoint: train first")
     assert "no model: set model_type" in user.is_refused("--task", "nsmc", "--do_eval", *SAMPLE)
