@@ -5,6 +5,7 @@ python3 run_long_qa.py --task tydiqa --config_file klue-roberta-base.json
 python3 run_long_qa.py --task korquad-2 --config_file kobigbird-bert-base.json --all_korquad_2_sample
 python3 run_long_qa.py --task korquad --config_file kobigbird-bert-base.json --attention full
 python3 run_long_qa.py --task tydiqa --config_file kobigbird-bert-base.json --do_predict --input_file questions.jsonl
+python3 run_long_qa.py --task tydiqa --model_name_or_path FOLDER_OR_HUB_ID --do_eval     # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations
@@ -21,11 +22,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from models import build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.korquad_2 import first_of_each_context
 from training.config import Contradiction, Given, is_typed
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, load_tokenizer, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -48,6 +48,7 @@ class LongQuestionAnsweringConfig(QuestionAnsweringConfig):
     """Long documents"""
 
     ALIASES: ClassVar = {"skip_bad_documents": "skip_bad_rows"}
+    OF_TRAINING_ALONE: ClassVar = frozenset({"all_korquad_2_sample"})
 
     all_korquad_2_sample: bool = Field(
         False, description="korquad-2: train on all questions about a document, not only on the first"
@@ -91,12 +92,12 @@ def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any]
             model = load(config, runtime, checkpoint, is_trained=True)
             return score(model, encode(model, "test", rows["test"]))
 
-        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
         files = selected.scored.outputs.files()
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
     if config.do_predict:
-        checkpoint = selected_checkpoint(config, task)
+        checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
         answers = answers_of(config, model, encode(model, "predict", questions))
         write_predictions(config, runtime, checkpoint, len(questions), answers.files())
@@ -105,7 +106,7 @@ def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any]
 
 def load(config: LongQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a head for spans, which is trained already or fresh."""
-    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    tokenizer = load_tokenizer(config, runtime, folder)
     model = build_span_model(config, folder, tokenizer, is_trained)
     return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
 

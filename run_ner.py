@@ -3,6 +3,7 @@
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json --ner_stride 64 --output_dir windows
 python3 run_ner.py --task naver-ner --config_file koelectra-small.json --do_predict --input_file sentences.txt
+python3 run_ner.py --task naver-ner --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from models import build_model, build_tokenizer
+from models import build_model
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
 from processors.metrics import EntityScores, entity_scores, loss_published_style
@@ -32,6 +33,7 @@ from workflows.fine_tuning import (
     ReadyModel,
     Split,
     find_model_folder,
+    load_tokenizer,
     make_ready,
     predictions_of,
     read_rows,
@@ -89,12 +91,12 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
             model = load(config, runtime, checkpoint, is_trained=True)
             return score(model, encode(model, "test", rows["test"]))
 
-        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
         files = prediction_files(task, rows["test"], selected.scored.outputs)
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
     if config.do_predict:
-        checkpoint = selected_checkpoint(config, task)
+        checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
         labels = label_words(config, task, model, encode(model, "predict", sentences)).labels
         files = prediction_files(task, sentences, labels)
@@ -104,7 +106,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
 
 def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a tagger, which is trained already or fresh."""
-    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    tokenizer = load_tokenizer(config, runtime, folder)
     model = build_model(
         folder,
         "token",
@@ -112,6 +114,7 @@ def load(config: NerConfig, runtime, folder: Path, is_trained: bool) -> ReadyMod
         from_scratch=config.from_scratch and not is_trained,
         fresh_head=not is_trained,
         attention=config.attention,
+        say=runtime.say_once,
     )
     return make_ready(config, runtime, model, tokenizer, label_ids_and_losses, "max_seq_len")
 

@@ -4,6 +4,7 @@ python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --resume
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --seeds 42 43 44
 python3 run_seq_cls.py --task nsmc --config_file koelectra-base.json --do_predict --input_file texts.txt
+python3 run_seq_cls.py --task nsmc --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models import build_model, build_tokenizer
+from models import build_model
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
 from processors.seq_cls import prediction_table, read_unlabelled
@@ -31,6 +32,7 @@ from workflows.fine_tuning import (
     ReadyModel,
     Split,
     find_model_folder,
+    load_tokenizer,
     make_ready,
     predictions_of,
     read_rows,
@@ -89,12 +91,12 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
             model = load(config, runtime, checkpoint, is_trained=True)
             return score(model, encode(model, "test", rows["test"]))
 
-        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
         files = prediction_files(task, rows["test"], selected.scored.outputs)
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
     if config.do_predict:
-        checkpoint = selected_checkpoint(config, task)
+        checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
         outputs = outputs_of(config, model, encode(model, "predict", texts))
         files = prediction_files(task, texts, outputs, is_short=writes_to_standard_output(config))
@@ -104,7 +106,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
 
 def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a classifier, which is trained already or fresh."""
-    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    tokenizer = load_tokenizer(config, runtime, folder)
     model = build_model(
         folder,
         "sequence",
@@ -114,6 +116,7 @@ def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained
         fresh_head=not is_trained,
         attention=config.attention,
         linear_classifier=config.linear_classifier,
+        say=runtime.say_once,
     )
     return make_ready(config, runtime, model, tokenizer, logits_of, "max_seq_len")
 

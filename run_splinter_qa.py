@@ -5,6 +5,7 @@ python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path ko
 python3 run_splinter_qa.py --config_file koelectra-base-v3.json --few_shot 16 32 64 128 256 512 1024 full --samples 3
 python3 run_splinter_qa.py --config_file kosplinter.json --model_name_or_path kosplinter/          # all questions, once
 python3 run_splinter_qa.py --model_name_or_path ckpt/splinter-base/checkpoint-<step> --few_shot 64 --keep_models
+python3 run_splinter_qa.py --model_name_or_path FOLDER_OR_HUB_ID --do_eval               # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from models import build_tokenizer, find_model, weight_files
+from models import ModelError, find_model, weight_files
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.qa.decoding import Predictions
 from processors.qa.questions import Questions
 from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
 from workflows.few_shot import FewShotConfig, begin_study, end_study, running
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, load_tokenizer, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -61,6 +62,8 @@ AMONG_THE_BEST = (1, 3, 5, 10)
 
 class SplinterQuestionAnsweringConfig(QuestionAnsweringConfig, FewShotConfig):
     """Splinter"""
+
+    OF_TRAINING_ALONE: ClassVar = frozenset({"initialize_new_qass", "add_question_token", "full_train_epochs"})
 
     task: Literal["korquad-few-shot"] = Field("korquad-few-shot", description="name of the task")
     head: Literal["qass", "linear"] = Field(
@@ -154,12 +157,12 @@ def fine_tune(
             model = load(config, runtime, checkpoint, is_trained=True)
             return score(model, encode(model, "test", rows["test"]))
 
-        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
         files = prediction_files(rows["test"], selected.scored.outputs)
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
     if config.do_predict:
-        checkpoint = selected_checkpoint(config, task)
+        checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
         answers = answers_of(config, model, encode(model, "predict", questions))
         write_predictions(config, runtime, checkpoint, len(questions), prediction_files(questions, answers))
@@ -174,12 +177,14 @@ def read_askable_rows(config: SplinterQuestionAnsweringConfig) -> dict[str, Ques
 
 def load(config: SplinterQuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with its head, which is trained already or fresh."""
-    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    tokenizer = load_tokenizer(config, runtime, folder)
     if config.head == "qass":
         model = build_span_selector(config, runtime, folder, tokenizer, is_trained)
     else:
         model = build_span_model(config, folder, tokenizer, is_trained)
         if model.config.model_type == "splinter":  # transformers' format, which knows no other head than its own
+            if is_trained:
+                raise ModelError(f"{folder} holds the qass head of a Splinter, and none that is linear: --head qass")
             from models.splinter import build_with_ordinary_head
 
             model = build_with_ordinary_head(folder, config.from_scratch and not is_trained)

@@ -5,6 +5,7 @@ python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --seeds
 python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --version_2_with_negative \\
     --train_file squad2_train.json --predict_file squad2_dev.json --output_dir squad2
 python3 run_squad.py --task korquad --config_file koelectra-base-v3.json --do_predict --input_file questions.json
+python3 run_squad.py --task korquad --model_name_or_path FOLDER_OR_HUB_ID --do_eval      # a model fine-tuned elsewhere
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from models import build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
-from workflows.fine_tuning import ReadyModel, Split, find_model_folder, make_ready, read_rows, train
+from workflows.fine_tuning import ReadyModel, Split, find_model_folder, load_tokenizer, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
 from workflows.question_answering import (
     QuestionAnsweringConfig,
@@ -66,12 +66,12 @@ def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | N
             model = load(config, runtime, checkpoint, is_trained=True)
             return score(model, encode(model, "test", rows["test"]))
 
-        selected = score_checkpoints(config, runtime, task, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
         files = selected.scored.outputs.files()
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 
     if config.do_predict:
-        checkpoint = selected_checkpoint(config, task)
+        checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
         answers = answers_of(config, model, encode(model, "predict", questions))
         write_predictions(config, runtime, checkpoint, len(questions), answers.files())
@@ -80,7 +80,7 @@ def main(config: QuestionAnsweringConfig, overwrite: bool) -> dict[str, Any] | N
 
 def load(config: QuestionAnsweringConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a head for spans, which is trained already or fresh."""
-    tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    tokenizer = load_tokenizer(config, runtime, folder)
     model = build_span_model(config, folder, tokenizer, is_trained)
     return make_ready(config, runtime, model, tokenizer, span_logits, "max_seq_length")
 

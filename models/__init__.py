@@ -6,7 +6,7 @@ Nothing that is imported here imports torch, so that `--help` and mistyped flags
 from models.encoders import MODELS, KnownModel, find_model, unknown_model, weight_files
 from models.errors import ModelError
 from models.heads import build_model
-from models.tokenizers import build_tokenizer
+from models.tokenizers import build_tokenizer, find_tokenizer
 
 __all__ = [
     "MODELS",
@@ -15,6 +15,7 @@ __all__ = [
     "build_model",
     "build_tokenizer",
     "find_model",
+    "find_tokenizer",
     "unknown_model",
     "weight_files",
 ]

@@ -100,9 +100,10 @@ def unknown_model(model_type: str) -> str | None:
     )
 
 
-def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
+def find_model(model_type: str | None, model_name_or_path: str | None, with_weights: bool = True) -> Path:
     """The local folder of a model. A model on the hub is downloaded first, into the usual Hugging Face cache.
 
+    with_weights: False where only its tokenizer is wanted.
     Raises ModelError for an unknown type, and where neither a folder nor the hub has the model.
     """
     if model_type is not None and (problem := unknown_model(model_type)):
@@ -119,12 +120,14 @@ def find_model(model_type: str | None, model_name_or_path: str | None) -> Path:
         raise ModelError(f"{folder} is a file; a model is a folder with config.json, tokenizer and weights")
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ModelError(f"{folder}: the folder holds no config.json, so it is not a model folder")
+            run = sorted(folder.glob("checkpoint-*/config.json"), key=lambda path: (len(path.parent.name), path))
+            hint = f"; it holds checkpoints, which are: {run[-1].parent}" if run else ""
+            raise ModelError(f"{folder}: the folder holds no config.json, so it is not a model folder{hint}")
         return folder
     from models.hub import download
 
     try:
-        return download(name)
+        return download(name, with_weights)
     except ModelError as error:
         if model_name_or_path:
             raise

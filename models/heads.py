@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from models.encoders import architecture_of, weight_files
 from models.errors import ModelError, reason
+from models.trained_heads import AUTO_CLASSES, Head, Pooling, SavedHead, order_outputs, refuse_untrained_head
 
 Attention = Literal["sparse", "full"]
-Head = Literal["sequence", "token", "question answering"]
-AUTO_CLASSES: dict[Head, str] = {
-    "sequence": "AutoModelForSequenceClassification",
-    "token": "AutoModelForTokenClassification",
-    "question answering": "AutoModelForQuestionAnswering",
-}
 
 
 def build_model(
@@ -28,17 +23,21 @@ def build_model(
     attention: Attention | None = None,
     linear_classifier: bool = False,
     model_class: type | None = None,
+    say: Callable[[str], None] | None = None,
 ):
     """transformers' model in `folder`, with the folder's head if that fits the task, else with a fresh one.
 
-    labels: one output each; none for a regression (one output) and for question answering (start and end).
+    labels: one output each; none for a regression (one output) and for question answering (start and end). The outputs
+    of the folder's head are put into their order, by the names in its config.json.
     pooling: for sequences: cls is transformers' own head; mean and max use the head in `models/pooling.py`.
     from_scratch: the folder's architecture with fresh weights. fresh_head: whether the head may be fresh; evaluation
     needs a trained one. linear_classifier: the head in `models/pooling.py`, for cls too, without dropout and bias.
     attention: for BigBird, by default what config.json says; no other model has the choice.
     model_class: a class with a head of its own, such as a subclass of `PooledClassifier`; it is called with the
     configuration, and its checkpoints are read by the same class.
-    Raises ModelError where the folder has no weights, or weights that do not fit its configuration.
+    say: is told, in a line, how the outputs of a trained head became the task's labels, where that needs saying.
+    Raises ModelError where the folder has no weights, or weights that do not fit its configuration, and where a trained
+    head is needed and it has none, or one for other labels.
     """
     from models.fast_dropout import quicken
 
@@ -50,7 +49,7 @@ def build_model(
         if architecture_of(config).sparse_attention:
             attention = attention or ("full" if config.attention_type == "original_full" else "sparse")
             config.attention_type = "original_full"  # the form under which models/bigbird.py puts its attention
-        trained_head = getattr(config, "pooling", "cls"), getattr(config, "linear_classifier", False)
+        saved = SavedHead.of(folder, config)
         if head == "sequence":
             config.pooling, config.linear_classifier = pooling, linear_classifier
         pooled = pooling != "cls" or linear_classifier
@@ -62,11 +61,10 @@ def build_model(
         raise ModelError(f"no model in {folder}{hint}: {reason(error, folder)}") from error
     if loading is not None:
         fresh = refuse_a_random_encoder(model, folder, loading)
-        if not fresh_head and (fresh or trained_head != (pooling, linear_classifier)):
-            linear = " and linear_classifier" if linear_classifier else ""
-            raise ModelError(
-                f"{folder} holds no trained head for {len(outputs)} outputs with pooling {pooling}{linear}"
-            )
+        if not fresh_head:
+            refuse_untrained_head(saved, head, labels, Pooling(pooling, linear_classifier), loading)
+        if labels and not fresh:
+            order_outputs(model, folder, labels, None if fresh_head else say)
     return _with_attention(quicken(model), folder, attention)
 
 

@@ -12,9 +12,10 @@ SMALL_FILES = ("*.json", "*.txt", "*.model")
 ANSWER_WITHIN_SECONDS = 8
 
 
-def download(name: str) -> Path:
+def download(name: str, with_weights: bool = True) -> Path:
     """The local folder of the model `name` on the hub, from the cache where the hub cannot be reached.
 
+    with_weights: False where only configuration and tokenizer are wanted.
     Raises ModelError, which says what was tried and what to do.
     """
     from huggingface_hub import HfApi, snapshot_download
@@ -25,13 +26,13 @@ def download(name: str) -> Path:
     try:
         # One request with a time limit: transformers would try six times for each file.
         files = [file.rfilename for file in HfApi().model_info(name, timeout=ANSWER_WITHIN_SECONDS).siblings]
-        return Path(snapshot_download(name, allow_patterns=files_to_fetch(files)))
+        return Path(snapshot_download(name, allow_patterns=files_to_fetch(files, with_weights)))
     except HFValidationError:
         raise ModelError(f"{missing} nor a valid hub id (owner/name): {remedy}") from None
     except RepositoryNotFoundError:
         raise ModelError(f"{missing} nor a model on the hub, or it needs a login: {remedy}") from None
     except Exception as error:  # networks fail in many ways, and the hub has errors of its own
-        if folder := _cached(name):
+        if folder := _cached(name, with_weights):
             return folder
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise ModelError(
@@ -40,7 +41,7 @@ def download(name: str) -> Path:
         ) from None
 
 
-def _cached(name: str) -> Path | None:
+def _cached(name: str, with_weights: bool) -> Path | None:
     """The folder of a model that was downloaded before, if it is complete.
 
     The cache knows all files of the repository and calls a folder without its README incomplete. So this asks only for
@@ -50,15 +51,17 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        wanted = [*SMALL_FILES, "model*.safetensors"]
+        wanted = [*SMALL_FILES, *(["model*.safetensors"] if with_weights else [])]
         folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=wanted))
     except LocalEntryNotFoundError:
         return None
-    return folder if weight_files(folder) else None
+    return folder if weight_files(folder) or not with_weights else None
 
 
-def files_to_fetch(files: list[str]) -> list[str]:
+def files_to_fetch(files: list[str], with_weights: bool = True) -> list[str]:
     """Patterns for configuration and tokenizer, and the weights in one format: safetensors if there are any."""
+    if not with_weights:
+        return [*SMALL_FILES]
     weights = [file for file in files if file.endswith(".safetensors") and "/" not in file]
     weights = weights or [file for file in files if file.startswith("pytorch_model") and file.endswith(".bin")]
     return [*SMALL_FILES, *weights]

@@ -265,7 +265,8 @@ def build_splinter(
         raise ModelError(f"no Splinter {where}: {one_line(error)}") from error
     if weights:
         if initialize_new_qass is False and not has_head:
-            raise ModelError(f"{folder} holds no span selection head, only an encoder: --initialize_new_qass makes one")
+            no_head = f"{folder} holds no span selection head, only an encoder"
+            raise ModelError(f"{no_head}: training with --initialize_new_qass makes one")
         with_head = has_head and not initialize_new_qass
         load_weights(model, weights, prefixes, with_head, folder)
         if mlm:

@@ -6,12 +6,38 @@ import itertools
 import json
 from pathlib import Path
 
-from models.encoders import MODELS
+from models.encoders import MODELS, find_model
 from models.errors import ModelError, reason
 
+# Files that hold a vocabulary, whichever tokenizer it is for.
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab_54k.txt", "vocab.json", "*.model")
+REMEDY = "; --model_type NAME, such as koelectra-base-v3, takes the tokenizer of that model"
 
-def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str | Path | None = None):
+
+def find_tokenizer(model_type: str | None, folder: Path) -> Path:
+    """The folder with the tokenizer of a model: its own, or, where that has no vocabulary, the one of `model_type`.
+
+    KoELECTRA's scripts left checkpoints without a tokenizer. Raises ModelError where `model_type` cannot be fetched.
+    """
+    if model_type is None or _has_vocabulary(folder):
+        return folder
+    try:
+        return find_model(model_type, None, with_weights=False)
+    except ModelError as error:
+        raise ModelError(
+            f"{folder} holds no tokenizer, and that of model_type {model_type} is needed: {error}"
+        ) from None
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    return any(path for pattern in VOCABULARIES for path in folder.glob(pattern))
+
+
+def build_tokenizer(
+    model_type: str | None, folder: Path, hanbert_library: str | Path | None = None, model_folder: Path | None = None
+):
     """The tokenizer in a model folder. hanbert_library: folder with HanBERT's analyser, for HanBERT (`find_moran`).
+    model_folder: the folder of the model that it is for, if not the same.
 
     Raises ModelError where the tokenizer's files are missing or do not fit the model, or where the folder asks for its
     own code to be run.
@@ -20,12 +46,14 @@ def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str |
         tokenizer = _from_files(model_type, folder, hanbert_library and Path(hanbert_library))
         _try_out(tokenizer)
     except ModelError as error:
-        raise ModelError(f"no tokenizer in {folder}: {error}") from error
+        hint = "" if model_type or _has_vocabulary(folder) else REMEDY
+        raise ModelError(f"no tokenizer in {folder}: {error}{hint}") from error
     except Exception as error:  # a broken file raises whatever the library that reads it raises
-        raise ModelError(f"no tokenizer in {folder}: {reason(error, folder)}") from error
+        hint = "" if model_type or _has_vocabulary(folder) else REMEDY
+        raise ModelError(f"no tokenizer in {folder}: {reason(error, folder)}{hint}") from error
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
-    _refuse_ids_without_embedding(tokenizer, folder)
+    _refuse_ids_without_embedding(tokenizer, folder, model_folder or folder)
     return keep_hangul_whole(tokenizer)
 
 
@@ -76,10 +104,10 @@ def _try_out(tokenizer) -> None:
         backend.enable_padding(**saved[1])
 
 
-def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
+def _refuse_ids_without_embedding(tokenizer, folder: Path, model_folder: Path) -> None:
     """Raises ModelError for ids beyond the model's vocabulary: some batch would crash, on a GPU without a reason."""
     try:
-        size = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+        size = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
     except (OSError, ValueError, KeyError, TypeError):  # not a model folder, or building the model will say so
         return
     if not isinstance(size, int):
@@ -89,8 +117,9 @@ def _refuse_ids_without_embedding(tokenizer, folder: Path) -> None:
     beyond = {id: token for token, id in tokenizer.get_vocab().items() if id >= size and id not in unused}
     if beyond:
         first = min(beyond)
+        where = "config.json" if model_folder == folder else f"{model_folder}/config.json"
         raise ModelError(
-            f"the tokenizer in {folder} is another model's: config.json has {size} tokens (vocab_size), and "
+            f"the tokenizer in {folder} is another model's: {where} has {size} tokens (vocab_size), and "
             f"{beyond[first]!r} has the id {first}"
         )
 

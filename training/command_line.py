@@ -90,7 +90,7 @@ def resolve(
     config = _validate(config_class, settings, problems)
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
-    return config, settings.places
+    return config.as_given(settings.places), settings.places
 
 
 def _fill_in_settings_of_task(

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -156,8 +156,8 @@ class OutputConfig(Section):
     ckpt_dir: str = Field("ckpt", description="folder that holds the output folders of all runs")
     output_dir: str | None = Field(
         None,
-        description="output folder of this run, inside ckpt_dir; default: <model>-<task>-ckpt, in pretraining "
-        "<task>-ckpt",
+        description="output folder of this run, inside ckpt_dir; default: <model>-<task>-ckpt, for a model that is "
+        "scored or used by its name <model>-<task>-eval, in pretraining <task>-ckpt",
     )
     overwrite_output_dir: bool = Field(
         False, description="delete the results of an earlier run from the output folder; ignored in a JSON file"
@@ -260,6 +260,10 @@ class RuntimeConfig(Section):
 
 class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
     """The settings that `training/loop.py` reads."""
+
+    def as_given(self, given: Given) -> Self:
+        """The settings as they are meant, where that depends on which place set them."""
+        return self
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.dry_run:

@@ -21,6 +21,7 @@ from torch import nn
 
 from training.checkpoint import STATE_FILE, CheckpointFolder
 from training.config import LoopConfig, UsageError
+from training.identity import refuse_another_run
 from training.interrupt import Interrupted, StopRequest, stop_request
 from training.plan import Batch, Plan, TrainingCollate, batches_from
 from training.progress import Progress
@@ -373,11 +374,3 @@ class TrainingRun:
         if self.runtime.is_main:
             log.forget_after(-1, -1)
         self.runtime.say(f"no checkpoint in {checkpoints.output_dir} to go on from: starting at step 0")
-
-
-def refuse_another_run(saved: dict[str, Any], current: dict[str, Any], checkpoint: Path) -> None:
-    """Raises UsageError where a checkpoint belongs to a run with other settings or data."""
-    changed = [key for key in saved | current if saved.get(key) != current.get(key)]
-    if changed:
-        differences = ", ".join(f"{key} was {saved.get(key)!r}, is now {current.get(key)!r}" for key in changed)
-        raise UsageError(f"{checkpoint} belongs to another run: {differences}; resuming needs the same")

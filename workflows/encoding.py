@@ -13,6 +13,7 @@ from processors import TASKS
 from processors.features import NO_LABEL, MappedTable, build_features, warn_of_unknown
 from processors.ner import Sentences, build_window_features, number_of
 from processors.task import DataError, Rows
+from training.identity import rows_content
 from workflows.fine_tuning import ReadyModel, Split
 from workflows.settings import FineTuningConfig
 
@@ -43,7 +44,8 @@ def encode_texts(config: FineTuningConfig, runtime: Runtime, model: ReadyModel, 
             return collator.batch(arrays, size)
         return collator.batch(arrays, size, labels=np.array([rows.labels[row] for row in row_ids], dtype=kind))
 
-    return Split(rows, features, collate, f"{features.table.path.stem} {hash_of(rows.labels)}")
+    content = rows_content(features.table.path.stem, hash_of(rows.labels), len(rows))
+    return Split(rows, features, collate, content)
 
 
 def encode_sentences(
@@ -85,7 +87,8 @@ def encode_sentences(
         words = int((label_ids != NO_LABEL).sum())
         return collator.batch(arrays, size, terms=words, labels=label_ids)
 
-    return Split(rows, features, collate, f"{features.table.path.stem} {hash_of(rows.labels)}")
+    content = rows_content(features.table.path.stem, hash_of(rows.labels), len(rows))
+    return Split(rows, features, collate, content)
 
 
 def say_what_was_damaged(runtime: Runtime, *tables: MappedTable) -> None:

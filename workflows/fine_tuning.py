@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models import find_model
+from models import build_tokenizer, find_model, find_tokenizer
 from processors.splits import read_splits
 from processors.task import Task
-from workflows.scoring import Scored, check_checkpoints
+from workflows.scoring import Scored, check_checkpoints, check_named_model
 from workflows.settings import FineTuningConfig
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help and mistyped flags should answer at once
@@ -32,13 +32,13 @@ class Split:
 
     rows: as they were read. features: what batches are made from; `features.lengths`, `[N]`, has the tokens of each row
     that a model sees. collate: makes a batch from row ids `[B]` and the number of rows that it is to have
-    (`training/plan.py`). content: a text that differs where texts, labels or tokens differ.
+    (`training/plan.py`). content: what texts, labels and tokens are known by (`training/identity.py`).
     """
 
     rows: Any
     features: Any
     collate: Callable[[np.ndarray, int | None], dict[str, Any]]
-    content: str
+    content: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,29 @@ def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
 
 
 def find_model_folder(config: FineTuningConfig, task: Task) -> Path | None:
-    """The folder of the model to begin with; None where nothing is trained and the run's checkpoints are used.
+    """The folder of the model to begin with, or of the named one to score and use; None where a run's checkpoints are.
 
-    Raises ModelError where the model is not found, and UsageError where the checkpoints are not of this run.
+    Raises ModelError where the model is not found, and UsageError where checkpoints were trained with other settings,
+    or where the output folder of a named model holds something else.
     """
-    if config.do_train:
-        return find_model(config.model_type, config.model_name_or_path)
-    check_checkpoints(config, task)
-    return None
+    if not config.do_train and not config.uses_named_model:
+        check_checkpoints(config, task)
+        return None
+    folder = find_model(config.model_type, config.model_name_or_path)
+    if not config.do_train:
+        check_named_model(config, task, folder)
+    return folder
+
+
+def load_tokenizer(config: FineTuningConfig, runtime: Runtime, folder: Path) -> Any:
+    """The tokenizer of the model in a folder; if it has none, that of `model_type`, and a line says so.
+
+    Raises ModelError where there is none, and where it does not fit the model.
+    """
+    found = find_tokenizer(config.model_type, folder)
+    if found != folder:
+        runtime.say_once(f"{folder} holds no tokenizer: that of model_type {config.model_type} is taken")
+    return build_tokenizer(config.model_type, found, config.hanbert_library, folder)
 
 
 def make_ready(
@@ -172,11 +187,14 @@ def train(
 def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Mapping[str, Split]) -> dict[str, Any]:
     """Where a run is written down, which data it learns from, and what must be the same when it is resumed."""
     from training.checkpoint import CheckpointFolder
+    from training.identity import LABELS, ROWS
     from training.results import MetricsLog, sha256_of
 
-    identity = config.identity(runtime.precision) | {"training rows": splits["train"].content}
+    identity = config.identity(runtime.precision) | {f"training{ROWS}": splits["train"].content}
+    if task.labels:
+        identity[LABELS] = list(task.labels)
     if config.evaluates_every != 0:
-        identity[f"{config.training_split} rows"] = splits[config.training_split].content
+        identity[f"{config.training_split}{ROWS}"] = splits[config.training_split].content
     return {
         "checkpoints": CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
         "log": MetricsLog(config.run_dir),

@@ -13,6 +13,7 @@ from storage.names import on_disk
 from training.config import UsageError
 from training.processes import process_count
 from training.results import write_whole
+from workflows.named_model import take_output_folder
 from workflows.settings import FineTuningConfig
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ def write_predictions(
         return
     names = list(files)[:1] if config.output_file else list(files)
     targets = {prediction_path(config, name): files[name] for name in names}
+    if not config.output_file:
+        take_output_folder(config)
     for target, text in targets.items():
         write_whole(target, text)
-    runtime.say(f"{rows} predictions of {checkpoint.name} written to {', '.join(map(str, targets))}")
+    of = config.model_name if config.uses_named_model else checkpoint.name
+    runtime.say(f"{rows} predictions of {of} written to {', '.join(map(str, targets))}")
 
 
 def write_to_standard_output(text: str) -> None:

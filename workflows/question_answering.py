@@ -18,6 +18,7 @@ from processors.qa.squad_scores import n_best_figures, squad_figures
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.task import DataError, Task
 from training.config import Contradiction, Every, Given, without_effect
+from training.identity import rows_content
 from training.results import ORIGINAL_FIGURES
 from workflows.encoding import describe, hash_of, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
@@ -176,7 +177,7 @@ def split_of_windows(
         labels = {} if gold is None else {"positions": gold.positions(features, windows)}
         return model.collator.batch(arrays_of(features, windows), size, **labels)
 
-    content = f"{features.content} {hash_of((rows.context_of, rows.spans, rows.answers))}"
+    content = rows_content(features.content, hash_of((rows.context_of, rows.spans, rows.answers)), len(rows))
     return Split(rows, features, collate, content)
 
 

@@ -22,7 +22,16 @@ from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.memory import is_about_memory
 from training.processes import end_with_launcher, is_main_process, leave, process_count, show
-from training.results import SEEDS_FILE, locked, mean_and_std, prepare_output_dir, summary_of_seeds, write_json
+from training.results import (
+    CONFIG_FILE,
+    SEEDS_FILE,
+    locked,
+    mean_and_std,
+    prepare_output_dir,
+    read_json_object,
+    summary_of_seeds,
+    write_json,
+)
 from workflows.settings import FineTuningConfig
 
 if TYPE_CHECKING:  # torch takes seconds to import, and --help and mistyped flags should answer at once
@@ -48,7 +57,7 @@ def run_script(
     settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
 
     def run(config: FineTuning, overwrite: bool) -> None:
-        runs = one_for_each_seed(config)
+        runs = [with_model_of_run(one) for one in one_for_each_seed(config)]
         if trains(config):
             for one in runs:  # now, so that the last folder is not refused after hours of training
                 prepare_output_dir(one.run_dir, config.resume or overwrite)
@@ -199,6 +208,14 @@ def one_for_each_seed(config: FineTuning) -> list[FineTuning]:
     folder = config.output_dir or config.run_dir.name
     settings = ({"seed": seed, "seeds": None, "output_dir": f"{folder}/seed-{seed}"} for seed in config.seeds)
     return [config.model_copy(update=one) for one in settings]
+
+
+def with_model_of_run(config: FineTuning) -> FineTuning:
+    """The settings; where no model is given, that of the run whose checkpoints are scored or used."""
+    if config.model_type or config.model_name_or_path:
+        return config
+    before = read_json_object(config.run_dir / CONFIG_FILE)
+    return config.model_copy(update={key: before.get(key) for key in ("model_type", "model_name_or_path")})
 
 
 def report_seeds(config: FineTuningConfig, results: list[dict[str, Any]]) -> None:

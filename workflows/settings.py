@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from models import MODELS, unknown_model
 from storage.names import on_disk
@@ -57,7 +57,10 @@ class ModelConfig(Section):
 
     model_type: str | None = Field(None, description="name of a known model, such as koelectra-base-v3")
     model_name_or_path: str | None = Field(
-        None, description="model to load: hub id or local folder; default: the hub id of model_type"
+        None,
+        description="model to load: hub id or local folder. Typed with --do_eval or --do_predict and without "
+        "--do_train: the fine-tuned model to score or to use, in place of the checkpoints in the output folder; "
+        "default: the hub id of model_type",
     )
     from_scratch: bool = Field(
         False, description="start with fresh weights; only architecture and tokenizer come from the model"
@@ -80,13 +83,15 @@ class ModelConfig(Section):
 
         For a checkpoint this is `<folder of its run>-checkpoint-<step>`, as its own folder does not name the model.
         """
-        if self.model_type:
-            return self.model_type
+        return self.model_type or self._last_part_of_path()
+
+    def _last_part_of_path(self) -> str:
         path = Path(self.model_name_or_path).absolute()
         return f"{path.parent.name}-{path.name}" if re.fullmatch(r"checkpoint-\d+", path.name) else path.name
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
-        if not self.model_type and not self.model_name_or_path:
+        knows_its_model = self.output_dir and not self.do_train  # the run there does
+        if not self.model_type and not self.model_name_or_path and not knows_its_model:
             message = "no model: set model_type (a known model) or model_name_or_path (a hub id or a local folder)"
             yield Contradiction(("model_type", "model_name_or_path"), message)
         if self.model_type and (problem := unknown_model(self.model_type)):
@@ -126,7 +131,10 @@ class StagesConfig(Section):
 class EvaluationConfig(Section):
     """Evaluation and prediction"""
 
-    do_eval: bool = Field(True, description="score the checkpoints of this run, or those of an earlier run")
+    do_eval: bool = Field(
+        True,
+        description="score the checkpoints of this run or of an earlier one, or a named model (model_name_or_path)",
+    )
     eval_batch_size: int = Field(64, ge=1, description="rows per device in one batch of scoring or prediction")
     eval_all_checkpoints: bool = Field(True, description="score every checkpoint at the end, not only the selected one")
     select_by: Literal["auto", "dev", "last", "test"] = Field(
@@ -134,7 +142,9 @@ class EvaluationConfig(Section):
         description="checkpoint to report: the best on dev, the last, or the best on test; auto: dev if it is "
         "evaluated during training, else test",
     )
-    do_predict: bool = Field(False, description="predict on the texts of input_file with the selected checkpoint")
+    do_predict: bool = Field(
+        False, description="predict on the texts of input_file with the selected checkpoint, or with a named model"
+    )
     input_file: str | None = Field(
         None,
         description="file to predict on, one text per line (questions: the format of the task's own files); -: "
@@ -176,9 +186,35 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
     # The script's own settings that matter for scoring and prediction only, and not for training.
     OF_EVALUATION: ClassVar[frozenset[str]] = frozenset()
+    # The script's own settings that nothing but a training reads.
+    OF_TRAINING_ALONE: ClassVar[frozenset[str]] = frozenset()
     # What the script calls the file of the test split.
     TEST_FILE_KEY: ClassVar[str] = "test_file"
     STAGES: ClassVar[tuple[str, ...]] = ("do_train", "do_eval", "do_predict")
+
+    _uses_named_model: bool = PrivateAttr(False)
+
+    @property
+    def uses_named_model(self) -> bool:
+        """Whether the model that the command line names is scored and used, and not the checkpoints of a run."""
+        return self._uses_named_model
+
+    def as_given(self, given: Given) -> Self:
+        """A model that was typed, and is not to be trained, is used as it is.
+
+        Of a JSON file, which is about a training, the output folder and the seeds are left out then.
+        """
+        if self.do_train or not is_typed("model_name_or_path", given):
+            return self
+        output_dir = self.output_dir if is_typed("output_dir", given) else None
+        config = self.model_copy(update={"output_dir": output_dir, "seeds": None})
+        config._uses_named_model = True
+        return config
+
+    @property
+    def model_name(self) -> str:
+        """As for every model; but a named one goes by its path alone, as models of one type are different ones."""
+        return self._last_part_of_path() if self.uses_named_model else super().model_name
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         stages = self.STAGES
@@ -194,7 +230,19 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
         if self.do_predict and self.seeds is not None:
             message = "do_predict takes one run: name its folder with output_dir instead of seeds"
             yield Contradiction(("do_predict", "seeds"), message)
+        if not self.do_train and is_typed("model_name_or_path", given):
+            yield from self._contradictions_of_named_model(given)
         yield from self._contradictions_of_selection()
+
+    def _contradictions_of_named_model(self, given: Given) -> Iterator[Contradiction]:
+        """What was typed about the training or the selection of a model that has been trained and named."""
+        idle = {"resume", "seeds", "select_by", "eval_all_checkpoints", "logging_steps", "eval_steps", "dev_file"}
+        idle |= {"evaluate_test_during_training", "evaluate_during_training"} & type(self).model_fields.keys()
+        idle |= {"train_file", "seed"} if self.test_file else set()  # otherwise they say which rows the test has
+        why = "on a model that --model_name_or_path names to be scored or used as it is"
+        yield from without_effect(
+            sorted(idle | self.OF_TRAINING_ALONE), given, ("model_name_or_path", *self.STAGES), why
+        )
 
     def _contradictions_of_selection(self) -> Iterator[Contradiction]:
         splits = ("dev_file", "evaluate_test_during_training")
@@ -215,7 +263,8 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
     @property
     def run_dir(self) -> Path:
         """The folder that everything of this run goes into."""
-        return on_disk(Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-ckpt"))
+        kind = "eval" if self.uses_named_model else "ckpt"
+        return on_disk(Path(self.ckpt_dir) / (self.output_dir or f"{self.model_name}-{self.task}-{kind}"))
 
     def identity(self, precision: str) -> dict[str, Any]:
         """The settings that must be the same when a run is resumed.

@@ -92,7 +92,12 @@ def build_span_selector(config: QuestionAnsweringConfig, runtime: Runtime, folde
         raise ModelError(f"{error} (--head linear takes any encoder)") from None
     if config.add_question_token and not is_trained:
         add_question_token(tokenizer, model)
-    set_token_ids(model, tokenizer, None if is_trained else config.kosplinter_compat)
+    trained_with_compat = getattr(model.config, "kosplinter_compat", None)
+    if is_trained and trained_with_compat is False and config.kosplinter_compat:
+        raise ModelError(f"{folder} was trained without kosplinter_compat: leave it out")
+    # A head that was trained by KoSplinter's own code does not tell, and the setting does.
+    tells = is_trained and trained_with_compat is not None
+    set_token_ids(model, tokenizer, None if tells else config.kosplinter_compat)
     if not is_trained:
         ids = [model.config.question_token_id, model.config.hidden_token_id]
         asks, hidden = tokenizer.convert_ids_to_tokens(ids)

@@ -107,7 +107,7 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, bigbird
 
 def test_evaluated_and_used_on_another_day(user: User, types, bigbird, brief: str):
     folder = shutil.copytree(user.run_dir(brief), user.run_dir("long-later"))
-    types(*sample("tydiqa", "long-later", "--do_eval", *bigbird, *LONG[:4]))
+    types(*sample("tydiqa", "long-later", "--do_eval", *LONG[:4]))
     assert load(folder / "predictions.json") == load(user.run_dir(brief) / "predictions.json")
     assert user.results("long-later")["metrics"] == pytest.approx(user.results(brief)["metrics"])
 
@@ -123,7 +123,7 @@ def test_questions_to_be_answered(user: User, types, is_refused, bigbird, brief:
     (user.folder / "asked.jsonl.gz").write_bytes(gzip.compress(content.encode()))
 
     def asked(name: object, command=types, **options):
-        words = ["--do_predict", "--input_file", name, *bigbird, *LONG[:4]]
+        words = ["--do_predict", "--input_file", name, *LONG[:4]]
         return command(*sample("tydiqa", "long-asked", *words), **options)
 
     asked(source.absolute())
@@ -163,7 +163,7 @@ def test_korquad_2_is_trained_on_the_first_question_of_each_document(user: User,
 def test_korquad_runs_here_too(user: User, types, bigbird):
     types(*sample("korquad", "korquad-long", *ONE_STEP, *bigbird, *LONG))
     assert set(user.results("korquad-long")["metrics"]) == {"em", "f1"}
-    words = ["--do_predict", "--input_file", "sample_data/questions.json", *bigbird, *LONG[:4]]
+    words = ["--do_predict", "--input_file", "sample_data/questions.json", *LONG[:4]]
     types(*sample("korquad", "korquad-long", *words))  # in the SQuAD format
     assert load(user.run_dir("korquad-long") / "predictions-questions.json")
 
@@ -238,7 +238,7 @@ def test_half_a_million_tokens_are_answered_within_two_gigabytes(user: User, big
     text = " ".join(random.Random(1).choices(words, k=tokens))  # each a token, or more
     row = {"example_id": "1", "language": "korean", "question_text": "어디?", "document_plaintext": text}
     (user.folder / "huge.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    words = ["--do_predict", "--input_file", "huge.jsonl", *bigbird, *LONG[:4]]
+    words = ["--do_predict", "--input_file", "huge.jsonl", *LONG[:4]]
     with (folder / "err").open("w", encoding="utf-8") as err:
         process = user.starts(*sample("tydiqa", "long-huge", *words), script=SCRIPT, stdout=err, stderr=err)
         peak = 0

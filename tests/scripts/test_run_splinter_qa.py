@@ -65,6 +65,12 @@ def words_of(model: str, output_dir: str, *words: object, steps: list[str] = ONE
     ]
 
 
+def without_model(words: list[object]) -> list[object]:
+    """The words on the checkpoints of the run in the output folder, which knows its model."""
+    at = words.index("--model_name_or_path")
+    return words[:at] + words[at + 2 :]
+
+
 study = functools.partial(words_of, "splinter")
 FEW = ("--few_shot", 4, 8, "--samples", 2)
 
@@ -335,7 +341,7 @@ def test_a_stopped_study_goes_on(user: User, types, done: str):
     types(*study("kept", *FEW, steps=steps))
     assert (folder / "checkpoint-3").is_dir()
     # A kept model is a run's like any other.
-    words = study("kept/8/seed-42", steps=["--no_cuda"])
+    words = without_model(study("kept/8/seed-42", steps=["--no_cuda"]))
     types(*words, "--do_predict", "--input_file", user.folder / "sample_data/questions.json")
     assert set(load(folder / "predictions-questions.json")) == {"predict-0", "predict-1", "predict-2"}
     types(*words, "--do_eval")
@@ -441,7 +447,51 @@ def test_a_vocabulary_without_the_question_token(user: User, types, is_refused):
     saved = build_tokenizer(None, user.run_dir("bert") / "checkpoint-1")
     assert saved.get_vocab()[QUESTION] == size
     # The checkpoint has it, and need not be given it again.
-    types(*words_of("bert", "bert", "--add_question_token", "--do_eval", steps=["--no_cuda"]))
+    words = without_model(words_of("bert", "bert", "--add_question_token", "--do_eval", steps=["--no_cuda"]))
+    types(*words)
+
+
+@pytest.mark.parametrize("compat", [[], ["--kosplinter_compat"]], ids=["ours", "compat"])
+def test_a_fine_tuned_splinter_of_others_by_its_name(user: User, types, is_refused, compat: list[str]):
+    """In the original's format, whose config.json says nothing of [QUESTION]; the head is the one that was trained."""
+    name = f"tuned{len(compat)}"
+    types(*study(name, *compat))
+    checkpoint, folder = user.run_dir(name) / "checkpoint-1", user.folder / f"{name}-original"
+    export_splinter(build_splinter(checkpoint), folder, "original")
+    config = load(folder / "config.json")
+    for key in ("question_token_id", "hidden_token_id", "kosplinter_compat", "qass"):
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    build_tokenizer(None, checkpoint).save_pretrained(folder)
+
+    words = ["--model_name_or_path", folder.name, "--data_dir", "sample_data", *LENGTHS, "--no_cuda"]
+    types(*words, *compat, "--do_eval")
+    found = user.run_dir(f"{folder.name}-korquad-few-shot-eval")
+    assert load(found / "predictions.json") == load(user.run_dir(name) / "predictions.json")
+    assert load(found / "results.json")["training"] is None
+    error = is_refused(*words, "--do_eval", "--initialize_new_qass")
+    assert error.startswith("--initialize_new_qass has no effect on a model that --model_name_or_path names")
+    assert "holds no trained head" in is_refused(*words, "--do_eval", "--head", "linear")
+
+
+def test_a_checkpoint_of_a_run_by_its_path(user: User, types, is_refused):
+    """How its head began is not asked for again."""
+    types(*study("pretrained-head", "--initialize_new_qass", "false"))
+    words = words_of("ckpt/pretrained-head/checkpoint-1", "by-path", "--do_eval", steps=["--no_cuda"])
+    types(*words)
+    found = user.run_dir("by-path")
+    assert load(found / "predictions.json") == load(user.run_dir("pretrained-head") / "predictions.json")
+    assert load(found / "results.json")["config"]["initialize_new_qass"] is False
+    assert "were trained with head qass (asked for now: linear)" in is_refused(*words, "--head", "linear")
+
+
+def test_heads_of_splinter_that_are_not_there(user: User, is_refused):
+    build_splinter(user.folder / "splinter").bert.save_pretrained(user.folder / "bare")
+    build_tokenizer(None, user.folder / "splinter").save_pretrained(user.folder / "bare")
+    words = ["--data_dir", "sample_data", *LENGTHS, "--no_cuda", "--do_eval", "--model_name_or_path"]
+    error = is_refused(*words, "theirs", "--head", "linear")
+    assert error == "theirs holds the qass head of a Splinter, and none that is linear: --head qass"
+    assert "holds no span selection head" in is_refused(*words, "bare")
 
 
 # --------------------------------------------------------------------------------------------------------------------

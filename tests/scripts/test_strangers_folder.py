@@ -75,7 +75,7 @@ def test_hanberts_library_is_loaded_where_it_is_named_and_copied_nowhere(user: U
     assert {"vocab_54k.txt", "tokenizer_config.json"} < {path.name for path in checkpoint.iterdir()}
     assert not [name for name in snapshot(user.folder / "ckpt/hanbert") if name.endswith(".so")]
     # A checkpoint of today, scored again, and one from before, which holds a copy of the library.
-    score = [*nsmc("hanbert", "--do_eval", "--no_cuda"), "--model_type", "hanbert", "--model_name_or_path", hanbert]
+    score = [*nsmc("hanbert", "--do_eval", "--no_cuda"), "--model_type", "hanbert"]
     assert "HANBERT_MORAN" in user.is_refused(*score, env=environment)
     shutil.copy(user.folder / hanbert / LIBRARY, checkpoint)
     assert f"--hanbert_library {checkpoint.relative_to(user.folder)}," in user.is_refused(*score, env=environment)

@@ -502,7 +502,9 @@ def test_training_goes_on_from_any_bert(tmp_path: Path):
         if name != "splinter":
             found = model.bert(batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
             assert_close_in_size(found, states)
-        with pytest.raises(ModelError, match="holds no span selection head, only an encoder: --initialize_new_qass"):
+        with pytest.raises(
+            ModelError, match="holds no span selection head, only an encoder: training with --initialize_new_qass"
+        ):
             build_splinter(tmp_path / name, initialize_new_qass=False)
 
 
