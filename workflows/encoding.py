@@ -11,7 +11,8 @@ import numpy as np
 
 from processors import TASKS
 from processors.features import NO_LABEL, MappedTable, build_features, warn_of_unknown
-from processors.ner import Sentences, build_window_features, number_of
+from processors.ner import build_window_features
+from processors.sentence_files import Sentences, number_of
 from processors.task import DataError, Rows
 from workflows.fine_tuning import ReadyModel, Split
 from workflows.settings import FineTuningConfig

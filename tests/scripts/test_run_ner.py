@@ -19,7 +19,7 @@ import pytest
 from conftest import BRIEFLY, User, sample, snapshot
 from entity_counts import entities_of, figures
 from processors import TASKS
-from processors.ner import Sentences
+from processors.sentence_files import Sentences
 from run_ner import LabelledWords, score_labels
 from workflows.fine_tuning import Split
 

@@ -20,8 +20,8 @@ from extended_copy import BLOCKS, PAGE, changed, extended_copy
 from models.encoders import ARCHITECTURES
 from models.unpadding import Packing, unpad_encoder
 from processors.metrics import metric
-from processors.seq_cls import parse_label, read_tsv
 from processors.task import Task
+from processors.text_readers import parse_label, read_tsv
 
 MISTAKES = re.findall(r"^\| `(\w+=.+?)` \| `(task .+?)` \|$", PAGE, re.MULTILINE)
 # Tests that look at every task, model, architecture, metric and configuration file there is.

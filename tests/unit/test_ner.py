@@ -24,17 +24,13 @@ from processors import TASKS, ner
 from processors.ner import (
     NO_LABEL,
     NOT_PREDICTED,
-    WRITERS,
     Alignment,
-    Sentences,
     WindowFeatures,
     build_window_features,
     has_suffix_labels,
-    read_sentence_lines,
-    read_token_lines,
-    read_unlabelled,
     windows_of,
 )
+from processors.sentence_files import WRITERS, Sentences, read_sentence_lines, read_token_lines, read_unlabelled
 from processors.task import DataError
 from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
@@ -293,7 +289,7 @@ def test_sentences_to_be_labelled(source: str, file: Path, monkeypatch):
 
     place = str(file) if source == "a file" else "standard input"
     rows = unlabelled("한바람은  왔다.\n\n 서라울시에서 \u3000\n".encode())
-    assert (rows.words, rows.labels) == ([["한바람은", "왔다."], [], ["서라울시에서"]], None)
+    assert (rows.words, rows.labels) == ([["한바람은", "왔다."], [], ["서라울시에서", "\u3000"]], None)
     assert (len(rows), dict(rows.counts)) == (3, {"blank lines": 1})
     assert unlabelled("가\r\n나 다\r\n".encode()).words == [["가"], ["나", "다"]]
     assert unlabelled("\ufeff가\n나".encode()).words == [["가"], ["나"]]
