@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.encoders import MODELS
 from models.errors import ModelError, reason
+from models.word_limit import restore_word_limit
 
 
 def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str | Path | None = None):
@@ -26,6 +27,7 @@ def build_tokenizer(model_type: str | None, folder: Path, hanbert_library: str |
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
     _refuse_ids_without_embedding(tokenizer, folder)
+    restore_word_limit(tokenizer)
     return keep_hangul_whole(tokenizer)
 
 
