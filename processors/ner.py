@@ -26,7 +26,12 @@ from processors.features import (
     tokenizer_fingerprint,
 )
 from processors.metrics import bio_form
-from processors.sentence_files import Sentences, read_sentence_lines
+from processors.sentence_files import (  # all readers, so that a task that is added here finds its own
+    Sentences,
+    read_json_sentences,  # noqa: F401
+    read_sentence_lines,
+    read_token_lines,  # noqa: F401
+)
 from processors.task import DataError, Task
 
 # The predicted label of words that were cut off by `max_seq_len`.

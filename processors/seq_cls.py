@@ -13,10 +13,11 @@ import numpy as np
 
 from processors.delimited import comma_separated
 from processors.task import DataError, Rows, Task, parse_json, read_json, without_lone_surrogates
-from processors.text_readers import (
+from processors.text_readers import (  # all readers, so that a task that is added here finds its own
     UNLABELLED,
     RowCollector,
     read_csv,
+    read_json_lines,  # noqa: F401
     read_tsv,
     unlabelled_rows,
     wrong_number_of_columns,

@@ -147,7 +147,7 @@ def _twice(task: Task, field: str) -> Iterator[tuple[str, str]]:
 
 def _wrong_labels(task: Task) -> Iterator[tuple[str, str]]:
     yield from _twice(task, "labels")
-    if len(set(task.labels)) == 1:
+    if len(task.labels) == 1:
         yield "labels", "there is only one: two or more are expected, or none for a regression"
     for label in task.labels:
         if not label or label != label.strip() or "\t" in label or "\n" in label:
