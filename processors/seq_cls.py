@@ -19,7 +19,7 @@ from processors.text_readers import (  # all readers, so that a task that is add
     read_csv,
     read_json_lines,  # noqa: F401
     read_tsv,
-    unlabelled_rows,
+    rows_in_own_form,
     wrong_number_of_columns,
 )
 
@@ -63,7 +63,7 @@ def _unlabelled_modu_sentiment(task: Task, text: str, place: str) -> Rows | None
         if wrong := _wrong_in_document(document, ("paragraph",)):
             raise DataError(f"{place}: document[{number}]: {wrong}")
         sides.append([_text_of_document(document, counts)])
-    return unlabelled_rows(task, sides, counts)
+    return rows_in_own_form(task, place, sides, counts)
 
 
 def _documents(content: Any, place: str) -> list[Any]:

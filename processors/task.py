@@ -256,7 +256,7 @@ class BadRows:
             if self.lost:
                 counts[f"{lost} (first {self.lost[0]})"] += len(self.lost)
             if self.messages:
-                counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
+                counts[f"malformed rows left out (first {self.messages[0]})"] += len(self.messages)
             return
         more = len(messages) - SHOWN_ROWS
         hint = f" ({self.flag} leaves them out)" if self.flag else ""

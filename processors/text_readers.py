@@ -223,7 +223,7 @@ def _unlabelled_columns(task: Task, text: str, place: str, quoted: bool) -> Rows
         else:
             sides.append(sides_of(task, [record.values[at] for at in table.texts]))
     bad.finish(counts)
-    return _in_own_form(task, place, sides, counts)
+    return rows_in_own_form(task, place, sides, counts)
 
 
 def _unlabelled_json_lines(task: Task, text: str, place: str) -> Rows | None:
@@ -236,10 +236,10 @@ def _unlabelled_json_lines(task: Task, text: str, place: str) -> Rows | None:
         if texts is not None:
             sides.append(sides_of(task, texts))
     bad.finish(counts)
-    return _in_own_form(task, place, sides, counts)
+    return rows_in_own_form(task, place, sides, counts)
 
 
-def _in_own_form(task: Task, place: str, sides: list[list[str]], counts: Counter[str]) -> Rows:
+def rows_in_own_form(task: Task, place: str, sides: list[list[str]], counts: Counter[str]) -> Rows:
     """The rows of a file in the task's own form. Raises DataError where it has none."""
     if not sides:
         raise DataError(f"{place}: no rows, only a header")

@@ -148,7 +148,7 @@ def test_malformed_lines(line: str, what: str, file: Path):
     rows = read(NAVER, file, content, skip_bad_rows=True)
     assert (rows.words, rows.labels) == ([["하나"], ["둘", "셋"]], [[0], [0, 0]])
     ((said, count),) = rows.counts.items()
-    assert count == 1 and said.startswith(f"malformed rows left out, first {file}:2: {what}")
+    assert count == 1 and said.startswith(f"malformed rows left out (first {file}:2: {what}")
 
 
 def test_a_blank_line_at_the_beginning_is_a_line(file: Path):
@@ -170,7 +170,7 @@ def test_files_without_sentences(task, file: Path):
     assert problem(task, file, "") == "data.tsv: there is nothing in it"
     assert problem(task, file, b"\xef\xbb\xbf\r\n \n") == "data.tsv: there is nothing in it"
     nothing = problem(task, file, "가\t나\t다\n", skip_bad_rows=True)
-    assert nothing.startswith("data.tsv: no sentence is left (malformed rows left out, first data.tsv:1: 3 columns")
+    assert nothing.startswith("data.tsv: no sentence is left (malformed rows left out (first data.tsv:1: 3 columns")
     assert nothing.endswith(": 1)")
     with pytest.raises(DataError, match=r"none\.tsv: no such file; the folder holds data\.tsv$"):
         task.read(task, file.with_name("none.tsv"), "utf-8", False)
