@@ -53,7 +53,7 @@ def problems_of_defaults(tasks: Iterable[Task], keys: Container[str]) -> list[st
     return [
         f"task {task.name}: defaults: this script has no key {key!r}{_nearest(str(key), keys)}"
         for task in tasks
-        for key in task.defaults
+        for key in (task.defaults if isinstance(task.defaults, Mapping) else ())
         if key not in keys
     ]
 

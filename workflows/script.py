@@ -46,9 +46,8 @@ def run_script(
     tasks: those that the script runs. main: settings, and whether to overwrite an earlier run -> results. With several
     seeds it is called for each.
     """
-    wrong = problems_of_all_tasks()
-    if wrong := wrong or problems_of_defaults(tasks, config_class.model_fields):
-        return refuse(script, "\n".join(wrong))
+    if wrong := problems_of_all_tasks() + problems_of_defaults(tasks, config_class.model_fields):
+        return refuse(script, "\n".join(wrong)) if is_main_process() else leave(2)
     settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
 
     def run(config: FineTuning, overwrite: bool) -> None:
