@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from processors.metrics import METRIC_FACTS, METRICS, metric
-from processors.sentence_files import read_json_sentences, read_token_lines
+from processors.sentence_files import Sentences, read_json_sentences, read_token_lines
 from processors.seq_cls import read_tsv
 from processors.task import Task
 from processors.task_checks import problems_of, problems_of_defaults, problems_of_tasks
 from processors.text_readers import read_json_lines
+from run_ner import LabelledWords, score_labels
 
 PLACE = {"folder": "t", "train_file": "a", "dev_file": None, "test_file": "b", "source": "", "licence": ""}
 TEXTS = Task(
@@ -196,3 +199,34 @@ def test_defaults_are_keys_of_the_script():
     assert problems_of_defaults([task], {"seed": 0, "task": 0}) == [
         "task t: defaults: this script has no key 'sead'; did you mean 'seed'?"
     ]
+
+
+def scored(task: Task, gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
+    """The metrics of these labels, as `run_ner.py` computes them."""
+    ids = [[task.labels.index(label) for label in labels] for labels in gold]
+    split = SimpleNamespace(
+        rows=Sentences([[""] * len(labels) for labels in gold], ids), features=SimpleNamespace(cut_words=0)
+    )
+    words = LabelledWords(predicted, np.zeros(len(gold)))
+    return score_labels(SimpleNamespace(eval_batch_size=8), task, split, words).metrics
+
+
+def test_labels_are_scored_by_their_meaning():
+    """Without it, seqeval sees entities in `-`: this sentence, whose only entity is wrong, would score 0.8."""
+    task = dataclasses.replace(
+        WORDS,
+        labels=("-", "PER_B", "PER_I"),
+        label_map={"-": "O", "PER_B": "PER-B", "PER_I": "PER-I"},
+        metrics=("f1", "accuracy"),
+    )
+    gold = [["-", "PER_B", "PER_I", "-", "-"]]
+    assert scored(task, gold, [["-", "PER_B", "-", "-", "-"]]) == {"f1": 0, "accuracy": 0.8}
+    assert scored(task, gold, gold) == {"f1": 1, "accuracy": 1}
+    both = [["PER_B", "PER_B", "PER_I", "-", "?"]]  # the last word lies beyond max_seq_len, and is left out
+    assert scored(task, gold, both) == {"f1": pytest.approx(2 / 3), "accuracy": 0.75}
+
+
+def test_tags_are_scored_by_words():
+    gold, found = [["NNP", "JKS"], ["-", "-"]], [["NNP", "NNP"], ["-", "-"]]
+    # F1 of NNP is 2/3, of JKS 0, of - 1.
+    assert scored(TAGS, gold, found) == {"accuracy": 0.75, "macro_f1": pytest.approx(5 / 9)}
