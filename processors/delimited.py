@@ -154,7 +154,8 @@ def unlabelled_table(task: Task, text: str, place: str, quoted: bool, counts: Co
     """A file in the task's own form, with labels or without them; None where it is in a different form.
 
     A header is recognised by the names of the text columns, or by being the task's. A file without a header is
-    recognised by its number of columns, of which the label's may be missing.
+    recognised by its number of columns, of which the label's may be missing. If no tab separates them, all lines must
+    have it, since texts hold other separators too.
     """
     records = records_of(task, text, place, quoted, counts)
     try:
@@ -172,9 +173,15 @@ def unlabelled_table(task: Task, text: str, place: str, quoted: bool, counts: Co
     texts = numbered_texts(task, width)
     if texts is None:
         return None
+    try:
+        rows = list(records)
+    except DataError:
+        return None
+    if (task.separator or ("," if quoted else "\t")) != "\t" and any(len(row.values) != width for row in rows):
+        return None  # texts with commas in them, for example; a tab is no part of a text
     if task.header is False:
-        records = itertools.chain([first], records)
-    return Table(records, texts, None, (), width)
+        rows.insert(0, first)
+    return Table(iter(rows), texts, None, (), width)
 
 
 def texts_at(task: Task, header: list[str]) -> list[int] | None:

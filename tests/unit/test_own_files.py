@@ -256,6 +256,15 @@ def test_plain_texts_are_read_line_by_line(changes: dict, tmp_path: Path):
     assert (rows.first, dict(rows.counts)) == (content.split("\n")[:-1], {"empty texts, labelled like the others": 1})
 
 
+@pytest.mark.parametrize(
+    "content", ['"좋다, 정말\n둘\n', '"좋다"는 말\n둘\n', "가, 나, 다\n가, 나\n", '가, 나, 다\n"나\n']
+)
+@pytest.mark.parametrize("header", [None, False])
+def test_texts_with_quotes_and_commas_are_no_csv(header: bool | None, content: str, tmp_path: Path):
+    rows = unlabelled(own(TEXTS, read=read_csv, header=header), tmp_path, content)
+    assert rows.first == content.split("\n")[:-1]
+
+
 def test_pairs_in_either_form(tmp_path: Path):
     for content in ("가\t나\n다\t라\n", "a\tb\n가\t나\n다\t라\n", "label\tb\ta\n-\t나\t가\n-\t라\t다\n"):
         rows = unlabelled(PAIR, tmp_path, content)
