@@ -24,8 +24,9 @@ from pydantic import Field
 from models import build_model
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
-from processors.metrics import EntityScores, entity_scores, loss_published_style
-from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled, token_lines
+from processors.metrics import ENTITY_METRICS, EntityScores, at_chance, entity_scores, loss_published_style, score
+from processors.ner import NOT_PREDICTED, bio_labels, has_suffix_labels
+from processors.sentence_files import WRITERS, read_unlabelled, token_lines
 from processors.task import Task
 from training.results import ORIGINAL_FIGURES
 from workflows.encoding import encode_sentences
@@ -166,22 +167,26 @@ def label_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) 
 
 
 def score_labels(config: NerConfig, task: Task, split: Split, predicted: LabelledWords) -> Scored:
-    """Entity F1; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
+    """The task's metrics, of entities and of words; words beyond `max_seq_len` are left out, as in KoELECTRA."""
     kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted.labels]
-    golds = zip(split.rows.labels, kept, strict=True)
-    gold = [[task.labels[labels[i]] for i in places] for labels, places in golds]
-    found = [[labels[i] for i in places] for labels, places in zip(predicted.labels, kept, strict=True)]
-    scores = entity_scores(gold, found, has_suffix_labels(task))
+    gold = [[labels[i] for i in places] for labels, places in zip(split.rows.labels, kept, strict=True)]
+    ids = {label: id for id, label in enumerate(task.labels)}
+    found = [[ids[labels[i]] for i in places] for labels, places in zip(predicted.labels, kept, strict=True)]
     words = np.array([len(places) for places in kept])
-    details = {
-        "per_type": scores.types,
-        "averages": scores.averages,
-        "words_not_scored": split.features.cut_words,
-        ORIGINAL_FIGURES: {
-            "loss_published_style": loss_published_style(predicted.losses, words, config.eval_batch_size)
-        },
-    }
-    return Scored(scores.metrics, predicted.labels, scores.metrics["f1"] == 0, details, report_of(scores))
+    loss = loss_published_style(predicted.losses, words, config.eval_batch_size)
+    details = {"words_not_scored": split.features.cut_words, ORIGINAL_FIGURES: {"loss_published_style": loss}}
+    # What metrics of classes take: one row a word.
+    flat, chosen = (np.array([id for labels in side for id in labels], dtype=int) for side in (gold, found))
+    outputs = np.eye(len(task.labels), dtype=bool)[chosen]
+    metrics = score(tuple(name for name in task.metrics if name not in ENTITY_METRICS), flat, outputs)
+    if not ENTITY_METRICS & set(task.metrics):
+        return Scored(metrics, predicted.labels, at_chance(flat, outputs, is_regression=False), details)
+    meanings = bio_labels(task)
+    in_bio = [[[meanings[id] for id in labels] for labels in side] for side in (gold, found)]
+    scores = entity_scores(*in_bio, has_suffix_labels(task))
+    metrics = {name: (metrics | scores.metrics)[name] for name in task.metrics}
+    details = {"per_type": scores.types, "averages": scores.averages, **details}
+    return Scored(metrics, predicted.labels, scores.metrics["f1"] == 0, details, report_of(scores))
 
 
 def report_of(scores: EntityScores) -> str:

@@ -24,8 +24,9 @@ from pydantic import Field
 from models import build_model
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
-from processors.seq_cls import prediction_table, read_unlabelled
+from processors.seq_cls import prediction_table
 from processors.task import Task
+from processors.text_readers import read_unlabelled
 from training.results import ORIGINAL_FIGURES
 from workflows.encoding import encode_texts
 from workflows.fine_tuning import (

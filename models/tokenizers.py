@@ -8,6 +8,7 @@ from pathlib import Path
 
 from models.encoders import MODELS, find_model
 from models.errors import ModelError, reason
+from models.word_limit import restore_word_limit
 
 # Files that hold a vocabulary, whichever tokenizer it is for.
 VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab_54k.txt", "vocab.json", "*.model")
@@ -54,6 +55,7 @@ def build_tokenizer(
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
     _refuse_ids_without_embedding(tokenizer, folder, model_folder or folder)
+    restore_word_limit(tokenizer)
     return keep_hangul_whole(tokenizer)
 
 

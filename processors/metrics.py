@@ -1,26 +1,55 @@
 """Scores: pure functions of labels and model outputs. scikit-learn and scipy are imported where they are used.
 
 A function with `@metric` above it can be named in a task's `metrics`. It takes labels, `[N]` ids or scores, and
-outputs, `[N, C]` logits or `[N, 1]` predicted scores, and returns one number.
+outputs, `[N, C]` logits or `[N, 1]` predicted scores, and returns one number. For words, whose logits are not kept,
+outputs are 1 at the predicted label and 0 elsewhere.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 METRICS: dict[str, Metric] = {}
+# The scores of whole entities (`entity_scores`). In a task of words these names mean entities, not classes.
+ENTITY_METRICS = {"f1", "precision", "recall"}
 
 
-def metric(function: Metric) -> Metric:
-    """Puts a function into `METRICS`, under its own name. Raises ValueError where the name is taken."""
+@dataclass(frozen=True)
+class MetricFacts:
+    """Which labels a metric is for, and whether more of it is better."""
+
+    labels: Literal["classes", "two classes", "scores"]
+    greater_is_better: bool
+
+
+METRIC_FACTS: dict[str, MetricFacts] = {}
+
+
+def metric(
+    function: Metric | None = None,
+    *,
+    labels: Literal["classes", "two classes", "scores"] = "classes",
+    greater_is_better: bool = True,
+) -> Any:
+    """Puts a function into `METRICS`, under its own name: `@metric`, or `@metric(labels="scores")`.
+
+    labels: what it is computed from; "scores" are those of a regression. A task is refused whose labels are different.
+    Raises ValueError where the name is taken.
+    """
+    if function is None:
+        return functools.partial(metric, labels=labels, greater_is_better=greater_is_better)
     if METRICS.setdefault(function.__name__, function) is not function:
         raise ValueError(f"two metrics are named {function.__name__}")
+    METRIC_FACTS[function.__name__] = MetricFacts(labels, greater_is_better)
     return function
 
 
@@ -54,7 +83,7 @@ def macro_recall(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(recall_score(labels, outputs.argmax(axis=1), average="macro", zero_division=0))
 
 
-@metric
+@metric(labels="two classes")
 def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     """F1 of class 1."""
     from sklearn.metrics import f1_score
@@ -62,7 +91,7 @@ def f1(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(f1_score(labels, outputs.argmax(axis=1), zero_division=0))
 
 
-@metric
+@metric(labels="two classes")
 def precision(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Precision of class 1."""
     from sklearn.metrics import precision_score
@@ -70,7 +99,7 @@ def precision(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(precision_score(labels, outputs.argmax(axis=1), zero_division=0))
 
 
-@metric
+@metric(labels="two classes")
 def recall(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Recall of class 1."""
     from sklearn.metrics import recall_score
@@ -88,13 +117,13 @@ def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
         return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
 
 
-@metric
+@metric(labels="two classes")
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Area under the ROC curve of class 1, whose rows are ranked by their logits; 0.5 where all labels are the same."""
     return _roc_auc(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0]))
 
 
-@metric
+@metric(labels="two classes")
 def roc_auc_published_style(labels: np.ndarray, outputs: np.ndarray) -> float:
     """`roc_auc` as KoBigBird published it: of the predicted classes, not of the logits.
 
@@ -109,7 +138,7 @@ def _roc_auc(labels: np.ndarray, ranks: np.ndarray) -> float:
     return float(roc_auc_score(labels, ranks)) if len(set(labels.tolist())) > 1 else 0.5
 
 
-@metric
+@metric(labels="scores")
 def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Pearson's correlation of scores and predicted scores; 0 where it is not defined."""
     from scipy.stats import pearsonr
@@ -117,7 +146,7 @@ def pearson(labels: np.ndarray, outputs: np.ndarray) -> float:
     return _correlation(pearsonr, labels, outputs)
 
 
-@metric
+@metric(labels="scores")
 def spearman(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Spearman's rank correlation of scores and predicted scores; 0 where it is not defined."""
     from scipy.stats import spearmanr
@@ -173,6 +202,14 @@ def at_chance(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> b
         return accuracy(labels, outputs) < 0.5
     association = spearman if is_regression else matthews_correlation
     return association(labels, outputs) < 2 / math.sqrt(max(1, len(labels) - 1))
+
+
+def bio_form(labels: Iterable[str]) -> Literal["prefix", "suffix"] | None:
+    """The form of BIO labels: "prefix" (`B-PER`) or "suffix" (`PER-B`); None where they are not all in one form."""
+    names = [label for label in labels if label != "O"]
+    if all(re.fullmatch(r"[BI]-.+", name) for name in names):
+        return "prefix"
+    return "suffix" if all(re.fullmatch(r".+-[BI]", name) for name in names) else None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Named entity recognition: the task, its readers and writers, and the alignment of words and tokens.
+"""Named entity recognition: the task, and the alignment of words and tokens.
 
 A word's first token carries its label (BIO in the suffix form, `PER-B PER-I O`); the others carry none. Every word is
 tokenized by itself, as KoELECTRA did, so that words and tokens line up with every tokenizer, native or not.
@@ -6,9 +6,8 @@ tokenized by itself, as KoELECTRA did, so that words and tokens line up with eve
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,151 +25,27 @@ from processors.features import (
     token_ids,
     tokenizer_fingerprint,
 )
-from processors.task import BadRows, DataError, Task, place_of, read_text
+from processors.metrics import bio_form
+from processors.sentence_files import (  # all readers, so that a task that is added here finds its own
+    Sentences,
+    read_json_sentences,  # noqa: F401
+    read_sentence_lines,
+    read_token_lines,  # noqa: F401
+)
+from processors.task import DataError, Task
 
 # The predicted label of words that were cut off by `max_seq_len`.
 NOT_PREDICTED = "?"
 
 
-@dataclass
-class Sentences:
-    """The sentences of one or more files.
-
-    words: the words of each sentence. labels: their label ids; None for sentences without labels. counts: things the
-    reader noticed, described in words, and how often each occurred.
-    """
-
-    words: list[list[str]]
-    labels: list[list[int]] | None
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def __add__(self, other: Sentences) -> Sentences:
-        return Sentences(self.words + other.words, self.labels + other.labels, self.counts + other.counts)
-
-
-def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """Reads one sentence from each line: `words<TAB>labels`, both separated by spaces, the format of naver-ner.
-
-    Only plain spaces separate words: a word may contain a no-break or an ideographic space.
-    Raises DataError naming file and line of malformed rows.
-    """
-    bad = BadRows(path, skip_bad_rows)
-    words: list[list[str]] = []
-    labels: list[list[int]] = []
-    lines = read_text(path, encoding).rstrip("\r\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        fields = line.rstrip("\r").split("\t")
-        sides = [[part for part in field.split(" ") if part] for field in fields]
-        if not any(sides):
-            bad.add(number, "the sentence is empty: the line is blank")
-        elif len(fields) != 2:
-            bad.add(number, f"{number_of(len(fields), 'column')} instead of 2 (words, labels; a tab between them)")
-        elif len(sides[0]) != len(sides[1]):
-            bad.add(number, f"{number_of(len(sides[0]), 'word')}, but {number_of(len(sides[1]), 'label')}")
-        elif wrong := _unknown_label(task, sides[1]):
-            bad.add(number, wrong)
-        else:
-            words.append(sides[0])
-            labels.append([task.labels.index(label) for label in sides[1]])
-    return _sentences(path, words, labels, bad, Counter())
-
-
-def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """Reads one word from each line, `word<TAB>label`, with a blank line after each sentence, as in CoNLL and KLUE-NER.
-
-    Lines that begin with `# ` or `## ` before a sentence's first word are comments and are left out.
-    Raises DataError naming file and line of malformed rows; skipping such a row skips its whole sentence.
-    """
-    bad = BadRows(path, skip_bad_rows)
-    counts: Counter[str] = Counter()
-    words: list[list[str]] = []
-    labels: list[list[int]] = []
-    sentence: list[tuple[str, int]] = []
-    is_whole = True  # no line of the sentence was malformed
-    lines = read_text(path, encoding).split("\n")
-    for number, line in enumerate([*lines, ""], 1):
-        line = line.rstrip("\r")
-        fields = line.split("\t")
-        if not line.strip():
-            if sentence and is_whole:
-                words.append([word for word, _ in sentence])
-                labels.append([label for _, label in sentence])
-            sentence, is_whole = [], True
-        elif not sentence and is_whole and line.startswith(("# ", "## ")):
-            counts["comment lines left out"] += 1
-        elif len(fields) != 2:
-            bad.add(number, f"{number_of(len(fields), 'column')} instead of 2 (word, label; a tab between them)")
-            is_whole = False
-        elif not fields[0]:
-            bad.add(number, "the word is empty")
-            is_whole = False
-        elif wrong := _unknown_label(task, [fields[1].strip()]):
-            bad.add(number, wrong)
-            is_whole = False
-        else:
-            sentence.append((fields[0], task.labels.index(fields[1].strip())))
-    return _sentences(path, words, labels, bad, counts)
-
-
-def number_of(count: int, noun: str) -> str:
-    """`1 word`, `2 words`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _unknown_label(task: Task, labels: list[str]) -> str:
-    unknown = next((label for label in labels if label not in task.labels), None)
-    return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
-
-
-def _sentences(
-    path: Path, words: list[list[str]], labels: list[list[int]], bad: BadRows, counts: Counter[str]
-) -> Sentences:
-    bad.finish(counts)
-    if not words:
-        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
-    return Sentences(words, labels, counts)
-
-
-def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Sentences:
-    """Sentences without labels, one on each line, with words separated by white space. Blank lines are kept too.
-
-    path: the file, or None for standard input. Raises DataError naming a line with a tab: it probably has labels.
-    """
-    place, text = place_of(path), read_text(path, encoding)
-    lines = text.removesuffix("\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        if "\t" in line:
-            raise DataError(f"{place}:{number}: {task.name} expects one sentence without tabs on each line")
-    words = [line.split() for line in lines]
-    empty = sum(not sentence for sentence in words)
-    return Sentences(words, None, Counter({"blank lines": empty} if empty else {}))
-
-
-def sentence_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """Sentences in the format that `read_sentence_lines` reads."""
-    return "".join(f"{' '.join(w)}\t{' '.join(la)}\n" for w, la in zip(words, labels, strict=True))
-
-
-def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """Sentences in the format that `read_token_lines` reads."""
-    sentences = (
-        "".join(f"{word}\t{label}\n" for word, label in zip(*pair, strict=True))
-        for pair in zip(words, labels, strict=True)
-    )
-    return "".join(f"{sentence}\n" for sentence in sentences)
-
-
-# Predictions are written in the format of the task's files, so that diff can compare the two. Those of a task with a
-# reader of its own are written one word a line.
-WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}
-
-
 def has_suffix_labels(task: Task) -> bool:
     """Whether the labels have the form `PER-B`, as in naver-ner, and not `B-PER`."""
-    return any(label.endswith(("-B", "-I")) for label in task.labels)
+    return bio_form(bio_labels(task)) == "suffix"
+
+
+def bio_labels(task: Task) -> tuple[str, ...]:
+    """What each of the task's labels means in BIO."""
+    return tuple(task.label_map.get(label, label) for label in task.labels)
 
 
 # --------------------------------------------------------------------------------------------------------------------

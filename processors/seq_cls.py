@@ -5,49 +5,23 @@ The readers keep and drop the same rows as KoELECTRA's `finetune` and KoBigBird'
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from processors.task import (
-    BadRows,
-    DataError,
-    Rows,
-    Task,
-    comma_separated,
-    place_of,
-    read_json,
-    read_text,
-    tab_separated,
-    without_lone_surrogates,
+from processors.delimited import comma_separated
+from processors.task import DataError, Rows, Task, parse_json, read_json, without_lone_surrogates
+from processors.text_readers import (  # all readers, so that a task that is added here finds its own
+    UNLABELLED,
+    RowCollector,
+    read_csv,
+    read_json_lines,  # noqa: F401
+    read_tsv,
+    rows_in_own_form,
+    wrong_number_of_columns,
 )
-
-
-def read_tsv(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Rows:
-    """Rows of a tab-separated file with the columns `task.columns`.
-
-    Raises DataError naming file and line of malformed rows.
-    """
-    text_at = [task.columns.index(column) for column in task.text_columns]
-    label_at = task.columns.index(task.label_column)
-    counts: Counter[str] = Counter()
-    bad = BadRows(path, skip_bad_rows)
-    texts: list[list[str]] = []
-    labels: list[int] | list[float] = []
-    for record in tab_separated(path, task.columns, encoding):
-        if len(record.values) != len(task.columns):
-            bad.add(record.line, _wrong_number_of_columns(record.values, task.columns))
-            continue
-        label = parse_label(task, record.values[label_at])
-        if isinstance(label, str):
-            bad.add(record.line, label)
-            continue
-        _keep(task, [record.values[at] for at in text_at], label, texts, labels, counts)
-    bad.finish(counts)
-    return _rows(task, path, texts, labels, counts)
 
 
 def read_fake_news(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Rows:
@@ -58,52 +32,57 @@ def read_fake_news(task: Task, path: Path, encoding: str = "utf-8", skip_bad_row
     if missing:
         raise DataError(f"{path}:1: the header has no column {', '.join(missing)}: it is {','.join(header)[:80]!r}")
     text_at, label_at = [header.index(name) for name in task.text_columns], header.index(label_column)
-    counts: Counter[str] = Counter()
-    bad = BadRows(path, skip_bad_rows)
-    texts: list[list[str]] = []
-    labels: list[int] | list[float] = []
+    found = RowCollector(task, path, skip_bad_rows)
     for record in records:
         if len(record.values) != len(header):
-            bad.add(record.line, _wrong_number_of_columns(record.values, tuple(header)))
-            continue
-        label = parse_label(task, record.values[label_at])
-        if isinstance(label, str):
-            bad.add(record.line, label)
-            continue
-        _keep(task, [" ".join(record.values[at] for at in text_at)], label, texts, labels, counts)
-    bad.finish(counts)
-    return _rows(task, path, texts, labels, counts)
+            found.bad.add(record.line, wrong_number_of_columns(record.values, len(header), tuple(header)))
+        else:
+            found.add([record.values[at] for at in text_at], record.values[label_at], record.line)
+    return found.rows()
 
 
 def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Rows:
     """Rows of the Modu sentiment corpus (2020): the paragraphs joined by spaces, with `document_score` as the class."""
-    content = read_json(path, encoding)
+    found = RowCollector(task, path, skip_bad_rows)
+    for number, document in enumerate(_documents(read_json(path, encoding), str(path))):
+        if wrong := _wrong_in_document(document):
+            found.bad.messages.append(f"{path}: document[{number}]: {wrong}")
+            continue
+        text, score = _text_of_document(document, found.counts), str(document["document_score"])
+        found.add([text], score, place=f"document {document['id']}")
+    return found.rows()
+
+
+def _unlabelled_modu_sentiment(task: Task, text: str, place: str) -> Rows | None:
+    """The documents of a file in the corpus's form, whose scores may be missing; None for a different form."""
+    if not text.lstrip().startswith("{"):
+        return None
+    counts: Counter[str] = Counter()
+    sides = []
+    for number, document in enumerate(_documents(parse_json(text, place), place)):
+        if wrong := _wrong_in_document(document, ("paragraph",)):
+            raise DataError(f"{place}: document[{number}]: {wrong}")
+        sides.append([_text_of_document(document, counts)])
+    return rows_in_own_form(task, place, sides, counts)
+
+
+def _documents(content: Any, place: str) -> list[Any]:
     documents = content.get("document") if isinstance(content, dict) else None
     if not isinstance(documents, list) or not documents:
-        raise DataError(f'{path}: no documents: an object with a list "document" is expected')
-    counts: Counter[str] = Counter()
-    bad = BadRows(path, skip_bad_rows)
-    texts: list[list[str]] = []
-    labels: list[int] | list[float] = []
-    for number, document in enumerate(documents):
-        if wrong := _wrong_in_document(document):
-            bad.messages.append(f"{path}: document[{number}]: {wrong}")
-            continue
-        text = " ".join(paragraph["paragraph_form"] for paragraph in document["paragraph"])
-        label = parse_label(task, str(document["document_score"]))
-        if isinstance(label, str):
-            bad.messages.append(f"{path}: document {document['id']}: {label}")
-            continue
-        _keep(task, [without_lone_surrogates(text, counts)], label, texts, labels, counts)
-    bad.finish(counts)
-    return _rows(task, path, texts, labels, counts)
+        raise DataError(f'{place}: no documents: an object with a list "document" is expected')
+    return documents
 
 
-def _wrong_in_document(document: Any) -> str:
-    """How a document of the Modu corpus breaks its schema; an empty text where it does not."""
+def _text_of_document(document: dict[str, Any], counts: Counter[str]) -> str:
+    text = " ".join(paragraph["paragraph_form"] for paragraph in document["paragraph"])
+    return without_lone_surrogates(text, counts)
+
+
+def _wrong_in_document(document: Any, keys: tuple[str, ...] = ("id", "document_score", "paragraph")) -> str:
+    """How a document of the Modu corpus breaks its schema; an empty text where it does not. keys: what it must have."""
     if not isinstance(document, dict):
         return "is no object"
-    for key in ("id", "document_score", "paragraph"):
+    for key in keys:
         if key not in document:
             return f"no key {key!r}"
     if not isinstance(document["paragraph"], list):
@@ -114,40 +93,8 @@ def _wrong_in_document(document: Any) -> str:
     return ""
 
 
-def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> Rows:
-    """Texts without labels, one on each line, for pair tasks with a tab between the two sentences.
-
-    Every line is kept, so that line n of the predictions belongs to line n of the file.
-    path: the file, or None for standard input.
-    Raises DataError naming a line with too many or too few tabs.
-    """
-    place, text = place_of(path), read_text(path, encoding)
-    sides = [line.rstrip("\r").split("\t") for line in text.removesuffix("\n").split("\n")]
-    wanted = 2 if task.is_pair else 1
-    for number, values in enumerate(sides, 1):
-        if len(values) != wanted:
-            form = "two sentences with a tab between them" if task.is_pair else "one text without tabs"
-            raise DataError(
-                f"{place}:{number}: {task.name} expects {form} on each line; this line has {len(values) - 1} tabs"
-            )
-    empty = sum(not all(side.strip() for side in values) for values in sides)
-    counts = Counter({"empty texts, labelled like the others": empty} if empty else {})
-    return Rows([v[0] for v in sides], [v[1] for v in sides] if task.is_pair else None, None, counts)
-
-
-def parse_label(task: Task, text: str) -> int | float | str:
-    """The id of a label as it is written in the file, or a regression's score; a text says why it is neither."""
-    text = text.strip()
-    if not task.is_regression:
-        known = ", ".join(task.labels)
-        return task.labels.index(text) if text in task.labels else f"unknown label {text[:40]!r}: known are {known}"
-    try:
-        score = float(text)
-    except ValueError:
-        return f"the score {text[:40]!r} is not a number"
-    low, high = task.score_range
-    is_right = math.isfinite(score) and low <= score <= high
-    return score if is_right else f"the score {text} is not between {low:g} and {high:g}"
+# Texts to be labelled may be in these forms too.
+UNLABELLED |= {read_fake_news: UNLABELLED[read_csv], read_modu_sentiment: _unlabelled_modu_sentiment}
 
 
 def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = ".4f") -> str:
@@ -180,34 +127,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """`[N, C]` logits to probabilities."""
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
-def _wrong_number_of_columns(values: list[str], columns: tuple[str, ...]) -> str:
-    hint = ""
-    if len(values) > len(columns) and any(value.startswith('"') for value in values):
-        hint = "; a quoted text may hold no separator here: quotes are part of the text"
-    if values == [""]:
-        hint = "; the line is blank"
-    columns_found = f"{len(values)} column{'s' * (len(values) != 1)}"
-    return f"{columns_found} instead of {len(columns)} ({', '.join(columns)}){hint}"
-
-
-def _keep(task: Task, sides: list[str], label: int | float, texts: list, labels: list, counts: Counter[str]) -> None:
-    if not all(side.strip() for side in sides):
-        if task.drop_empty:
-            counts["rows with an empty text dropped"] += 1
-            return
-        counts["rows with an empty text kept"] += 1
-    texts.append(sides)
-    labels.append(label)
-
-
-def _rows(task: Task, path: Path, texts: list[list[str]], labels: list, counts: Counter[str]) -> Rows:
-    if not texts:
-        why = "; ".join(f"{what}: {count}" for what, count in counts.items())
-        raise DataError(f"{path}: no rows are left ({why})" if why else f"{path}: no rows, only a header")
-    second = [sides[1] for sides in texts] if task.is_pair else None
-    return Rows([sides[0] for sides in texts], second, labels, counts)
 
 
 # `defaults` are the settings that all of KoELECTRA's JSON files for a task (or KoBigBird's flags) share, as far as they

@@ -52,16 +52,18 @@ def _refuse_folder_of_task(task: Task, path: Path) -> None:
         )
 
 
-def stratified_split(task: Task, rows: Rows, seed: int) -> tuple[Rows, Rows]:
+def stratified_split(task: Task, rows: Any, seed: int) -> tuple[Any, Any]:
     """Splits rows at random into training and test rows, with each class in the same proportion in both.
 
+    Those of a regression and sentences of words are split without regard to their labels.
     `task.held_out_share` is the share of test rows. Raises DataError where a class has too few rows for both sides.
     """
     from sklearn.model_selection import train_test_split
 
+    classes = None if task.is_regression or not isinstance(rows, Rows) else rows.labels
     try:
         train, test = train_test_split(
-            range(len(rows)), test_size=task.held_out_share, stratify=rows.labels, random_state=seed
+            range(len(rows)), test_size=task.held_out_share, stratify=classes, random_state=seed
         )
     except ValueError as error:
         raise DataError(f"{task.name}: the rows cannot be split into training and test rows: {error}") from None

@@ -1,15 +1,13 @@
-"""A task as data (`Task`, `Rows`), and how text, TSV, CSV and JSON files are read."""
+"""A task as data (`Task`, `Rows`), and how text and JSON files are read."""
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,24 +24,34 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of one task.
+    """The facts of one task. `processors/task_checks.py` says what is wrong with them when a script starts.
 
     name: as in `--task`.
     folder: its folder in `data_dir`; the originals' names.
     train_file, dev_file, test_file: official file names; None where the task has no such file.
     read: reads one file: (task, path, encoding, skip_bad_rows) -> rows, which can be joined with `+`.
-    main_metric: the score that is reported and that selects checkpoints.
+    main_metric: the score that is reported and that selects checkpoints. greater_is_better: whether more of it is
+        better.
     source, licence: where the data come from, and on which terms their source lets others use them.
     defaults: settings for all models on this task (`training/config.py` has the keys).
     held_out_share: where there is no test file, the share of the training file that becomes the test set, stratified by
         label.
 
-    Classification, and the labels of NER:
+    Classification and NER:
 
-    columns: the header line, exactly.
-    text_columns: the columns that hold the text. is_pair: they are two sentences, not one text in two columns.
-    label_column: the column that holds the label or the score.
+    columns: the header line, exactly, or what the columns of a file without one are called. Empty: whatever columns the
+        file has.
+    text_columns: the columns that hold the text, by name or by number, counted from 0. is_pair: they are two sentences,
+        not one text in several columns. NER: the column of the word.
+    label_column: the column that holds the label or the score, by name or by number.
+    separator: what stands between two columns; " " is any number of spaces and tabs. "": what is usual in the format, a
+        tab, or a comma in CSV.
+    header: whether the first line names the columns. None: as is usual in the format.
+    comments: the beginnings of lines that are left out; in CoNLL's format only before a sentence's first word. None: as
+        is usual in the format.
     labels: the labels as they are written in the file, in the order of their ids; empty for a regression.
+    label_map: for entities whose labels are not BIO, what each label means: "PER_B" -> "PER-B", "-" -> "O". Labels that
+        are not among its keys mean themselves. Only the scores use it.
     score_range: for a regression, the lowest and the highest score that a file may hold.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
     metrics: names in `processors/metrics.py`.
@@ -67,9 +75,13 @@ class Task:
     source: str
     licence: str
     columns: tuple[str, ...] = ()
-    text_columns: tuple[str, ...] = ()
-    label_column: str = ""
+    text_columns: tuple[str | int, ...] = ()
+    label_column: str | int = ""
+    separator: str = ""
+    header: bool | None = None
+    comments: tuple[str, ...] | None = None
     labels: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
     score_range: tuple[float, float] = (0, 5)
     metrics: tuple[str, ...] = ()
     is_pair: bool = False
@@ -79,25 +91,6 @@ class Task:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     score: Callable[..., dict[str, float]] | None = None
     read_unanswered: Callable[..., Any] | None = None
-
-    def __post_init__(self):
-        """Raises ValueError where the facts contradict one another; otherwise a run would stop in the middle."""
-        for key in ("columns", "text_columns", "labels", "metrics"):
-            value = getattr(self, key)
-            if isinstance(value, str):
-                raise ValueError(f"task {self.name}: {key} is a text; a tuple is expected: ({value!r},)")
-            if len(set(value)) < len(value):
-                raise ValueError(f"task {self.name}: {key} names something twice: {', '.join(value)}")
-        for column in (*self.text_columns, *filter(None, [self.label_column])):
-            if column not in self.columns:
-                raise ValueError(f"task {self.name}: no column is called {column!r}: it has {', '.join(self.columns)}")
-        if self.is_pair and len(self.text_columns) != 2:
-            raise ValueError(f"task {self.name}: a pair has two text_columns, not {len(self.text_columns)}")
-        if self.main_metric not in self.metrics:
-            known = ", ".join(self.metrics)
-            raise ValueError(f"task {self.name}: main_metric {self.main_metric!r} is none of its metrics: {known}")
-        if self.test_file is None and self.held_out_share is None:
-            raise ValueError(f"task {self.name}: without a test_file, held_out_share must say how much is held out")
 
     @property
     def is_regression(self) -> bool:
@@ -138,14 +131,6 @@ class Rows:
             return None if values is None else [values[i] for i in indices]
 
         return Rows(pick(self.first), pick(self.second), pick(self.labels), Counter(self.counts))
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record of a delimited file, with the line it starts on (from 1), which error messages need."""
-
-    line: int
-    values: list[str]
 
 
 def read_text(path: Path | None, encoding: str = "utf-8") -> str:
@@ -217,48 +202,6 @@ def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -
     return f"; {what} reads as {other.upper()}: --encoding {other}, or convert it with iconv"
 
 
-def tab_separated(
-    path: Path, columns: tuple[str, ...], encoding: str, header_is_optional: bool = False
-) -> Iterator[Record]:
-    r"""Records of a file whose fields are split by `\t` and lines by `\n`, its header checked; quotes are plain text.
-
-    header_is_optional: a first line that names none of the columns is a record.
-
-    CSV readers will not do: they drop blank lines (and so lose line numbers), remove quotes, or read `null` as missing.
-    """
-    lines = read_text(path, encoding).split("\n")
-    while not lines[-1].strip("\r"):
-        lines.pop()
-    header = lines[0].rstrip("\r").split("\t")
-    has_header = not header_is_optional or not set(header).isdisjoint(columns)
-    if has_header:
-        _check_header(path, header, columns)
-    for number, line in enumerate(lines[has_header:], 1 + has_header):
-        yield Record(number, line.rstrip("\r").split("\t"))
-
-
-def comma_separated(path: Path, encoding: str) -> tuple[list[str], Iterator[Record]]:
-    """Header and records of a CSV file (RFC 4180: quoted fields may hold commas and line ends).
-
-    A blank line is a record with one empty field; blank lines at the end of the file are ignored.
-    """
-    text = read_text(path, encoding).rstrip("\r\n")
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # process-wide, so it is only ever raised
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-
-    def records() -> Iterator[Record]:
-        start = 1
-        try:
-            for values in reader:
-                yield Record(start, values or [""])
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path}:{start}: the row that starts here is not valid CSV: {error}") from None
-
-    rows = records()
-    return next(rows).values, rows
-
-
 def read_json(path: Path | None, encoding: str = "utf-8") -> Any:
     """A JSON file, or standard input (None). Raises DataError with the line of a syntax error."""
     return parse_json(read_text(path, encoding), place_of(path))
@@ -313,23 +256,12 @@ class BadRows:
             if self.lost:
                 counts[f"{lost} (first {self.lost[0]})"] += len(self.lost)
             if self.messages:
-                counts[f"malformed rows left out, first {self.messages[0]}"] += len(self.messages)
+                counts[f"malformed rows left out (first {self.messages[0]})"] += len(self.messages)
             return
         more = len(messages) - SHOWN_ROWS
         hint = f" ({self.flag} leaves them out)" if self.flag else ""
         rest = [f"... and {more} more malformed rows in {self.path}{hint}"] if more > 0 else []
         raise DataError("\n".join(messages[:SHOWN_ROWS] + rest))
-
-
-def _check_header(path: Path, found: list[str], expected: tuple[str, ...]) -> None:
-    if tuple(found) == expected:
-        return
-    wanted = f"expected {' '.join(expected)} (tab-separated)"
-    if sorted(found) == sorted(expected):
-        raise DataError(f"{path}:1: the columns are in a different order: {' '.join(found)}; {wanted}")
-    if not set(found) & set(expected):
-        raise DataError(f"{path}:1: the header line is missing: {wanted}, found {_shorten(' '.join(found))}")
-    raise DataError(f"{path}:1: the header is {_shorten(' '.join(found))}; {wanted}")
 
 
 def names_in(folder: Path, most: int = 6) -> str:
@@ -338,5 +270,6 @@ def names_in(folder: Path, most: int = 6) -> str:
     return (", ".join(names[:most]) + (", ..." if len(names) > most else "")) or "nothing"
 
 
-def _shorten(text: str, most: int = 80) -> str:
+def shorten(text: str, most: int = 80) -> str:
+    """The text in quotes, cut where it is long."""
     return repr(text if len(text) <= most else text[:most] + "...")

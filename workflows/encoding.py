@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.word_limit import rows_beyond_limit, word_limit
 from processors import TASKS
 from processors.features import NO_LABEL, MappedTable, build_features, warn_of_unknown
-from processors.ner import Sentences, build_window_features, number_of
+from processors.ner import build_window_features
+from processors.sentence_files import Sentences, number_of
 from processors.task import DataError, Rows
 from training.identity import rows_content
 from workflows.fine_tuning import ReadyModel, Split
@@ -30,6 +32,8 @@ def encode_texts(config: FineTuningConfig, runtime: Runtime, model: ReadyModel, 
         features = build_features(rows, model.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
     say_what_was_damaged(runtime, features.table)
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
+    texts = rows.first if rows.second is None else map(" ".join, zip(rows.first, rows.second, strict=True))
+    notes += note_of_long_words(model, texts)
     if features.cut_rows:
         lost = f"{features.cut_tokens} tokens lost"
         notes.append(f"rows cut to {config.max_seq_len} tokens: {features.cut_rows} ({lost})")
@@ -64,6 +68,7 @@ def encode_sentences(
     if not len(features):
         raise DataError(f"{name}: there are no words in it")
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
+    notes += note_of_long_words(model, map(" ".join, rows.words))
     if len(features) > len(rows):
         notes.append(f"cut into {len(features)} windows of up to {config.max_seq_len} tokens")
     words = sum(map(len, rows.words)) / len(rows)
@@ -96,6 +101,18 @@ def say_what_was_damaged(runtime: Runtime, *tables: MappedTable) -> None:
     for table in tables:
         if table.was_damaged:
             runtime.say(f"{table.path} was damaged; it has been made again")
+
+
+def note_of_long_words(model: ReadyModel, texts: Iterable[str], what: str = "rows") -> list[str]:
+    """How many texts lose a word to the tokenizer's limit on its length; nothing where none does."""
+    count = rows_beyond_limit(model.tokenizer, texts)
+    if not count:
+        return []
+    limit = word_limit(model.tokenizer)
+    return [
+        f"{what} with a word of more than {limit} characters, which becomes {model.tokenizer.unk_token}: {count} "
+        "(--max_word_characters raises the limit)"
+    ]
 
 
 def describe(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models import build_tokenizer, find_model, find_tokenizer
+from models.word_limit import set_word_limit
+from processors.repeated_rows import count_repeats
 from processors.splits import read_splits
 from processors.task import Task
 from workflows.scoring import Scored, check_checkpoints, check_named_model
@@ -58,7 +60,7 @@ def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
     """The rows of the splits that the run needs, by name: train, dev, test. Raises DataError.
 
     Files are read before anything else is done: an error in the last of them should not come to light after hours
-    of training.
+    of training. What is twice in the rows is noted in their counts.
     """
     names = ["train"] if config.do_train else []
     if config.do_train and config.evaluates_every != 0:
@@ -68,7 +70,10 @@ def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
     if not names:
         return {}
     files = config.files(task.folder)
-    return read_splits(task, names, files, config.encoding, config.skip_bad_rows, config.seed, config.TEST_FILE_KEY)
+    key = config.TEST_FILE_KEY
+    splits = read_splits(task, names, files, config.encoding, config.skip_bad_rows, config.seed, key)
+    count_repeats(splits)
+    return splits
 
 
 def find_model_folder(config: FineTuningConfig, task: Task) -> Path | None:
@@ -112,6 +117,8 @@ def make_ready(
     from models.collator import Collator
     from training.evaluate import Predictor
 
+    if config.do_train and config.max_word_characters:  # later, the checkpoint's tokenizer has it
+        set_word_limit(tokenizer, config.max_word_characters)
     collator = Collator.of(network, config, runtime, length_key)
     network = runtime.prepare(collator.model)
     return ReadyModel(network, tokenizer, collator, Predictor(network, predict, runtime))

@@ -20,7 +20,7 @@ from processors.task import DataError, Task
 from training.config import Contradiction, Every, Given, without_effect
 from training.identity import rows_content
 from training.results import ORIGINAL_FIGURES
-from workflows.encoding import describe, hash_of, say_what_was_damaged
+from workflows.encoding import describe, hash_of, note_of_long_words, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
 from workflows.scoring import Scored
 from workflows.settings import FineTuningConfig
@@ -161,6 +161,7 @@ def split_of_windows(
     """The split that these windows make, described on the screen. gold: where the answers are, for training."""
     rows = features.questions
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
+    notes += note_of_long_words(model, [*rows.texts, *rows.contexts], "questions or contexts")
     if features.cut_questions:
         notes.append(f"questions cut to {config.max_query_length} tokens: {features.cut_questions}")
     if gold is not None and gold.inexact:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from models import ModelError
 from models.errors import one_line
-from processors import SCRIPT_OF_TASK
+from processors import SCRIPT_OF_TASK, problems_of_all_tasks
 from processors.task import DataError, Task
+from processors.task_checks import problems_of_defaults
 from storage.whole import remove_abandoned
 from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
@@ -54,6 +55,8 @@ def run_script(
     tasks: those that the script runs. main: settings, and whether to overwrite an earlier run -> results. With several
     seeds it is called for each.
     """
+    if wrong := problems_of_all_tasks() + problems_of_defaults(tasks, config_class.model_fields):
+        return refuse(script, "\n".join(wrong)) if is_main_process() else leave(2)
     settings = {task.name: task.settings(config_class.TEST_FILE_KEY) for task in tasks}
 
     def run(config: FineTuning, overwrite: bool) -> None:
@@ -113,12 +116,17 @@ def run_command(
         message = message_about(error)
         if message is None:
             raise
-        print(f"{Path(script).name}: {message}", file=sys.stderr)
-        return leave(2)
+        return refuse(script, message)
     finally:
         if not was_interrupted:
             signal.signal(signal.SIGINT, before)
     return leave(0)
+
+
+def refuse(script: str, message: str) -> int:
+    """Prints why the script cannot do what it was asked for; returns the exit code."""
+    print(f"{Path(script).name}: {message}", file=sys.stderr)
+    return leave(2)
 
 
 def say_how_to_go_on(script: str, argv: list[str], config: LoopConfig | None, error: BaseException) -> None:

@@ -69,6 +69,12 @@ class ModelConfig(Section):
     attention: Literal["sparse", "full"] | None = Field(
         None, description="attention of a BigBird model; default: the one that it was trained with"
     )
+    max_word_characters: int | None = Field(
+        None,
+        ge=1,
+        description="the most characters of a word that is taken apart, longer ones become [UNK]; default: the "
+        "tokenizer's own limit, which is 100 as published",
+    )
     hanbert_library: str | None = Field(None, description=HANBERT_LIBRARY)
 
     @field_validator("model_name_or_path")
@@ -124,7 +130,14 @@ class StagesConfig(Section):
             yield Contradiction(("seed", "seeds"), "--seed and seeds both say which seed: give one")
         if not self.do_train:
             idle = [key for key in TrainingConfig.model_fields if key != "seed"]
-            idle += ["from_scratch", "save_steps", "save_total_limit", "save_optimizer", "overwrite_output_dir"]
+            idle += [
+                "from_scratch",
+                "max_word_characters",
+                "save_steps",
+                "save_total_limit",
+                "save_optimizer",
+                "overwrite_output_dir",
+            ]
             yield from without_effect(idle, given, ("do_train",), "without training (do_train is false)")
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from processors.delimited import tab_separated
 from processors.pretraining.recurring_spans import Clusters
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
-from processors.task import DataError, tab_separated
+from processors.task import DataError
 from storage.whole import write_whole
 
 NGRAM_COLUMNS = ("ngram", "rows")

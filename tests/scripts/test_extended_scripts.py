@@ -11,6 +11,8 @@ from conftest import User
 from extended_copy import commands, extended_copy
 
 TEXTS = {"positive": "정말 좋은 영화였다", "negative": "아주 지루한 영화였다"}
+# The tagged files have other columns and comment marks.
+TAGGED = "; 한바람이 갔다\n$ 말\n1 한바람 NNP B_PS\n2 이 JKS O\n3 갔다 VV O\n\n1 가람시 NNP B_LC\n\n"
 SENTENCE = "한바람은\tB-PER\n어제\tO\n가람시에\tB-LOC\n갔다\tO\n\n"
 # What stands in for KoELECTRA's weights, and two steps in place of a training.
 TINY = "--model_name_or_path sample_data/tiny-electra --from_scratch --max_steps 2 --no_cuda --data_dir data".split()
@@ -20,12 +22,13 @@ TINY = "--model_name_or_path sample_data/tiny-electra --from_scratch --max_steps
 def copy(tmp_path_factory: pytest.TempPathFactory, user: User) -> Path:
     """The copy. The files of its tasks are in the user's folder."""
     rows = [f"{i}\t{TEXTS[label]} {i}\t{label}\n" for i in range(20) for label in TEXTS]
-    my_task, my_ner = user.folder / "data" / "my_task", user.folder / "data" / "my_ner"
-    for folder in (my_task, my_ner):
+    my_task, my_ner, my_tags = (user.folder / "data" / name for name in ("my_task", "my_ner", "my_tags"))
+    for folder in (my_task, my_ner, my_tags):
         folder.mkdir(parents=True)
     for name in ("train", "dev", "test"):
         (my_task / f"{name}.tsv").write_text("id\ttext\tlabel\n" + "".join(rows), encoding="utf-8")
         (my_ner / f"{name}.tsv").write_text(SENTENCE * 8, encoding="utf-8")
+        (my_tags / f"{name}.txt").write_text(TAGGED * 8, encoding="utf-8")
     (my_task / "wrong.tsv").write_text("id\ttext\tlabel\n1\t그저 그렇다\tneutral\n2\tpositive\n", encoding="utf-8")
     return extended_copy(tmp_path_factory.mktemp("extended"))
 
@@ -36,7 +39,7 @@ def types(user: User, copy: Path, words: list[str], *more: str, code: int = 0):
 
 
 def test_the_commands_do_what_the_page_says(user: User, copy: Path):
-    (my_task, _), (my_ner, _), (wrong, shown) = commands()
+    (my_task, _), (my_ner, _), _, (wrong, shown) = commands()
     finished = types(user, copy, my_task, "--output_dir", "my-task")
     results = user.results("my-task")
     assert set(results["metrics"]) == {"accuracy", "macro_f1", "balanced_accuracy"}
@@ -44,6 +47,8 @@ def test_the_commands_do_what_the_page_says(user: User, copy: Path):
     # There are as many rows of each label.
     assert results["metrics"]["balanced_accuracy"] == pytest.approx(results["metrics"]["accuracy"])
     assert "my-task, koelectra-base-v3: 2 steps" in finished.err and "unpadded" in finished.err
+    # Its three files are the same.
+    assert "dev: 40 rows" in finished.err and "rows that are also training rows: 40" in finished.err
     assert (user.run_dir("my-task") / "predictions.tsv").read_text(encoding="utf-8").count("\n") == 41
 
     # The head that was saved is the new one, and another day reads it again.
@@ -63,6 +68,44 @@ def test_the_commands_do_what_the_page_says(user: User, copy: Path):
     assert [line.split("\t")[0] for line in predictions.split("\n")[:5]] == ["한바람은", "어제", "가람시에", "갔다", ""]
 
     assert types(user, copy, wrong, code=2).err == shown
+
+
+def test_tags_are_scored_by_words(user: User, copy: Path):
+    words = commands()[2][0]
+    types(user, copy, words, "--output_dir", "my-tags")
+    results = user.results("my-tags")
+    assert set(results["metrics"]) == {"accuracy", "macro_f1"} and "per_type" not in results
+    predictions = (user.run_dir("my-tags") / "predictions.tsv").read_text(encoding="utf-8").split("\n")
+    tags = [line.split("\t")[1] for line in predictions if line]
+    right = sum(tag == gold for tag, gold in zip(tags, ["NNP", "JKS", "VV", "NNP"] * 8, strict=True))
+    assert results["metrics"]["accuracy"] == pytest.approx(right / 32)
+
+    # The test file as input: its words are put together to sentences again, and its tags are not looked at.
+    script, *rest = words
+    rest += "--output_dir my-tags --do_predict --input_file data/my_tags/test.txt --no_cuda --data_dir data".split()
+    finished = user.types(*rest, script=str(copy / script))
+    assert "predict: 16 sentences" in finished.err and "read in the form of my-tags's files" in finished.err
+    assert (user.run_dir("my-tags") / "predictions-test.tsv").read_text(encoding="utf-8").split("\n") == predictions
+
+
+def test_rows_with_a_long_word_are_counted_and_the_limit_is_kept(user: User, copy: Path):
+    """The word is one [UNK] at first, and taken apart when the limit is raised, also on a later day."""
+    folder = user.folder / "data" / "my_task"
+    rows = "".join(f"{i}\t{'정말좋은' * 30}\t{label}\n" for i, label in enumerate(TEXTS))
+    test = (folder / "test.tsv").read_text(encoding="utf-8")
+    (folder / "long.tsv").write_text(test + rows, encoding="utf-8")
+    words = [*commands()[0][0], "--train_file", "long.tsv", "--test_file", "long.tsv", "--dev_file", ""]
+    said = (
+        "rows with a word of more than 100 characters, which becomes [UNK]: 2 (--max_word_characters raises the limit)"
+    )
+    assert said in types(user, copy, words, "--output_dir", "short").err
+    finished = types(user, copy, words, "--output_dir", "raised", "--max_word_characters", "120")
+    assert "rows with a word" not in finished.err
+    script, *rest = words
+    rest += "--output_dir raised --do_eval --no_cuda --data_dir data".split()
+    assert "rows with a word" not in user.types(*rest, script=str(copy / script)).err
+    message = user.types(*rest, "--max_word_characters", "90", script=str(copy / script), code=2).err
+    assert "--max_word_characters has no effect without training" in message
 
 
 def test_a_loss_is_the_one_that_was_handed_over(user: User, copy: Path):

@@ -201,7 +201,7 @@ def test_documents_that_cannot_be_used(user: User, types, is_refused):
     assert message.startswith(f"{path}:3: not valid JSON")
     assert snapshot(user.run_dir("long-refused")) == {}
     err = types(*sample("tydiqa", "long-skipped", *ONE_STEP, "--predict_file", path, "--skip_bad_documents")).err
-    assert f"malformed rows left out, first {path}:3: " in err
+    assert f"malformed rows left out (first {path}:3: " in err
     broken = user.folder / "broken.jsonl.gz"
     broken.write_bytes(
         gzip.compress(Path(user.folder, "sample_data/tydiqa/tydiqa-v1.0-dev.jsonl").read_bytes())[:-2000]

@@ -19,7 +19,7 @@ import pytest
 from conftest import BRIEFLY, User, sample, snapshot
 from entity_counts import entities_of, figures
 from processors import TASKS
-from processors.ner import Sentences
+from processors.sentence_files import Sentences
 from run_ner import LabelledWords, score_labels
 from workflows.fine_tuning import Split
 
@@ -435,7 +435,7 @@ def test_bad_lines_can_be_left_out_and_are_counted(user, types, is_refused, spoi
     finished = types(*ner("skipped", *BRIEFLY, "--data_dir", data, "--skip_bad_rows"))
     (said,) = (line for line in finished.err.splitlines() if line.startswith("train: "))
     assert said.startswith(f"train: {sentences} sentences, ")
-    assert f"malformed rows left out, first {data}/naver-ner/train.tsv:4: 3 words, but 2 labels: 8" in said
+    assert f"malformed rows left out (first {data}/naver-ner/train.tsv:4: 3 words, but 2 labels): 8" in said
 
 
 @pytest.mark.parametrize("missing", ["train.tsv", "test.tsv"])

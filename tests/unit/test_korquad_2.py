@@ -531,7 +531,7 @@ def test_malformed_documents(part: object, what: str, file: Path):
     questions = read(file, text, skip_bad_rows=True)
     assert (questions.ids, questions.contexts, questions.context_of) == (["good", "s"], ["다", "라"], [0, 1])
     unread = {UNREAD: 1} if isinstance(part, dict) and part["qas"] else {}
-    assert dict(questions.counts) == {f"malformed rows left out, first {file}: {what}": 1} | unread
+    assert dict(questions.counts) == {f"malformed rows left out (first {file}: {what})": 1} | unread
 
 
 @pytest.mark.parametrize("page", ["가 < 나", "가 3 <", "가 <3", "가 <나", "<b>가</b> <서울", "<!-- 가 --> 나"])
@@ -589,7 +589,7 @@ def test_other_files(file: Path):
     assert problem(file, content()) == "train.json: there are no questions in it"
     assert problem(file, content(document("가"))) == "train.json: there are no questions in it"
     found = problem(file, content(document("")), skip_bad_rows=True)
-    assert found.startswith("train.json: no questions are left (malformed rows left out, first ")
+    assert found.startswith("train.json: no questions are left (malformed rows left out (first ")
     broken = content(GOOD).replace(', "qas"', ',\n\n"qas"')[:-3]
     assert problem(file, broken).startswith("train.json:3: not valid JSON: ")
 

@@ -24,17 +24,13 @@ from processors import TASKS, ner
 from processors.ner import (
     NO_LABEL,
     NOT_PREDICTED,
-    WRITERS,
     Alignment,
-    Sentences,
     WindowFeatures,
     build_window_features,
     has_suffix_labels,
-    read_sentence_lines,
-    read_token_lines,
-    read_unlabelled,
     windows_of,
 )
+from processors.sentence_files import WRITERS, Sentences, read_sentence_lines, read_token_lines, read_unlabelled
 from processors.task import DataError
 from small_tokenizers import REAL, VOCABULARY, compile_stand_in, needs_moran, sentences, wordpiece, write_kobert
 
@@ -152,7 +148,7 @@ def test_malformed_lines(line: str, what: str, file: Path):
     rows = read(NAVER, file, content, skip_bad_rows=True)
     assert (rows.words, rows.labels) == ([["하나"], ["둘", "셋"]], [[0], [0, 0]])
     ((said, count),) = rows.counts.items()
-    assert count == 1 and said.startswith(f"malformed rows left out, first {file}:2: {what}")
+    assert count == 1 and said.startswith(f"malformed rows left out (first {file}:2: {what}")
 
 
 def test_a_blank_line_at_the_beginning_is_a_line(file: Path):
@@ -174,7 +170,7 @@ def test_files_without_sentences(task, file: Path):
     assert problem(task, file, "") == "data.tsv: there is nothing in it"
     assert problem(task, file, b"\xef\xbb\xbf\r\n \n") == "data.tsv: there is nothing in it"
     nothing = problem(task, file, "가\t나\t다\n", skip_bad_rows=True)
-    assert nothing.startswith("data.tsv: no sentence is left (malformed rows left out, first data.tsv:1: 3 columns")
+    assert nothing.startswith("data.tsv: no sentence is left (malformed rows left out (first data.tsv:1: 3 columns")
     assert nothing.endswith(": 1)")
     with pytest.raises(DataError, match=r"none\.tsv: no such file; the folder holds data\.tsv$"):
         task.read(task, file.with_name("none.tsv"), "utf-8", False)
@@ -293,7 +289,7 @@ def test_sentences_to_be_labelled(source: str, file: Path, monkeypatch):
 
     place = str(file) if source == "a file" else "standard input"
     rows = unlabelled("한바람은  왔다.\n\n 서라울시에서 \u3000\n".encode())
-    assert (rows.words, rows.labels) == ([["한바람은", "왔다."], [], ["서라울시에서"]], None)
+    assert (rows.words, rows.labels) == ([["한바람은", "왔다."], [], ["서라울시에서", "\u3000"]], None)
     assert (len(rows), dict(rows.counts)) == (3, {"blank lines": 1})
     assert unlabelled("가\r\n나 다\r\n".encode()).words == [["가"], ["나", "다"]]
     assert unlabelled("\ufeff가\n나".encode()).words == [["가"], ["나"]]

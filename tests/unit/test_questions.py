@@ -352,7 +352,7 @@ def test_malformed_questions(part: object, what: str, file: Path):
     assert problem(file, content) == f"korquad.json: {what}"
     questions = read(file, content, skip_bad_rows=True)
     assert (questions.ids, questions.spans, questions.context_of) == (["r", "s"], [(2, 3), (0, 1)], [0, 0])
-    assert counts(questions, file) == {f"malformed rows left out, first korquad.json: {what}": 1}
+    assert counts(questions, file) == {f"malformed rows left out (first korquad.json: {what})": 1}
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_all_that_is_malformed_is_reported_at_once(file: Path):
     assert lines[5:] == ["... and 2 more malformed rows in korquad.json (--skip_bad_rows leaves them out)"]
     questions = read(file, content, skip_bad_rows=True)
     assert counts(questions, file) == {
-        f"malformed rows left out, first {lines[0]}": 7,
+        f"malformed rows left out (first {lines[0]})": 7,
         "questions left out with a malformed context": 1,
     }
     assert questions.ids == ["r"]
@@ -442,7 +442,7 @@ def test_other_files(content: str | bytes, what: str, file: Path):
 def test_nothing_is_left(file: Path):
     found = problem(file, squad(paragraph("가", qa("q", answer("가", 1)))), "utf-8", True)
     what = "korquad.json: question 'q': answer_start 1 is outside the context of 1 characters"
-    assert found == f"korquad.json: no questions are left (malformed rows left out, first {what}: 1)"
+    assert found == f"korquad.json: no questions are left (malformed rows left out (first {what}): 1)"
 
 
 # --------------------------------------------------------------------------------------------------------------------

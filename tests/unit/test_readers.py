@@ -128,7 +128,7 @@ def test_malformed_rows(line: str, what: str, file: Path):
     assert problem("nsmc", file, content) == f"data.txt:3: {what}"
     rows = read("nsmc", file, content, skip_bad_rows=True)
     assert (rows.first, rows.labels) == (["가", "나"], [1, 0])
-    assert dict(rows.counts) == {f"malformed rows left out, first {file}:3: {what}": 1}
+    assert dict(rows.counts) == {f"malformed rows left out (first {file}:3: {what})": 1}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_files_without_rows(file: Path):
     assert problem("nsmc", file, b"\xef\xbb\xbf\r\n \n") == "data.txt: there is nothing in it"
     assert problem("nsmc", file, NSMC) == "data.txt: no rows, only a header"
     only_bad = problem("nsmc", file, NSMC + "1\t가\n", skip_bad_rows=True)
-    assert only_bad.startswith("data.txt: no rows are left (malformed rows left out, first ")
+    assert only_bad.startswith("data.txt: no rows are left (malformed rows left out (first ")
     assert problem("paws", file, HEADERS["paws"] + "\n1\t\t나\t0\n") == f"data.txt: no rows are left ({DROPPED}: 1)"
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from processors import TASKS
-from processors.seq_cls import prediction_table, read_unlabelled, softmax
+from processors.seq_cls import prediction_table, softmax
 from processors.splits import read_splits, stratified_split
 from processors.task import DataError, Rows
+from processors.text_readers import read_unlabelled
 
 NSMC, PAWS, KORSTS, FAKE_NEWS = (TASKS[name] for name in ("nsmc", "paws", "korsts", "fake-news"))
 PAIR = "two sentences with a tab between them on each line"
