@@ -15,7 +15,7 @@ from typing import Any, Literal
 from processors.metrics import ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
 from processors.sentence_files import read_json_sentences, read_token_lines
 from processors.task import Task
-from processors.text_readers import read_json_lines
+from processors.text_readers import read_csv, read_json_lines
 
 # What is labelled or answered, which decides what facts a task needs.
 Kind = Literal["texts", "words", "questions"]
@@ -171,6 +171,10 @@ def _wrong_columns(task: Task) -> Iterator[tuple[str, str]]:
             yield field, f"no column is called {column!r}: it has {', '.join(task.columns)}"
         elif not task.columns and (task.header is False or task.read is read_token_lines):
             yield field, f"{column!r} is a name: columns must say which column has it, or give its number"
+    if task.read is read_csv and len(task.separator) > 1:
+        yield "separator", f"one character is expected in CSV, not {task.separator!r}"
+    if "" in (task.comments or ()):
+        yield "comments", "'' begins every line"
     if task.label_column in task.text_columns:
         yield "label_column", f"{task.label_column!r} is one of the text_columns too"
 
@@ -198,6 +202,8 @@ def _wrong_words(task: Task) -> Iterator[tuple[str, str]]:
     if task.is_regression:
         yield "labels", "there are none, and each word needs one"
     yield from _wrong_columns(task)
+    if task.read is read_json_sentences and not task.text_columns:
+        yield "text_columns", "there are none: under which key are the words?"
     if len(task.text_columns) > 1:
         yield "text_columns", f"words are in one column, not in {len(task.text_columns)}"
     if bool(task.text_columns) != (task.label_column != ""):

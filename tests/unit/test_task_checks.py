@@ -13,7 +13,7 @@ from processors.sentence_files import Sentences, read_json_sentences, read_token
 from processors.seq_cls import read_tsv
 from processors.task import Task
 from processors.task_checks import problems_of, problems_of_defaults, problems_of_tasks
-from processors.text_readers import read_json_lines
+from processors.text_readers import read_csv, read_json_lines
 from run_ner import LabelledWords, score_labels
 
 PLACE = {"folder": "t", "train_file": "a", "dev_file": None, "test_file": "b", "source": "", "licence": ""}
@@ -111,6 +111,8 @@ def test_everything_is_said_at_once():
         ({"name": "my task"}, "name: letters, digits"),
         ({"read": "tsv"}, "read: a function is expected, not 'tsv'"),
         ({"defaults": ("seed", 1)}, "defaults: a dictionary is expected"),
+        ({"read": read_csv, "separator": "||"}, "separator: one character is expected in CSV, not '||'"),
+        ({"comments": ("#", "")}, "comments: '' begins every line"),
         ({"comments": "#"}, "comments: is a text; a tuple is expected: ('#',)"),
     ],
 )
@@ -148,6 +150,7 @@ def test_ranges_of_scores(score_range, problem: str):
         ({"is_pair": True}, "is_pair: sentences of words are no pairs"),
         ({"text_columns": ("word",), "label_column": 1}, "text_columns: 'word' is a name: columns must say"),
         ({"text_columns": (0,)}, "label_column: text_columns and label_column are given together or not at all"),
+        ({"read": read_json_sentences}, "text_columns: there are none: under which key are the words?"),
         ({"read": read_json_sentences, "text_columns": (0,), "label_column": "x"}, "text_columns: 0 is a number"),
     ],
 )
