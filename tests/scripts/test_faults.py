@@ -74,6 +74,14 @@ def test_a_table_that_cannot_be_shown(user: User, brief_run: str, redirection: s
     assert (done.returncode, done.stderr) == (code, said)
 
 
+def test_a_study_goes_on_where_nothing_can_be_shown():
+    code = "from reporting.study import say; say('one'); say('two'); raise SystemExit(7)"
+    command = ["bash", "-c", '"$@" >/dev/full', "bash", sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'scripts'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
 def test_predictions_that_cannot_be_shown_are_an_error(user: User, brief_run: str):
     words = nsmc(brief_run, "--do_predict", "--input_file", "-", "--no_cuda")
     for redirection, why in ((">/dev/full", "No space left on device"), (">&-", "it is closed")):
