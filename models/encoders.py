@@ -81,6 +81,23 @@ MODELS: dict[str, KnownModel] = {
 }
 
 
+def read_config(folder: Path, **changes):
+    """A model folder's configuration for transformers. changes: settings that are to be different.
+
+    Raises ModelError where the folder asks for a program, and whatever transformers raises.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **changes)
+    attention = config._attn_implementation
+    if attention is not None and "/" in str(attention):  # transformers would fetch this repository, and load it
+        raise ModelError(
+            f"config.json asks for the program {attention} on the hub as its attention (attn_implementation), and a "
+            "model folder is to run none: delete that line"
+        )
+    return config
+
+
 def architecture_of(config) -> Architecture:
     """The architecture of a transformers configuration; one that is not in `ARCHITECTURES` has nothing special."""
     return ARCHITECTURES.get(config.model_type, Architecture())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from models.encoders import architecture_of, weight_files
+from models.encoders import architecture_of, read_config, weight_files
 from models.errors import ModelError, reason
 from models.trained_heads import AUTO_CLASSES, Head, Pooling, SavedHead, order_outputs, refuse_untrained_head
 
@@ -71,13 +71,10 @@ def build_model(
 def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):
     """The folder's configuration, with the task's outputs. Raises what transformers raises."""
     import torch
-    from transformers import AutoConfig
 
     problem = {} if head != "sequence" else {"problem_type": "single_label_classification" if labels else "regression"}
-    config = AutoConfig.from_pretrained(
+    config = read_config(
         folder,
-        local_files_only=True,
-        trust_remote_code=False,
         num_labels=len(outputs),
         id2label=dict(enumerate(outputs)),
         label2id={name: number for number, name in enumerate(outputs)},

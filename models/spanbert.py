@@ -16,11 +16,11 @@ from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, BertConfig, BertModel, BertPreTrainedModel
+from transformers import BertConfig, BertModel, BertPreTrainedModel
 from transformers.models.bert.modeling_bert import BertOnlyMLMHead
 from transformers.utils import ModelOutput
 
-from models.encoders import weight_files
+from models.encoders import read_config, weight_files
 from models.errors import ModelError, one_line, reason
 from models.fast_dropout import quicken
 from models.heads import refuse_a_random_encoder
@@ -179,7 +179,7 @@ def build_spanbert(
     try:
         config = source
         if folder is not None:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            config = read_config(folder)
         for name, form in (("sbo", sbo), ("mlm_head", mlm_head)):
             if form:
                 setattr(config, name, form)

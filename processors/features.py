@@ -29,7 +29,7 @@ from processors.workers import WorkerContext, begin_worker
 from storage.whole import whole_file
 
 # Part of the key of every cached file. Raise it whenever a change in this file changes the rows.
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 ROWS_IN_BATCH = 2048
 NO_LABEL = -100  # the label of tokens without one, such as padding; torch's cross entropy ignores it
 # Shares of [UNK] that suggest a vocabulary of a different language, or Hangul decomposed into jamo.

@@ -67,7 +67,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_whole(folder: Path) -> None:
-    """Deletes a folder. It is renamed first, so that a kill leaves no half of it under its name."""
+    """Deletes a folder. It is renamed first, so that a kill leaves no half of it under its name.
+
+    Of a symbolic link to a folder, the link is deleted. Raises OSError.
+    """
+    if folder.is_symlink():
+        folder.unlink()
+        return
     owned = os.open(folder, os.O_RDONLY)
     try:
         _lock(owned)  # stays with the folder under its new name
@@ -126,7 +132,8 @@ def _lock(descriptor: int) -> None:
 
 def _remove_unless_owned(temporary: Path) -> None:
     """Raises OSError where a living process owns it, or where it cannot be deleted."""
-    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    # Neither a link nor a pipe that somebody has put there is followed or waited for.
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

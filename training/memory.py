@@ -25,6 +25,7 @@ def is_about_memory(error: BaseException) -> bool:
     names = {kind.__name__ for kind in type(error).__mro__}
     if names.intersection(CLASSES) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    if isinstance(error, RuntimeError | ImportError | OSError) and any(phrase in str(error) for phrase in PHRASES):
+    says_so = isinstance(error, RuntimeError | ImportError | OSError) or "ArrowException" in names
+    if says_so and any(phrase in str(error) for phrase in PHRASES):
         return True
     return error.__cause__ is not None and is_about_memory(error.__cause__)

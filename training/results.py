@@ -171,7 +171,7 @@ def delete_earlier_run(output_dir: Path) -> None:
     """Deletes what runs write, and nothing else that may lie in the folder. Raises UsageError where it cannot."""
     try:
         for path in written_by_runs(output_dir):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
         raise UsageError(f"{error.filename} of the earlier run cannot be deleted: {error.strerror}") from error
 

@@ -19,6 +19,7 @@ def start() -> None:
     """Makes the standard streams last, and answers Ctrl-C in a line until `run_command` takes over."""
     signal.signal(signal.SIGINT, end_at_once)
     sys.unraisablehook = interrupt_again
+    sys.excepthook = end_without_memory
     # A large corpus is in thousands of files, each open for as long as the run; what is usual is a limit of 1,024.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if sys.platform == "linux":  # macOS has no limit here, and refuses to take that
@@ -36,6 +37,18 @@ def end_at_once(number: int, frame: object) -> None:
     """Answers Ctrl-C while the script is being imported, when there is nothing yet to go on with."""
     print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr, flush=True)  # noqa: PTH119
     os._exit(130)
+
+
+def end_without_memory(kind: type, error: BaseException, traceback: object) -> None:
+    """Says in a line that memory has run out where `run_command` cannot yet: while the script is being imported."""
+    from training.memory import is_about_memory
+
+    if not is_about_memory(error):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119
+    print(f"{name}: memory has run out ({kind.__name__}) before the run began: end other programs", file=sys.stderr)
+    os._exit(2)
 
 
 def interrupt_again(unraisable: object) -> None:

@@ -41,7 +41,7 @@ from processors.workers import WorkerContext, begin_worker
 from storage.whole import remove_abandoned, write_whole
 
 # Part of the key of every cached folder. Raise it whenever a change in this file changes the blocks.
-BLOCKS_VERSION = 2
+BLOCKS_VERSION = 3
 SHARD_CHARACTERS = 8_000_000  # some 20 MB of Korean in UTF-8
 PART_OVERHEAD = 50  # characters added to each document's own; else a shard could hold a million chat lines
 CHARACTERS_IN_BATCH = 100_000  # the tokenizer's output takes hundreds of bytes for each character

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 import sys
 from collections import defaultdict
@@ -311,14 +312,27 @@ def refuse_missing(folders: Sequence[Path]) -> None:
 def write_out(text: str, output: Path | None) -> None:
     """Writes to standard output, or to a file; ends the program if that fails."""
     if output is None:
-        sys.stdout.reconfigure(encoding="utf-8")  # ± and the marks, whatever the locale says
-        sys.stdout.write(text)
+        print_out(text)
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         stop(f"cannot write {output}: {error.strerror}")
+
+
+def print_out(text: str) -> None:
+    """Writes to standard output, and to nobody where a reader has gone away; ends the program if it cannot write."""
+    if sys.stdout is None:
+        stop("standard output is closed")
+    try:
+        sys.stdout.reconfigure(encoding="utf-8")  # ± and the marks, whatever the locale says
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes once more when it exits
+        if not isinstance(error, BrokenPipeError):
+            stop(f"standard output cannot be written: {error.strerror}")
 
 
 def stop(message: str) -> None:

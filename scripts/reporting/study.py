@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reporting.results_reading import stop
+from reporting.results_reading import print_out, stop
 from storage.whole import remove_abandoned, write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,9 +42,17 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
     return words
 
 
+def say(text: str) -> None:
+    """Prints a line. A full disk behind standard output, or a reader that goes away, ends no study of days."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def run(script: str, *words: str | Path) -> None:
     """Prints and runs a command of this repository; if it fails, the study ends with its exit code."""
-    print(f"\n$ python3 {shlex.join([script, *map(str, words)])}", flush=True)
+    say(f"\n$ python3 {shlex.join([script, *map(str, words)])}")
     try:
         code = subprocess.run([sys.executable, REPOSITORY / script, *map(str, words)], check=False).returncode
     except KeyboardInterrupt:
@@ -60,7 +69,7 @@ def is_finished(folder: Path) -> bool:
 def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
     """Runs the command that writes its results to `folder`, or resumes it, unless it is finished."""
     if is_finished(folder):
-        print(f"{folder} is finished; delete it to run it again", flush=True)
+        say(f"{folder} is finished; delete it to run it again")
     else:
         resume = ["--resume"] if folder.is_dir() else []
         run(script, *words, "--ckpt_dir", folder.parent, "--output_dir", folder.name, *resume)
@@ -113,4 +122,4 @@ def refuse_older_fine_tunings(folder: Path, starts: Mapping[str, str]) -> None:
 
 def print_table(path: Path) -> None:
     """Prints the file with the study's table."""
-    print(path.read_text(encoding="utf-8"), end="")
+    print_out(path.read_text(encoding="utf-8"))

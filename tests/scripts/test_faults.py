@@ -10,9 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from pyarrow import ArrowException
 
 from conftest import ONE_STEP, REPOSITORY, User, nsmc
+from processors.arrow_files import DamagedFileError
 from training.memory import is_about_memory
+from training.results import delete_earlier_run
 from workflows import script
 from workflows.settings import FineTuningConfig
 
@@ -55,6 +58,28 @@ def test_streams_that_cannot_be_written_end_no_run(user: User, redirection: str,
     assert user.results("unwritten")["step"] == 1
     assert said is None or done.stderr.splitlines().count(said) == 1
     (user.run_dir("unwritten") / "results.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">/dev/full", 2, "results_table.py: standard output cannot be written: No space left on device\n"),
+        (">&-", 2, "results_table.py: standard output is closed\n"),
+        ("| true; exit ${PIPESTATUS[0]}", 0, ""),
+    ],
+)
+def test_a_table_that_cannot_be_shown(user: User, brief_run: str, redirection: str, code: int, said: str):
+    command = ["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, REPOSITORY / "scripts" / "results_table.py"]
+    done = subprocess.run([*command, user.run_dir(brief_run)], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_a_study_goes_on_where_nothing_can_be_shown():
+    code = "from reporting.study import say; say('one'); say('two'); raise SystemExit(7)"
+    command = ["bash", "-c", '"$@" >/dev/full', "bash", sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'scripts'}"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_predictions_that_cannot_be_shown_are_an_error(user: User, brief_run: str):
@@ -137,6 +162,8 @@ def chained() -> Exception:
         (TorchsOutOfMemoryError("CUDA out of memory"), "memory has run out (CUDA out of memory)"),
         (chained(), "memory has run out (cannot import name 'nn')"),
         (OSError(24, "Too many open files", "cache/x.arrow"), "cache/x.arrow: Too many open files"),
+        (ArrowException("Failed to launch worker thread: Resource temporarily unavailable"), "memory has run out ("),
+        (DamagedFileError("cache/x.arrow: the checksum is wrong"), "cache/x.arrow: the checksum is wrong"),
         (OSError(30, "Read-only file system"), "Read-only file system"),
     ],
 )
@@ -148,6 +175,23 @@ def test_an_error_of_the_machine_is_a_line(error: Exception, said: str, tmp_path
     words = ["--task", "t", "--model_type", "koelectra-base"]
     assert script.run_command("run.py", "", words, FineTuningConfig, {"t": {}}, run) == 2
     assert capsys.readouterr().err.startswith(f"run.py: {said}")
+
+
+def test_memory_that_runs_out_while_the_script_is_imported():
+    done = python("raise ImportError('libarrow.so: failed to map segment from shared object')")
+    assert done.returncode == 2
+    assert done.stderr == "-c: memory has run out (ImportError) before the run began: end other programs\n"
+    done = python("raise ImportError('no such module')")
+    assert done.returncode == 1 and done.stderr.startswith("Traceback")
+
+
+def test_an_earlier_checkpoint_that_was_moved_to_another_disk(tmp_path: Path):
+    """It has a symbolic link in its place; what that leads to is the user's."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint-5").symlink_to(tmp_path / "disk")
+    delete_earlier_run(tmp_path / "run")
+    assert not any((tmp_path / "run").iterdir()) and (tmp_path / "disk").is_dir()
 
 
 def test_a_defect_of_the_program_is_shown_as_one(tmp_path: Path, monkeypatch):

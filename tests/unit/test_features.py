@@ -16,6 +16,7 @@ from transformers import BertTokenizer
 
 from growth import expect_linear
 from processors import features
+from processors.arrow_files import DamagedFileError, read_batches, write_batches
 from processors.features import ROWS_IN_BATCH, SCHEMA, Features, SpecialTokens, build_features, longest_first
 from processors.task import DataError, Rows
 from small_tokenizers import SYLLABLES, WORDS, kobert, roberta, wordpiece
@@ -347,6 +348,23 @@ def test_a_byte_that_changed_is_never_a_token(bert: BertTokenizer, tmp_path: Pat
         assert again.table.was_damaged != again.table.was_cached
         remade += again.table.was_damaged
     assert remade > 20
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_file_with_fewer_batches_is_damaged(kept: int, tmp_path: Path):
+    """Each batch has the right checksum. A changed byte in the footer can make such a file of a whole one."""
+    batches = [pa.RecordBatch.from_pydict(ONE_ROW, schema=SCHEMA)] * 2
+    with pa.OSFile(str(tmp_path / "whole"), "wb") as sink:
+        write_batches(sink, SCHEMA, batches)
+    schema, found = read_batches(tmp_path / "whole")
+    assert schema == SCHEMA and found == batches
+    whole = pa.ipc.open_file(tmp_path / "whole")
+    with pa.ipc.new_file(tmp_path / "cut", SCHEMA) as writer:
+        for number in range(kept):
+            batch, metadata = whole.get_batch_with_custom_metadata(number)
+            writer.write_batch(batch, custom_metadata=metadata)
+    with pytest.raises(DamagedFileError, match="cut"):
+        read_batches(tmp_path / "cut")
 
 
 def test_a_cache_folder_that_cannot_be(bert: BertTokenizer, tmp_path: Path):

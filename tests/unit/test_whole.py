@@ -67,6 +67,27 @@ def test_only_temporary_files_are_removed(tmp_path):
     remove_abandoned(tmp_path / "missing")
 
 
+def test_a_pipe_that_somebody_has_put_there_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".results.json.0123456789abcdef.tmp")
+    code = "import sys; from pathlib import Path; from storage.whole import *; remove_abandoned(Path(sys.argv[1]))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, check=True, timeout=30)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_was_moved_to_another_disk(tmp_path):
+    """And has a symbolic link in its place: the link goes, and what it leads to is the user's."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "weights").write_text("")
+    (tmp_path / "checkpoint-5").symlink_to(tmp_path / "disk")
+    with whole_folder(tmp_path / "checkpoint-5") as folder:
+        (folder / "weights").write_text("new")
+    assert names(tmp_path) == ["checkpoint-5", "disk"] and not (tmp_path / "checkpoint-5").is_symlink()
+    (tmp_path / "checkpoint-6").symlink_to(tmp_path / "disk")
+    remove_whole(tmp_path / "checkpoint-6")
+    assert names(tmp_path) == ["checkpoint-5", "disk"] and names(tmp_path / "disk") == ["weights"]
+
+
 def test_without_locks_only_what_is_older_than_a_day_is_removed(tmp_path, monkeypatch):
     def without_locks(descriptor: int, kind: int) -> None:
         raise OSError(38, "Function not implemented")
