@@ -79,8 +79,8 @@ def turned(user: User) -> ElectraForSequenceClassification:
 
 def test_a_checkpoint_of_koelectras_scripts(user: User):
     """Weights in `pytorch_model.bin`, no tokenizer, and a run of the same type elsewhere, which is not looked at."""
-    theirs = make(user, "theirs", ElectraForSequenceClassification, ("1", "0"), tokenizer=False)
-    folder = user.folder / "theirs"
+    theirs = make(user, "their-electra", ElectraForSequenceClassification, ("1", "0"), tokenizer=False)
+    folder = user.folder / "their-electra"
     (folder / "model.safetensors").unlink()
     torch.save(
         theirs.state_dict() | {"electra.embeddings.position_ids": torch.arange(512)[None]}, folder / "pytorch_model.bin"
@@ -89,25 +89,25 @@ def test_a_checkpoint_of_koelectras_scripts(user: User):
     published.mkdir(parents=True)
     for file in (*TOKENIZER, "config.json"):
         shutil.copy(user.folder / TINY / file, published)
-    assert "--model_type NAME" in user.is_refused(*by_name("nsmc", "theirs", "--do_eval"))
+    assert "--model_type NAME" in user.is_refused(*by_name("nsmc", "their-electra", "--do_eval"))
 
-    command = by_name("nsmc", "theirs", "--do_eval", "--config_file", f"{KIND}.json")
+    command = by_name("nsmc", "their-electra", "--do_eval", "--config_file", f"{KIND}.json")
     finished = user.types(*command)
-    assert f"theirs holds no tokenizer: that of model_type {KIND} is taken" in finished.err
+    assert f"their-electra holds no tokenizer: that of model_type {KIND} is taken" in finished.err
     assert "the model has them in the order 1, 0, the task in the order 0, 1" in finished.err
-    rows = table(user.run_dir("theirs-nsmc-eval") / "predictions.tsv")
+    rows = table(user.run_dir("their-electra-nsmc-eval") / "predictions.tsv")
     for row in rows[:40]:
         with torch.no_grad():
             shares = theirs(**tokens_of(user, row["text1"])).logits.softmax(dim=-1)[0]
         assert [float(row["p(1)"]), float(row["p(0)"])] == pytest.approx(shares.tolist(), rel=1e-3)
     assert len({row["prediction"] for row in rows}) == 2
-    results = user.results("theirs-nsmc-eval")
+    results = user.results("their-electra-nsmc-eval")
     hits = [row["label"] == row["prediction"] for row in rows]
     assert results["metrics"]["accuracy"] == pytest.approx(sum(hits) / len(hits))
     assert not user.run_dir(f"{KIND}-nsmc-ckpt").exists()
     # The same again, into the same folder.
     user.types(*command)
-    assert user.results("theirs-nsmc-eval")["metrics"] == results["metrics"]
+    assert user.results("their-electra-nsmc-eval")["metrics"] == results["metrics"]
 
 
 def test_what_is_not_known_of_a_training_is_null(user: User, turned):
@@ -243,10 +243,10 @@ def test_a_run_knows_its_model(user: User, copied_run: str):
 
 def test_held_out_rows_may_have_been_learned(user: User):
     labels = TASKS["fake-news"].labels
-    make(user, "news", ElectraForSequenceClassification, labels)
-    finished = user.types(*by_name("fake-news", "news", "--do_eval", "--max_seq_len", 64, "--seed", 3))
-    assert "drawn from the training file by seed 3; what news was trained on is not known" in finished.out
-    assert user.results("news-fake-news-eval")["config"]["seed"] == 3
+    make(user, "named-news", ElectraForSequenceClassification, labels)
+    finished = user.types(*by_name("fake-news", "named-news", "--do_eval", "--max_seq_len", 64, "--seed", 3))
+    assert "drawn from the training file by seed 3; what named-news was trained on is not known" in finished.out
+    assert user.results("named-news-fake-news-eval")["config"]["seed"] == 3
 
 
 # --------------------------------------------------------------------------------------------------------------------
