@@ -305,17 +305,7 @@ def pretraining_job(
         return make_batch(rows.training, rows.passes.blocks(row_ids, draws), draws, size)
 
     def write_model(target: Path, state: State) -> None:
-        whole = replace(plan, step_rows=state.step_rows)
-        facts = {
-            "objective": config.task,
-            "steps": state.step,
-            "epochs": round(state.step / whole.steps_per_epoch, 4),
-            # A linear schedule has come to 0 when this many epochs are done.
-            "planned_epochs": round(whole.steps / whole.steps_per_epoch, 4),
-            "tokens": state.real_tokens,
-            **recorded,
-        }
-        setattr(model.config, PRETRAINING, facts)
+        setattr(model.config, PRETRAINING, _facts(config, replace(plan, step_rows=state.step_rows), state, recorded))
         runtime.save_model(model, target)
         tokenizer.save_pretrained(target)
 
@@ -338,6 +328,19 @@ def pretraining_job(
         rows={"train": len(rows.training)} | ({HELD_OUT: len(held_out)} if held_out else {}),
         has_second_loss=has_second_loss,
     )
+
+
+def _facts(config: EncoderConfig, plan, state, recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says about its pretraining. plan: with the rows that a step of this run has."""
+    return {
+        "objective": config.task,
+        "steps": state.step,
+        "epochs": round(state.step / plan.steps_per_epoch, 4),
+        # A linear schedule has come to 0 when this many epochs are done.
+        "planned_epochs": round(plan.steps / plan.steps_per_epoch, 4),
+        "tokens": state.real_tokens,
+        **recorded,
+    }
 
 
 def train(job, rows: CorpusRows, unpads: bool, overwrite: bool) -> None:
