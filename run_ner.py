@@ -13,6 +13,7 @@ if __name__ == "__main__":  # before the other imports, which take a second
     start()
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,10 +24,13 @@ from pydantic import Field
 from models import build_model, build_tokenizer
 from processors import TASKS, TASKS_OF_SCRIPT
 from processors.features import NO_LABEL
+from processors.klue_ner import character_lines, label_names
 from processors.metrics import EntityScores, entity_scores, loss_published_style
 from processors.ner import NOT_PREDICTED, WRITERS, has_suffix_labels, read_unlabelled, token_lines
 from processors.task import Task
+from training.config import Contradiction, Given
 from training.results import ORIGINAL_FIGURES
+from workflows.character_tagging import encode_characters, label_characters, labels_characters, score_characters
 from workflows.encoding import encode_sentences
 from workflows.fine_tuning import (
     ReadyModel,
@@ -58,6 +62,11 @@ class NerConfig(FineTuningConfig, TestSplitConfig):
         "label; 0: cut them",
     )
 
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.ner_stride and self.task in TASKS and labels_characters(TASKS[self.task]):
+            message = f"ner_stride has no effect on {self.task}: its sentences are cut, as in KLUE-baseline"
+            yield Contradiction(("ner_stride", "task"), message)
+
 
 def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     """A run from its files to its scores and predictions. Returns the results, or None where nothing is scored."""
@@ -69,9 +78,13 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     results = None
 
     def encode(model: ReadyModel, name: str, rows: Any) -> Split:
+        if labels_characters(task):
+            return encode_characters(config, runtime, task, model, name, rows)
         return encode_sentences(config, runtime, model, name, rows)
 
     def score(model: ReadyModel, split: Split) -> Scored:
+        if labels_characters(task):
+            return score_characters(task, split, label_characters(config, task, model, split))
         return score_labels(config, task, split, label_words(config, task, model, split))
 
     if config.do_train:
@@ -96,7 +109,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     if config.do_predict:
         checkpoint = selected_checkpoint(config, task)
         model = load(config, runtime, checkpoint, is_trained=True)
-        labels = label_words(config, task, model, encode(model, "predict", sentences)).labels
+        labels = labels_of(config, task, model, encode(model, "predict", sentences))
         files = prediction_files(task, sentences, labels)
         write_predictions(config, runtime, checkpoint, len(sentences), files)
     return results
@@ -162,6 +175,13 @@ def label_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) 
     return LabelledWords(labels, losses)
 
 
+def labels_of(config: NerConfig, task: Task, model: ReadyModel, split: Split) -> list[list[str]]:
+    """The predicted label of each word of each sentence, or of each character for a task that labels characters."""
+    if labels_characters(task):
+        return [label_names(task, ids) for ids in label_characters(config, task, model, split).aligned]
+    return label_words(config, task, model, split).labels
+
+
 def score_labels(config: NerConfig, task: Task, split: Split, predicted: LabelledWords) -> Scored:
     """Entity F1; words beyond `max_seq_len` are left out of it, as KoELECTRA did, and counted."""
     kept = [[i for i, label in enumerate(labels) if label != NOT_PREDICTED] for labels in predicted.labels]
@@ -194,7 +214,8 @@ def report_of(scores: EntityScores) -> str:
 
 def prediction_files(task: Task, rows: Any, labels: list[list[str]]) -> dict[str, str]:
     """`predictions.tsv` in the form of the task's own files (`WRITERS`)."""
-    return {"predictions.tsv": WRITERS.get(task.read, token_lines)(rows.words, labels)}
+    writer = character_lines if labels_characters(task) else WRITERS.get(task.read, token_lines)
+    return {"predictions.tsv": writer(rows.words, labels)}
 
 
 if __name__ == "__main__":

@@ -20,8 +20,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models import build_model, build_tokenizer
+from models import build_model, build_tokenizer, widen_vocabulary
 from processors import TASKS, TASKS_OF_SCRIPT
+from processors.entity_markers import add_markers
 from processors.features import NO_LABEL
 from processors.seq_cls import prediction_table, read_unlabelled
 from processors.task import Task
@@ -62,7 +63,7 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
     """A run from its files to its scores and predictions. Returns the results, or None where nothing is scored."""
     task = TASKS[config.task]
     rows = read_rows(config, task)
-    texts = read_inputs(config, task, read_unlabelled)
+    texts = read_inputs(config, task, task.read_unlabelled or read_unlabelled)
     folder = find_model_folder(config, task)
     runtime = open_device(config)
     results = None
@@ -104,17 +105,20 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
 
 def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a classifier, which is trained already or fresh."""
+    task = TASKS[config.task]
     tokenizer = build_tokenizer(config.model_type, folder, config.hanbert_library)
+    add_markers(tokenizer, task.markers)
     model = build_model(
         folder,
         "sequence",
-        TASKS[config.task].labels,
+        task.labels,
         config.pooling,
         from_scratch=config.from_scratch and not is_trained,
         fresh_head=not is_trained,
         attention=config.attention,
         linear_classifier=config.linear_classifier,
     )
+    widen_vocabulary(model, len(tokenizer) if task.markers else 0)
     return make_ready(config, runtime, model, tokenizer, logits_of, "max_seq_len")
 
 

@@ -70,6 +70,12 @@ def build_model(
     return _with_attention(quicken(model), folder, attention)
 
 
+def widen_vocabulary(model, tokens: int) -> None:
+    """Gives the model embeddings for `tokens` tokens, in place; new ones are drawn as BERT's were, from torch's RNG."""
+    if model.config.vocab_size < tokens:
+        model.resize_token_embeddings(tokens, mean_resizing=False)
+
+
 def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):
     """The folder's configuration, with the task's outputs. Raises what transformers raises."""
     import torch

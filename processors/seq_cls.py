@@ -121,7 +121,11 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> R
     path: the file, or None for standard input.
     Raises DataError naming a line with too many or too few tabs.
     """
-    place, text = place_of(path), read_text(path, encoding)
+    return unlabelled_lines(task, place_of(path), read_text(path, encoding))
+
+
+def unlabelled_lines(task: Task, place: str, text: str) -> Rows:
+    """`read_unlabelled` of a text that has been read from `place` already."""
     sides = [line.rstrip("\r").split("\t") for line in text.removesuffix("\n").split("\n")]
     wanted = 2 if task.is_pair else 1
     for number, values in enumerate(sides, 1):

@@ -24,6 +24,10 @@ class DataError(Exception):
     """Data that cannot be used. The message names the file and the line, and says what would be right."""
 
 
+class Malformed(Exception):
+    """A part of a file that cannot be used; the message says why, and the reader adds where it is."""
+
+
 @dataclass(frozen=True)
 class Task:
     """The facts of one task.
@@ -46,6 +50,8 @@ class Task:
     labels: the labels as they are written in the file, in the order of their ids; empty for a regression.
     score_range: for a regression, the lowest and the highest score that a file may hold.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
+    markers: tokens that the texts hold and that are added to the vocabulary (`processors/entity_markers.py`).
+    read_unlabelled: reads texts without labels: (task, path or None for standard input, encoding). None: one a line.
     metrics: names in `processors/metrics.py`.
 
     Question answering:
@@ -74,6 +80,8 @@ class Task:
     metrics: tuple[str, ...] = ()
     is_pair: bool = False
     drop_empty: bool = False
+    markers: tuple[str, ...] = ()
+    read_unlabelled: Callable[..., Any] | None = None
     held_out_share: float | None = None
     greater_is_better: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)

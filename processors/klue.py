@@ -1,0 +1,252 @@
+"""KLUE's files of JSON rows, and the tasks topic classification, similarity, inference and relation extraction.
+
+The benchmark: https://github.com/KLUE-benchmark/KLUE (arXiv:2105.09680). Inputs, labels and settings are those of
+https://github.com/KLUE-benchmark/KLUE-baseline. The labels of the official test files are not public, so that the
+development files are scored, as KLUE-baseline does.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import processors.klue_scores  # noqa: F401  (its metrics are named below)
+from processors.entity_markers import MARKERS, mark_entities
+from processors.seq_cls import parse_label, unlabelled_lines
+from processors.task import (
+    BadRows,
+    DataError,
+    Malformed,
+    Rows,
+    Task,
+    parse_json,
+    place_of,
+    read_text,
+    without_lone_surrogates,
+)
+
+SOURCE, LICENCE = "https://github.com/KLUE-benchmark/KLUE", "CC BY-SA 4.0"
+# A row of a file and what to count about it -> its text or its two texts. Raises Malformed.
+TextsOf = Callable[[Task, Mapping[str, Any], Counter[str]], list[str]]
+
+
+def settings_of(training_rows: int) -> dict[str, Any]:
+    """The settings that KLUE-baseline's run_all.sh has for most tasks, as far as they differ from the defaults.
+
+    training_rows: of the official training file. Checkpoints are scored and kept four times in an epoch of it.
+    """
+    quarter = math.ceil(training_rows / 32) // 4
+    return {"warmup_proportion": 0.1, "eval_steps": quarter, "save_steps": quarter, "save_total_limit": 2}
+
+
+def texts_of(task: Task, row: Mapping[str, Any], counts: Counter[str]) -> list[str]:
+    """The texts under `task.text_columns`. Raises Malformed where one is missing."""
+    texts = []
+    for column in task.text_columns:
+        if not isinstance(row.get(column), str):
+            raise Malformed(f'no text "{column}"')
+        texts.append(without_lone_surrogates(row[column], counts))
+    if not all(text.strip() for text in texts):
+        counts["rows with an empty text kept"] += 1
+    return texts
+
+
+def marked_text_of(task: Task, row: Mapping[str, Any], counts: Counter[str]) -> list[str]:
+    """The sentence of a row of KLUE-RE with markers around its two entities. Raises Malformed."""
+    return [without_lone_surrogates(mark_entities(row, counts), counts)]
+
+
+def read_klue(
+    task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False, texts_of: TextsOf = texts_of
+) -> Rows:
+    """Rows of a KLUE file, a JSON list of objects. A dot in `task.label_column` leads into an object in the row.
+
+    Raises DataError naming file and row (by its guid, where it has one) of malformed rows.
+    """
+    counts: Counter[str] = Counter()
+    bad = BadRows(path, skip_bad_rows)
+    texts: list[list[str]] = []
+    labels: list[int] | list[float] = []
+    for number, row in enumerate(_json_rows(path, read_text(path, encoding))):
+        try:
+            sides, label = texts_of(task, _object(row), counts), _label_of(task, row)
+        except Malformed as error:
+            bad.messages.append(f"{path}: {_name_of(row, number)}: {error}")
+            continue
+        texts.append(sides)
+        labels.append(label)
+    bad.finish(counts)
+    if not texts:
+        raise DataError(f"{path}: no rows are left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
+    return _rows(task, texts, labels, counts)
+
+
+def read_klue_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8", texts_of: TextsOf = texts_of) -> Rows:
+    """Texts without labels: in the JSON form of the task's files, whose labels are ignored, or one on each line.
+
+    path: the file, or None for standard input. Raises DataError naming the row or line that cannot be used.
+    """
+    place, text = place_of(path), read_text(path, encoding)
+    if not text.lstrip().startswith("["):
+        return unlabelled_lines(task, place, text)
+    counts: Counter[str] = Counter()
+    sides = []
+    for number, row in enumerate(_json_rows(place, text)):
+        try:
+            sides.append(texts_of(task, _object(row), counts))
+        except Malformed as error:
+            raise DataError(f"{place}: {_name_of(row, number)}: {error}") from None
+    return _rows(task, sides, None, counts)
+
+
+def _json_rows(place: Path | str, text: str) -> list[Any]:
+    content = parse_json(text, str(place))
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{place}: not in the form of KLUE's files: a JSON list of rows is expected")
+    return content
+
+
+def _object(row: Any) -> Mapping[str, Any]:
+    if not isinstance(row, dict):
+        raise Malformed("is no object")
+    return row
+
+
+def _name_of(row: Any, number: int) -> str:
+    guid = row.get("guid") if isinstance(row, dict) else None
+    return f"row {guid!r}" if isinstance(guid, str) and guid else f"[{number}]"
+
+
+def _label_of(task: Task, row: Mapping[str, Any]) -> int | float:
+    value: Any = row
+    for key in task.label_column.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if value is None:
+        raise Malformed(f'no "{task.label_column}"')
+    label = parse_label(task, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    if isinstance(label, str):
+        raise Malformed(label)
+    return label
+
+
+def _rows(task: Task, sides: list[list[str]], labels: list | None, counts: Counter[str]) -> Rows:
+    second = [texts[1] for texts in sides] if task.is_pair else None
+    return Rows([texts[0] for texts in sides], second, labels, counts)
+
+
+# The order of `relation_list.json`; no_relation is the first.
+RELATIONS = (
+    "no_relation",
+    "org:dissolved",
+    "org:founded",
+    "org:place_of_headquarters",
+    "org:alternate_names",
+    "org:member_of",
+    "org:members",
+    "org:political/religious_affiliation",
+    "org:product",
+    "org:founded_by",
+    "org:top_members/employees",
+    "org:number_of_employees/members",
+    "per:date_of_birth",
+    "per:date_of_death",
+    "per:place_of_birth",
+    "per:place_of_death",
+    "per:place_of_residence",
+    "per:origin",
+    "per:employee_of",
+    "per:schools_attended",
+    "per:alternate_names",
+    "per:parents",
+    "per:children",
+    "per:siblings",
+    "per:spouse",
+    "per:other_family",
+    "per:colleagues",
+    "per:product",
+    "per:religion",
+    "per:title",
+)
+
+KLUE_TASKS = (
+    Task(
+        name="klue-tc",
+        folder="klue/ynat-v1.1",
+        train_file="ynat-v1.1_train.json",
+        dev_file=None,
+        test_file="ynat-v1.1_dev.json",
+        read=read_klue,
+        read_unlabelled=read_klue_unlabelled,
+        columns=("guid", "title", "label"),
+        text_columns=("title",),
+        label_column="label",
+        labels=("정치", "경제", "사회", "생활문화", "세계", "IT과학", "스포츠"),
+        metrics=("macro_f1",),
+        main_metric="macro_f1",
+        source=SOURCE,
+        licence=LICENCE,
+        defaults=settings_of(45_678) | {"num_train_epochs": 4},
+    ),
+    Task(
+        name="klue-sts",
+        folder="klue/klue-sts-v1.1",
+        train_file="klue-sts-v1.1_train.json",
+        dev_file=None,
+        test_file="klue-sts-v1.1_dev.json",
+        read=read_klue,
+        read_unlabelled=read_klue_unlabelled,
+        columns=("guid", "sentence1", "sentence2", "labels.real-label"),
+        text_columns=("sentence1", "sentence2"),
+        is_pair=True,
+        # The mean of the annotators' scores. `labels.label` is the same rounded to one decimal.
+        label_column="labels.real-label",
+        metrics=("pearson", "f1_at_3"),
+        main_metric="pearson",
+        source=SOURCE,
+        licence=LICENCE,
+        defaults=settings_of(11_668) | {"num_train_epochs": 4, "early_stopping_patience": 5},
+    ),
+    Task(
+        name="klue-nli",
+        folder="klue/klue-nli-v1.1",
+        train_file="klue-nli-v1.1_train.json",
+        dev_file=None,
+        test_file="klue-nli-v1.1_dev.json",
+        read=read_klue,
+        read_unlabelled=read_klue_unlabelled,
+        columns=("guid", "premise", "hypothesis", "gold_label"),
+        text_columns=("premise", "hypothesis"),
+        is_pair=True,
+        label_column="gold_label",
+        labels=("entailment", "contradiction", "neutral"),
+        metrics=("accuracy",),
+        main_metric="accuracy",
+        source=SOURCE,
+        licence=LICENCE,
+        defaults=settings_of(24_998) | {"num_train_epochs": 5, "early_stopping_patience": 5},
+    ),
+    Task(
+        name="klue-re",
+        folder="klue/klue-re-v1.1",
+        train_file="klue-re-v1.1_train.json",
+        dev_file=None,
+        test_file="klue-re-v1.1_dev.json",
+        read=functools.partial(read_klue, texts_of=marked_text_of),
+        read_unlabelled=functools.partial(read_klue_unlabelled, texts_of=marked_text_of),
+        columns=("guid", "sentence", "subject_entity", "object_entity", "label"),
+        text_columns=("sentence",),
+        label_column="label",
+        labels=RELATIONS,
+        markers=MARKERS,
+        metrics=("micro_f1", "auprc"),
+        main_metric="micro_f1",
+        source=SOURCE,
+        licence=LICENCE,
+        defaults=settings_of(32_470) | {"num_train_epochs": 3, "max_seq_len": 256},
+    ),
+)
