@@ -27,4 +27,4 @@ def score_klue_mrc(
         normalized = [normalize_klue(answer) for answer in answers or [""]]
         pairs.append((float(found in normalized), max(rouge_w(found, answer) for answer in normalized)))
     em, rouge = (math.fsum(values) / len(pairs) for values in zip(*pairs, strict=True))
-    return scores | {"em": em, "rouge_w": rouge}
+    return {"em": em, "rouge_w": rouge} | scores | {"em": em}

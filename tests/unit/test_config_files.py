@@ -248,8 +248,8 @@ def test_short_sequences(task: str, ending: str, expected: dict, model: str):
     assert config.selection == "test" and config.save_steps == config.evaluates_every
 
 
-# KLUE-baseline's run_all.sh: learning rate, batch, epochs, warm-up, tokens, evaluations without a gain before it stops (5
-# unless the script says more), and rows of the official training file, of which an epoch has four evaluations.
+# KLUE-baseline's run_all.sh: learning rate, batch, epochs, warm-up, tokens, evaluations without a gain before it stops
+# (5 unless the script says more), and rows of the official training file, of which an epoch has four evaluations.
 KLUE_BASELINE = {
     "klue-tc": (5e-5, 32, 4, 0.1, 128, 0, 45_678),
     "klue-sts": (5e-5, 32, 4, 0.1, 128, 5, 11_668),

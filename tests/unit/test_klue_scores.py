@@ -1,5 +1,6 @@
 """KLUE's scores: hand-computed cases, and random ones against definitions written out here."""
 
+import itertools
 import math
 import random
 
@@ -57,7 +58,7 @@ def area_by_hand(is_class: list[bool], scores: list[float]) -> float:
     for threshold in sorted(set(scores), reverse=True):
         chosen = [truth for truth, score in zip(is_class, scores, strict=True) if score >= threshold]
         points.append((sum(chosen) / sum(is_class), sum(chosen) / len(chosen)))
-    return sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in zip(points, points[1:], strict=False))
+    return sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in itertools.pairwise(points))
 
 
 def test_auprc_by_hand():

@@ -1,0 +1,150 @@
+"""python3 -m pytest tests/scripts/test_run_klue.py
+
+KLUE's tasks as a user runs them on the sample data, and what they refuse. Scores are counted again from the predictions.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import User, sample
+from processors import SCRIPT_OF_TASK, TASKS
+from processors.klue_ner import build_character_features, read_klue_ner, spread_labels
+from processors.klue_scores import tag_scores
+from run_seq_cls import score_outputs
+from small_tokenizers import wordpiece
+from workflows.character_tagging import LabelledCharacters, score_characters
+from workflows.fine_tuning import Split
+
+BRIEFLY = ["--max_steps", 2, "--eval_steps", 0, "--save_steps", 0, "--precision", "fp32"]
+CLASSIFICATION = ("klue-tc", "klue-sts", "klue-nli", "klue-re")
+FILES = {
+    task: f"klue/{TASKS[task].folder.removeprefix('klue/')}/{TASKS[task].test_file}"
+    for task in (*CLASSIFICATION, "klue-ner", "klue-mrc")
+}
+
+pytestmark = pytest.mark.seconds
+
+
+@pytest.fixture(scope="module")
+def runs(user: User) -> dict[str, dict]:
+    """The results of two steps of each task, by task; the output folders are called like the tasks."""
+    for task in FILES:
+        user.types(*sample(task, task, *BRIEFLY), script=SCRIPT_OF_TASK[task])
+    return {task: user.results(task) for task in FILES}
+
+
+def predictions(user: User, task: str) -> list[list[str]]:
+    text = (user.run_dir(task) / "predictions.tsv").read_text(encoding="utf-8")
+    return [line.split("\t") for line in text.removesuffix("\n").split("\n")]
+
+
+@pytest.mark.parametrize("task", FILES)
+def test_results(user: User, runs: dict, task: str):
+    metrics = runs[task]["metrics"]
+    assert set(TASKS[task].metrics) <= metrics.keys() and runs[task]["main_metric"] == TASKS[task].main_metric
+    assert all(-1 <= metrics[name] <= 1 for name in TASKS[task].metrics)
+    assert any(name.endswith(TASKS[task].test_file) for name in runs[task]["data"])
+
+
+@pytest.mark.parametrize("task", CLASSIFICATION)
+def test_scores_are_those_of_the_predictions(user: User, runs: dict, task: str):
+    header, *rows = predictions(user, task)
+    labels = TASKS[task].labels
+    if task == "klue-sts":
+        golds, outputs = np.array([[float(value) for value in row[:2]] for row in rows]).T
+        outputs = outputs[:, None]
+    else:
+        golds = np.array([labels.index(row[0]) for row in rows])
+        outputs = np.log(np.array([[float(value) for value in row[2 : 2 + len(labels)]] for row in rows]))
+    split = Split(type("Rows", (), {"labels": golds.tolist()}), None, None, "")
+    settings = type("Config", (), {"eval_batch_size": 64})
+    assert score_outputs(settings, TASKS[task], split, outputs).metrics == pytest.approx(
+        runs[task]["metrics"],
+        abs=1e-3,  # probabilities with nine digits may tie
+    )
+    assert header[0] == "label" and (task != "klue-re" or "<subj>" in rows[0][-1])
+
+
+def test_a_checkpoint_of_relations_has_the_markers(user: User, runs: dict):
+    folder = user.run_dir("klue-re") / "checkpoint-2"
+    before = json.loads((user.folder / "sample_data/tiny-electra/config.json").read_text(encoding="utf-8"))
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"] == before["vocab_size"] + 4
+    words = ["--do_train", "false", "--do_eval", "false", "--do_predict", "--input_file"]
+    user.types(*sample("klue-re", "klue-re", *words, f"sample_data/{FILES['klue-re']}"))
+    again = (user.run_dir("klue-re") / "predictions-klue-re-v1.1_dev.tsv").read_text(encoding="utf-8")
+    scored = predictions(user, "klue-re")
+    assert [row[0] for row in (line.split("\t") for line in again.splitlines())] == [row[1] for row in scored]
+
+
+def test_predictions_of_characters_have_the_form_of_the_file(user: User, runs: dict):
+    file = user.folder / "sample_data" / FILES["klue-ner"]
+    gold = read_klue_ner(TASKS["klue-ner"], file)
+    path = user.run_dir("klue-ner") / "predictions.tsv"
+    text = path.read_text(encoding="utf-8")
+    assert "\t?" in text  # one sentence is longer than max_seq_len
+    path.write_text(text.replace("\t?", "\tO"), encoding="utf-8")
+    found = read_klue_ner(TASKS["klue-ner"], path)
+    path.write_text(text, encoding="utf-8")
+    assert found.words == gold.words
+    flat = [[id for ids in rows.labels for id in ids] for rows in (gold, found)]
+    own = tag_scores(TASKS["klue-ner"].labels, *flat)
+    assert own == pytest.approx(
+        {name: runs["klue-ner"]["metrics"][f"aligned_{name}"] for name in ("entity_macro_f1", "character_macro_f1")}
+    )
+
+
+def test_scores_of_characters_as_klue_baseline_counts_them(tmp_path: Path):
+    """Perfect predictions for a sentence with an [UNK], after which every token is read one place too early."""
+    task, tokenizer = TASKS["klue-ner"], wordpiece()
+    assert tokenizer.tokenize("? 가나 다") == ["[UNK]", "가", "##나", "다"]
+    (tmp_path / "file").write_text("?\tB-PS\n \tO\n가\tO\n나\tB-LC\n \tO\n다\tB-OG\n", encoding="utf-8")
+    rows = read_klue_ner(task, tmp_path / "file")
+    features = build_character_features(rows, tokenizer, 16, tmp_path)
+    ids = features.label_ids(np.array([0]), rows.labels, task.labels.index("O"), 6, -100)[0]
+    assert [task.labels[id] for id in ids] == ["O", "B-PS", "O", "B-LC", "B-OG", "O"]
+    predicted = LabelledCharacters([ids], [spread_labels(task, ids, features.places("aligned", 0))])
+    scores = score_characters(task, Split(rows, features, None, ""), predicted).metrics
+    assert scores["aligned_entity_macro_f1"] == scores["aligned_character_macro_f1"] == 1
+    golds, read = "O B-PS O B-LC B-OG O", "O B-PS B-PS O B-LC O"
+    numbers = [[task.labels.index(name) for name in names.split()] for names in (golds, read)]
+    assert {name: scores[name] for name in ("entity_macro_f1", "character_macro_f1")} == tag_scores(
+        task.labels, *numbers
+    )
+    assert scores["entity_macro_f1"] == pytest.approx(2 / 3 / 3)  # PS: one of two found; LC and OG: not at their places
+
+
+@pytest.mark.parametrize(
+    "task, line, message",
+    [
+        (
+            "klue-nli",
+            '  "gold_label": "neutral"',
+            "unknown label 'maybe': known are entailment",
+        ),
+        ("klue-ner", "\tB-LC", "unknown label 'maybe': known are B-PS"),
+    ],
+)
+def test_a_wrong_label(user: User, tmp_path: Path, task: str, line: str, message: str):
+    data = tmp_path / "data"
+    shutil.copytree(user.folder / "sample_data/klue", data / "klue")
+    file = data / FILES[task]
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace(line, line.replace("neutral", "maybe").replace("B-LC", "maybe"), 1), encoding="utf-8")
+    said = user.is_refused(*sample(task, "refused", "--data_dir", data), script=SCRIPT_OF_TASK[task])
+    assert str(file) in said and message in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_missing_file(user: User, tmp_path: Path):
+    said = user.is_refused(*sample("klue-tc", "refused", "--data_dir", tmp_path))
+    assert "ynat-v1.1_train.json: no such file" in said
+
+
+def test_windows_are_for_words(user: User):
+    said = user.is_refused(*sample("klue-ner", "refused", "--ner_stride", 8), script="run_ner.py")
+    assert "ner_stride has no effect on klue-ner" in said
