@@ -1,6 +1,6 @@
 """python3 -m pytest tests/scripts/test_run_klue.py
 
-KLUE's tasks as a user runs them on the sample data, and what they refuse. Scores are counted again from the predictions.
+KLUE's tasks as a user runs them on the sample data, and what they refuse. Scores are counted again from predictions.
 """
 
 from __future__ import annotations
