@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -92,8 +93,9 @@ def read_klue_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8",
     path: the file, or None for standard input. Raises DataError naming the row or line that cannot be used.
     """
     place, text = place_of(path), read_text(path, encoding)
-    if not text.lstrip().startswith("["):
-        return unlabelled_lines(task, place, text)
+    # A text may begin with a bracket too: "[단독] ..."
+    if not re.match(r"\s*\[\s*\{", text) and not (path and path.suffix == ".json"):
+        return _marked(task, place, unlabelled_lines(task, place, text))
     counts: Counter[str] = Counter()
     sides = []
     for number, row in enumerate(_json_rows(place, text)):
@@ -102,6 +104,17 @@ def read_klue_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8",
         except Malformed as error:
             raise DataError(f"{place}: {_name_of(row, number)}: {error}") from None
     return _rows(task, sides, None, counts)
+
+
+def _marked(task: Task, place: str, rows: Rows) -> Rows:
+    """The rows. Raises DataError for a line that does not hold each of the task's markers once."""
+    for number, text in enumerate(rows.first, 1):
+        if wrong := [marker for marker in task.markers if text.count(marker) != 1]:
+            raise DataError(
+                f"{place}:{number}: {task.name} expects {' '.join(task.markers)} around the two entities, each once; "
+                f"here {wrong[0]} occurs {text.count(wrong[0])} times"
+            )
+    return rows
 
 
 def _json_rows(place: Path | str, text: str) -> list[Any]:
