@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
@@ -57,16 +56,36 @@ def tag_scores(labels: Sequence[str], golds: Sequence[int], predicted: Sequence[
     the types that occur. The F1 of characters is averaged over all labels, O included; that of a label which occurs
     nowhere is 1.
     """
-    from seqeval.metrics import f1_score as entity_f1
-    from seqeval.scheme import IOB2
     from sklearn.metrics import f1_score
 
-    names = [[[labels[id] for id in ids]] for ids in (golds, predicted)]
-    with warnings.catch_warnings():  # seqeval and numpy warn where there are no entities, where the mean is NaN
-        warnings.simplefilter("ignore")
-        entities = float(np.nan_to_num(entity_f1(*names, average="macro", mode="strict", scheme=IOB2)))
+    golds, predicted = np.asarray(golds), np.asarray(predicted)
     characters = f1_score(golds, predicted, labels=range(len(labels)), average="macro", zero_division=1.0)
+    entities = _entity_macro_f1(_entities(labels, golds), _entities(labels, predicted))
     return {"entity_macro_f1": entities, "character_macro_f1": float(characters)}
+
+
+def _entities(labels: Sequence[str], ids: np.ndarray) -> np.ndarray:
+    """`[entities, 3]`: type, start and end of each `B-` with the `I-` of its type that follow.
+
+    seqeval finds the same, and takes half a minute for the development file of KLUE-NER.
+    """
+    types = sorted({label[2:] for label in labels if label != "O"})
+    type_of = np.array([types.index(label[2:]) if label != "O" else -1 for label in labels])[ids]
+    begins, goes_on = (np.array([label.startswith(part) for label in labels])[ids] for part in ("B-", "I-"))
+    same_type = np.concatenate([[False], type_of[1:] == type_of[:-1]])
+    starts = np.flatnonzero(~(goes_on & same_type))  # of entities, and of everything else
+    ends = np.append(starts[1:], len(ids))
+    is_entity = begins[starts]
+    return np.stack([type_of[starts], starts, ends], axis=1)[is_entity]
+
+
+def _entity_macro_f1(golds: np.ndarray, predicted: np.ndarray) -> float:
+    """The F1 of each type that occurs among the entities, averaged; 0 where there are none."""
+    scores = []
+    for number in sorted({*golds[:, 0].tolist(), *predicted[:, 0].tolist()}):
+        gold, found = (set(map(tuple, side[side[:, 0] == number].tolist())) for side in (golds, predicted))
+        scores.append(2 * len(gold & found) / (len(gold) + len(found)))
+    return float(np.mean(scores)) if scores else 0.0
 
 
 def normalize_klue(text: str) -> str:

@@ -6,6 +6,8 @@ import random
 
 import numpy as np
 import pytest
+from seqeval.metrics import f1_score
+from seqeval.scheme import IOB2
 
 from processors import TASKS
 from processors.klue_scores import normalize_klue, rouge_w, tag_scores
@@ -134,6 +136,11 @@ def test_tag_scores_of_random_characters():
         predicted = [id if rng.random() < 0.7 else rng.randrange(13) for id in golds]
         scores = tag_scores(LABELS, golds, predicted)
         assert tuple(scores.values()) == pytest.approx(expected_tag_scores(golds, predicted))
+        # The call of KLUE-baseline.
+        names = [[[LABELS[id] for id in ids]] for ids in (golds, predicted)]
+        assert scores["entity_macro_f1"] == pytest.approx(
+            f1_score(*names, average="macro", mode="strict", scheme=IOB2, zero_division=0)
+        )
 
 
 # Answers
