@@ -34,13 +34,16 @@ def micro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
 def auprc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """The area under the precision-recall curve of each class, by trapezoids, averaged over the classes.
 
-    Classes that no row has are left out: their recall is not defined. The official file has rows of each.
+    Classes that no row has are left out: their recall is not defined. The official file has rows of each. 0 where an
+    output is not a number.
     """
     from sklearn.metrics import auc, precision_recall_curve
 
     from processors.seq_cls import softmax
 
-    probabilities = softmax(np.nan_to_num(outputs))
+    if not np.isfinite(outputs).all():
+        return 0.0
+    probabilities = softmax(outputs)
     areas = []
     for number in np.unique(labels):
         precision, recall, _ = precision_recall_curve(labels == number, probabilities[:, number])

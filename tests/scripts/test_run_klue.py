@@ -27,6 +27,8 @@ FILES = {
     task: f"klue/{TASKS[task].folder.removeprefix('klue/')}/{TASKS[task].test_file}"
     for task in (*CLASSIFICATION, "klue-ner", "klue-mrc")
 }
+# Main scores that a run of `sample.json` exceeds by far.
+LEARNED = {"klue-tc": 0.8, "klue-sts": 0.8, "klue-nli": 0.7, "klue-re": 0.8, "klue-ner": 0.6, "klue-mrc": 0.3}
 
 pytestmark = pytest.mark.seconds
 
@@ -50,6 +52,14 @@ def test_results(user: User, runs: dict, task: str):
     assert set(TASKS[task].metrics) <= metrics.keys() and runs[task]["main_metric"] == TASKS[task].main_metric
     assert all(-1 <= metrics[name] <= 1 for name in TASKS[task].metrics)
     assert any(name.endswith(TASKS[task].test_file) for name in runs[task]["data"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task, score", LEARNED.items())
+def test_a_task_is_learned(user: User, task: str, score: float):
+    user.types(*sample(task, f"{task}-learned"), script=SCRIPT_OF_TASK[task], timeout=900)
+    results = user.results(f"{task}-learned")
+    assert results["metrics"][results["main_metric"]] > score and not results["at_chance"]
 
 
 @pytest.mark.parametrize("task", CLASSIFICATION)
