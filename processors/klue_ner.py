@@ -2,8 +2,10 @@
 
 The file has a label for each character (`B-PS I-PS O`); a model labels tokens. As in KLUE-baseline, a token learns the
 label of its first character, and what it predicts is spread over its characters: a predicted `B-PS` is `B-PS` for the
-first and `I-PS` for the others. A word (what stands between two spaces) with [UNK] in it has no telling which token
-has which characters: there, every token learns the label of the word's first character.
+first and `I-PS` for the others. In a word (what stands between two spaces) with [UNK], nothing tells which token has
+which characters: there, every token learns the label of the word's first character. Characters are counted from the
+start of each word, so that one that the tokenizer drops moves no label of later words, as it does in KLUE-baseline. In
+the official development file this makes no difference.
 
 KLUE-baseline's way from tokens back to characters loses its place at words with [UNK]: the tokens after it in the
 sentence are read one place too early. Scores are computed that way (`published_places`), as published ones

@@ -79,7 +79,7 @@ def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_ba
 
 
 def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """Reads one word from each line, `word<TAB>label`, with a blank line after each sentence, as in CoNLL and KLUE-NER.
+    """Reads one word from each line, `word<TAB>label`, with a blank line after each sentence, as in CoNLL.
 
     Lines that begin with `# ` or `## ` before a sentence's first word are comments and are left out.
     Raises DataError naming file and line of malformed rows; skipping such a row skips its whole sentence.
