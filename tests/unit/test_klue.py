@@ -137,18 +137,22 @@ def test_texts_without_labels(file: Path):
     rows = NLI.read_unlabelled(NLI, write(file, INFERENCE))
     assert (rows.first, rows.second, rows.labels) == (["가"], ["나"], None)
     assert RE.read_unlabelled(RE, write(file, RELATION)).first == RE.read(RE, file).first
-    file.write_text("가\t나\n다\t라\n", encoding="utf-8")
-    assert NLI.read_unlabelled(NLI, file).second == ["나", "라"]
-    file.write_text("[단독] 가격\n", encoding="utf-8")
-    assert TC.read_unlabelled(TC, file).first == ["[단독] 가격"]
+    lines = file.with_suffix(".txt")
+    lines.write_text("가\t나\n다\t라\n", encoding="utf-8")
+    assert NLI.read_unlabelled(NLI, lines).second == ["나", "라"]
+    lines.write_text("[단독] 가격\n", encoding="utf-8")
+    assert TC.read_unlabelled(TC, lines).first == ["[단독] 가격"]
     marked = RE.read(RE, write(file, RELATION)).first[0]
-    file.write_text(f"{marked}\n", encoding="utf-8")
-    assert RE.read_unlabelled(RE, file).first == [marked]
-    file.write_text(f"{marked}\n비틀즈가\n", encoding="utf-8")
+    lines.write_text(f"{marked}\n", encoding="utf-8")
+    assert RE.read_unlabelled(RE, lines).first == [marked]
+    lines.write_text(f"{marked}\n비틀즈가\n", encoding="utf-8")
     with pytest.raises(DataError, match=r":2: klue-re expects <subj> .* here <subj> occurs 0 times"):
-        RE.read_unlabelled(RE, file)
+        RE.read_unlabelled(RE, lines)
     write(file, INFERENCE, {"guid": "x"})
     with pytest.raises(DataError, match="row 'x': no text \"premise\""):
+        NLI.read_unlabelled(NLI, file)
+    file.write_text("[]", encoding="utf-8")  # by its name no text, though it begins like one
+    with pytest.raises(DataError, match="a JSON list of rows is expected"):
         NLI.read_unlabelled(NLI, file)
 
 
