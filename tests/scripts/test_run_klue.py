@@ -205,14 +205,15 @@ def test_labels_of_a_named_model_go_by_their_names(user: User, runs: dict, tmp_p
 
 def test_a_named_model_of_relations_without_its_tokenizer(user: User, runs: dict, tmp_path: Path):
     """KLUE-baseline's markers follow the vocabulary of the model that the training began with."""
-    model, published = tmp_path / "model", user.folder / "monologg/koelectra-small-v3-discriminator"
+    model, published = tmp_path / "model", user.folder / "monologg/koelectra-base-v2-discriminator"
     shutil.copytree(user.run_dir("klue-re") / "checkpoint-2", model)
-    shutil.copytree(user.folder / "sample_data/tiny-electra", published, dirs_exist_ok=True)
+    shutil.copytree(user.folder / "sample_data/tiny-electra", published)
     for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         (model / file).unlink(missing_ok=True)
-    words = ["--model_type", "koelectra-small-v3", "--output_dir", "re-without"]
+    words = ["--model_type", "koelectra-base-v2", "--output_dir", "re-without"]
     words += ["--max_seq_len", runs["klue-re"]["config"]["max_seq_len"]]
     finished = user.types(*by_name("klue-re", model, *words))
+    shutil.rmtree(published)
     assert "holds no tokenizer" in finished.err
     assert user.results("re-without")["metrics"] == pytest.approx(runs["klue-re"]["metrics"])
 
