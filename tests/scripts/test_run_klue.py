@@ -112,6 +112,13 @@ def test_predictions_of_characters_have_the_form_of_the_file(user: User, runs: d
     )
 
 
+def test_characters_of_a_file_in_the_tasks_own_form_are_labelled(user: User, runs: dict):
+    words = ["--do_train", "false", "--do_eval", "false", "--do_predict", "--input_file"]
+    user.types(*sample("klue-ner", "klue-ner", *words, f"sample_data/{FILES['klue-ner']}"), script="run_ner.py")
+    again = (user.run_dir("klue-ner") / "predictions-klue-ner-v1.1_dev.tsv").read_text(encoding="utf-8")
+    assert again == (user.run_dir("klue-ner") / "predictions.tsv").read_text(encoding="utf-8")
+
+
 def test_scores_of_characters_as_klue_baseline_counts_them(tmp_path: Path):
     """Perfect predictions for a sentence with an [UNK], after which every token is read one place too early."""
     task, tokenizer = TASKS["klue-ner"], wordpiece()
