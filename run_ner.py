@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before the other imports, which take a second
     start()
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,12 +24,16 @@ from pydantic import Field
 
 from models import build_model
 from processors import TASKS, TASKS_OF_SCRIPT
+from processors.character_tokens import label_names
 from processors.features import NO_LABEL
+from processors.klue_ner import labels_characters
 from processors.metrics import ENTITY_METRICS, EntityScores, at_chance, entity_scores, loss_published_style, score
 from processors.ner import NOT_PREDICTED, bio_labels, has_suffix_labels
 from processors.sentence_files import WRITERS, read_unlabelled, token_lines
 from processors.task import Task
+from training.config import Contradiction, Given
 from training.results import ORIGINAL_FIGURES
+from workflows.character_tagging import encode_characters, label_characters, score_characters
 from workflows.encoding import encode_sentences
 from workflows.fine_tuning import (
     ReadyModel,
@@ -61,6 +66,11 @@ class NerConfig(FineTuningConfig, TestSplitConfig):
         "label; 0: cut them",
     )
 
+    def contradictions(self, given: Given) -> Iterator[Contradiction]:
+        if self.ner_stride and self.task in TASKS and labels_characters(TASKS[self.task]):
+            message = f"ner_stride has no effect on {self.task}: its sentences are cut, as in KLUE-baseline"
+            yield Contradiction(("ner_stride", "task"), message)
+
 
 def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     """A run from its files to its scores and predictions. Returns the results, or None where nothing is scored."""
@@ -72,9 +82,13 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     results = None
 
     def encode(model: ReadyModel, name: str, rows: Any) -> Split:
+        if labels_characters(task):
+            return encode_characters(config, runtime, task, model, name, rows)
         return encode_sentences(config, runtime, model, name, rows)
 
     def score(model: ReadyModel, split: Split) -> Scored:
+        if labels_characters(task):
+            return score_characters(task, split, label_characters(config, task, model, split))
         return score_labels(config, task, split, label_words(config, task, model, split))
 
     if config.do_train:
@@ -99,7 +113,7 @@ def main(config: NerConfig, overwrite: bool) -> dict[str, Any] | None:
     if config.do_predict:
         checkpoint = selected_checkpoint(config, task, folder)
         model = load(config, runtime, checkpoint, is_trained=True)
-        labels = label_words(config, task, model, encode(model, "predict", sentences)).labels
+        labels = labels_of(config, task, model, encode(model, "predict", sentences))
         files = prediction_files(task, sentences, labels)
         write_predictions(config, runtime, checkpoint, len(sentences), files)
     return results
@@ -164,6 +178,13 @@ def label_words(config: NerConfig, task: Task, model: ReadyModel, split: Split) 
             labels[sentence][words] = [task.labels[id] for id in ids[positions].astype(int)]
             losses[sentence] += losses_of_tokens[positions].sum(dtype=np.float64)
     return LabelledWords(labels, losses)
+
+
+def labels_of(config: NerConfig, task: Task, model: ReadyModel, split: Split) -> list[list[str]]:
+    """The predicted label of each word of each sentence, or of each character for a task that labels characters."""
+    if labels_characters(task):
+        return [label_names(task, ids) for ids in label_characters(config, task, model, split).aligned]
+    return label_words(config, task, model, split).labels
 
 
 def score_labels(config: NerConfig, task: Task, split: Split, predicted: LabelledWords) -> Scored:

@@ -21,8 +21,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from models import build_model
+from models import build_model, widen_vocabulary
 from processors import TASKS, TASKS_OF_SCRIPT
+from processors.entity_markers import add_markers
 from processors.features import NO_LABEL
 from processors.seq_cls import prediction_table
 from processors.task import Task
@@ -107,11 +108,13 @@ def main(config: SequenceClassificationConfig, overwrite: bool) -> dict[str, Any
 
 def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained: bool) -> ReadyModel:
     """The model in a folder with a classifier, which is trained already or fresh."""
+    task = TASKS[config.task]
     tokenizer = load_tokenizer(config, runtime, folder)
+    add_markers(tokenizer, task.markers)
     model = build_model(
         folder,
         "sequence",
-        TASKS[config.task].labels,
+        task.labels,
         config.pooling,
         from_scratch=config.from_scratch and not is_trained,
         fresh_head=not is_trained,
@@ -119,6 +122,8 @@ def load(config: SequenceClassificationConfig, runtime, folder: Path, is_trained
         linear_classifier=config.linear_classifier,
         say=runtime.say_once,
     )
+    if task.markers:
+        widen_vocabulary(model, len(tokenizer), folder, is_trained)
     return make_ready(config, runtime, model, tokenizer, logits_of, "max_seq_len")
 
 

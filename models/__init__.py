@@ -5,7 +5,7 @@ Nothing that is imported here imports torch, so that `--help` and mistyped flags
 
 from models.encoders import MODELS, KnownModel, find_model, unknown_model, weight_files
 from models.errors import ModelError
-from models.heads import build_model
+from models.heads import build_model, widen_vocabulary
 from models.tokenizers import build_tokenizer, find_tokenizer
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "find_tokenizer",
     "unknown_model",
     "weight_files",
+    "widen_vocabulary",
 ]

@@ -59,6 +59,7 @@ class KnownModel:
 
 
 _KOELECTRA = "https://github.com/monologg/KoELECTRA"
+_KLUE = "https://github.com/KLUE-benchmark/KLUE"
 
 MODELS: dict[str, KnownModel] = {
     "kobert": KnownModel("monologg/kobert", "https://github.com/SKTBrain/KoBERT", "bert", "kobert"),
@@ -73,7 +74,9 @@ MODELS: dict[str, KnownModel] = {
     "koelectra-small-v2": KnownModel("monologg/koelectra-small-v2-discriminator", _KOELECTRA, "electra"),
     "koelectra-small-v3": KnownModel("monologg/koelectra-small-v3-discriminator", _KOELECTRA, "electra"),
     "xlm-roberta": KnownModel("xlm-roberta-base", "https://github.com/facebookresearch/XLM", "xlm-roberta"),
-    "klue-roberta-base": KnownModel("klue/roberta-base", "https://github.com/KLUE-benchmark/KLUE", "roberta"),
+    "klue-bert-base": KnownModel("klue/bert-base", _KLUE, "bert"),
+    "klue-roberta-base": KnownModel("klue/roberta-base", _KLUE, "roberta"),
+    "klue-roberta-small": KnownModel("klue/roberta-small", _KLUE, "roberta"),
     "kosplinter": KnownModel("kosplinter", "https://github.com/YunSoungKim/KoSplinter", "bert"),
     "kobigbird-bert-base": KnownModel(
         "monologg/kobigbird-bert-base", "https://github.com/monologg/KoBigBird", "big_bird"

@@ -68,6 +68,22 @@ def build_model(
     return _with_attention(quicken(model), folder, attention)
 
 
+def widen_vocabulary(model, tokens: int, folder: Path, is_trained: bool) -> None:
+    """Gives the model embeddings for `tokens` tokens, in place; new ones are drawn as BERT's were, from torch's RNG.
+
+    folder: where the model came from. Raises ModelError where it is trained already: it never saw the new tokens.
+    """
+    size = model.config.vocab_size
+    if size >= tokens:
+        return
+    if is_trained:
+        raise ModelError(
+            f"{folder} was trained without the markers of this task: it has embeddings for {size} tokens, and with the "
+            f"markers there are {tokens}"
+        )
+    model.resize_token_embeddings(tokens, mean_resizing=False)
+
+
 def _config_for(folder: Path, head: Head, labels: tuple[str, ...], outputs: tuple[str, ...]):
     """The folder's configuration, with the task's outputs. Raises what transformers raises."""
     import torch

@@ -3,6 +3,8 @@
 `SCRIPT_OF_TASK` has the first script of each task. `problems_of_all_tasks` says what is wrong with them.
 """
 
+from processors.klue import KLUE_TASKS
+from processors.klue_ner import KLUE_NER_TASKS
 from processors.ner import NER_TASKS
 from processors.qa.long_qa import LONG_QA_TASKS
 from processors.qa.questions import FEW_SHOT_TASKS, QA_TASKS
@@ -11,8 +13,8 @@ from processors.task import Task
 from processors.task_checks import Kind, problems_of_tasks
 
 TASKS_OF_SCRIPT: dict[str, tuple[Task, ...]] = {
-    "run_seq_cls.py": SEQUENCE_CLASSIFICATION_TASKS,
-    "run_ner.py": NER_TASKS,
+    "run_seq_cls.py": SEQUENCE_CLASSIFICATION_TASKS + KLUE_TASKS,
+    "run_ner.py": NER_TASKS + KLUE_NER_TASKS,
     "run_squad.py": QA_TASKS,
     "run_long_qa.py": LONG_QA_TASKS + QA_TASKS,
     "run_splinter_qa.py": FEW_SHOT_TASKS,

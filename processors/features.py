@@ -24,6 +24,7 @@ import pyarrow as pa
 import tokenizers
 
 from processors.arrow_files import DamagedFileError, read_batches, write_batches
+from processors.entity_markers import continuation_of, rejoined
 from processors.task import DataError, Rows
 from processors.workers import WorkerContext, begin_worker
 from storage.whole import whole_file
@@ -235,36 +236,48 @@ def empty_batch(rows: int, length: int, pad_id: int) -> dict[str, np.ndarray]:
     }
 
 
-def build_features(rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1) -> Features:
+def build_features(
+    rows: Rows, tokenizer, max_seq_len: int, cache_dir: Path, threads: int = 1, has_markers: bool = False
+) -> Features:
     """Tokenizes texts or pairs of texts, or takes them from `cache_dir`.
 
-    threads: worker processes for a tokenizer written in Python; see `in_processes`.
+    threads: worker processes for a tokenizer written in Python; see `in_processes`. has_markers: entities in the texts
+    are marked, and what follows a marker belongs to the word before it (`processors/entity_markers.py`).
     Raises DataError where `max_seq_len` leaves no room for text.
     """
     special = SpecialTokens.of(tokenizer, pair=rows.second is not None)
     special.room(max_seq_len)
     content = [max_seq_len, tokenizer_fingerprint(tokenizer), rows.first, rows.second]
+    content += ["entity markers"] if has_markers else []
+    continuation = continuation_of(tokenizer) if has_markers else ""
 
     def batches() -> Iterator[pa.RecordBatch]:
         slices = (
             (rows.first[at : at + ROWS_IN_BATCH], None if rows.second is None else rows.second[at : at + ROWS_IN_BATCH])
             for at in range(0, len(rows), ROWS_IN_BATCH)
         )
-        return in_processes(_RowEncoder(tokenizer, special, max_seq_len), slices, threads)
+        return in_processes(_RowEncoder(tokenizer, special, max_seq_len, continuation), slices, threads)
 
     return Features(cached_table(cache_dir, content, SCHEMA, batches, len(rows)))
 
 
 @dataclass(frozen=True)
 class _RowEncoder:
-    """Tokenizes a slice of rows. It is pickled and sent to worker processes."""
+    """Tokenizes a slice of rows. It is pickled and sent to worker processes.
+
+    continuation: for marked texts, what `continuation_of` says of the tokenizer; else "".
+    """
 
     tokenizer: Any
     special: SpecialTokens
     max_seq_len: int
+    continuation: str
 
     def __call__(self, texts: tuple[list[str], list[str] | None]) -> pa.RecordBatch:
         first = token_ids(self.tokenizer, texts[0])
+        if self.continuation:
+            pairs = zip(texts[0], first, strict=True)
+            first = [rejoined(self.tokenizer, text, ids, self.continuation) for text, ids in pairs]
         second = [None] * len(first) if texts[1] is None else token_ids(self.tokenizer, texts[1])
         room = self.special.room(self.max_seq_len)
         columns: dict[str, list] = {name: [] for name in SCHEMA.names}

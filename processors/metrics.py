@@ -21,6 +21,8 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 METRICS: dict[str, Metric] = {}
 # The scores of whole entities (`entity_scores`). In a task of words these names mean entities, not classes.
 ENTITY_METRICS = {"f1", "precision", "recall"}
+# The scores of labels of characters (`klue_scores.py`), as KLUE counts them, and with each character at its own token.
+CHARACTER_METRICS = ("character_macro_f1", "entity_macro_f1", "aligned_character_macro_f1", "aligned_entity_macro_f1")
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _blocks(task: Task, text: str, counts: Counter[str]) -> list[list[Record]]:
 
 
 def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
-    """Reads one word from each line, with a blank line after each sentence, as in CoNLL and KLUE-NER.
+    """Reads one word from each line, with a blank line after each sentence, as in CoNLL.
 
     A line is `word<TAB>label`, or has the task's columns. Lines that begin with `# ` or `## `, or with one of
     `task.comments`, are left out where they stand before a sentence's first word.

@@ -22,6 +22,10 @@ class DataError(Exception):
     """Data that cannot be used. The message names the file and the line, and says what would be right."""
 
 
+class Malformed(Exception):
+    """A part of a file that cannot be used; the message says why, and the reader adds where it is."""
+
+
 @dataclass(frozen=True)
 class Task:
     """The facts of one task. `processors/task_checks.py` says what is wrong with them when a script starts.
@@ -54,6 +58,7 @@ class Task:
         are not among its keys mean themselves. Only the scores use it.
     score_range: for a regression, the lowest and the highest score that a file may hold.
     drop_empty: drop rows with an empty text; otherwise they are kept. Both are counted.
+    markers: tokens that the texts hold and that are added to the vocabulary (`processors/entity_markers.py`).
     metrics: names in `processors/metrics.py`.
 
     Question answering:
@@ -86,6 +91,7 @@ class Task:
     metrics: tuple[str, ...] = ()
     is_pair: bool = False
     drop_empty: bool = False
+    markers: tuple[str, ...] = ()
     held_out_share: float | None = None
     greater_is_better: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -12,18 +12,20 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Literal
 
-from processors.metrics import ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
+from processors.klue import read_klue, read_klue_relations
+from processors.klue_ner import labels_characters
+from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
 from processors.sentence_files import read_json_sentences, read_token_lines
 from processors.task import Task
 from processors.text_readers import read_csv, read_json_lines
 
 # What is labelled or answered, which decides what facts a task needs.
 Kind = Literal["texts", "words", "questions"]
-TUPLES = ("columns", "text_columns", "labels", "metrics", "comments")
+TUPLES = ("columns", "text_columns", "labels", "metrics", "comments", "markers")
 FILES = ("train_file", "dev_file", "test_file")
 # The scores of questions that have no `score` of their own (`processors/qa/answer_scores.py`).
 QUESTION_METRICS = ("em", "f1")
-JSON_READERS = (read_json_lines, read_json_sentences)
+JSON_READERS = (read_json_lines, read_json_sentences, read_klue, read_klue_relations)
 SCORE_RANGE = Task.score_range  # the default
 
 
@@ -112,12 +114,14 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
         yield "main_metric", f"{task.main_metric!r} is none of its metrics: {', '.join(task.metrics)}"
     if kind == "questions":
         known = list(QUESTION_METRICS) if task.score is None else list(task.metrics)
+    elif kind == "words" and labels_characters(task):
+        known = list(CHARACTER_METRICS)
     else:
         known = list(dict.fromkeys([*METRICS, *(ENTITY_METRICS if kind == "words" else ())]))
     for name in task.metrics:
         if name not in known:
             yield "metrics", f"no metric is called {name!r}{_nearest(name, known)}; known are {', '.join(known)}"
-        elif kind == "texts" or (kind == "words" and name not in ENTITY_METRICS):
+        elif kind == "texts" or (kind == "words" and name not in (*ENTITY_METRICS, *CHARACTER_METRICS)):
             yield from _unfit_metric(task, name)
     if task.score is None and task.main_metric in known:
         facts = METRIC_FACTS.get(task.main_metric)
@@ -162,7 +166,7 @@ def _wrong_columns(task: Task) -> Iterator[tuple[str, str]]:
     chosen += [("label_column", task.label_column)] if task.label_column != "" else []
     for field, column in chosen:
         if isinstance(column, int) and task.read in JSON_READERS:
-            yield field, f"{column} is a number, and JSON lines have keys"
+            yield field, f"{column} is a number, and JSON objects have keys"
         elif isinstance(column, int):
             if column < 0 or (task.columns and column >= len(task.columns)):
                 there = f" below {len(task.columns)}" if task.columns else ""
@@ -210,17 +214,32 @@ def _wrong_words(task: Task) -> Iterator[tuple[str, str]]:
         yield "label_column", "text_columns and label_column are given together or not at all"
     if task.is_pair:
         yield "is_pair", "sentences of words are no pairs"
+    if task.markers:
+        yield "markers", "are for texts, not for words"
     for label, meaning in task.label_map.items():
         if label not in task.labels:
             yield "label_map", f"{label!r} is none of the labels: {', '.join(task.labels)}"
         elif meaning != "O" and bio_form([meaning]) is None:
             yield "label_map", f"{meaning!r} is not BIO: 'B-PER', 'PER-B' or 'O' is expected"
-    if ENTITY_METRICS & set(task.metrics):
+    if labels_characters(task):
+        yield from _wrong_characters(task)
+    elif ENTITY_METRICS & set(task.metrics):
         meanings = [task.label_map.get(label, label) for label in task.labels]
         if bio_form(meanings) is None:
             yield "labels", _not_bio(meanings)
     elif task.label_map:
         yield "label_map", "has no effect without scores of entities (f1, precision, recall)"
+
+
+def _wrong_characters(task: Task) -> Iterator[tuple[str, str]]:
+    """What the scores of labels of characters need."""
+    if "O" not in task.labels or bio_form(task.labels) != "prefix":
+        yield "labels", f"characters have labels such as 'B-PS', 'I-PS' and 'O', not {', '.join(task.labels)}"
+    for begin in task.labels:
+        if begin.startswith("B-") and begin.replace("B-", "I-", 1) not in task.labels:
+            yield "labels", f"{begin!r} needs {begin.replace('B-', 'I-', 1)!r}, which its further characters have"
+    if task.label_map:
+        yield "label_map", "is for the labels of words"
 
 
 def _not_bio(meanings: list[str]) -> str:
@@ -237,7 +256,7 @@ def _not_bio(meanings: list[str]) -> str:
 
 
 def _wrong_questions(task: Task) -> Iterator[tuple[str, str]]:
-    for field in ("columns", "text_columns", "labels", "label_map", "label_column", "is_pair"):
+    for field in ("columns", "text_columns", "labels", "label_map", "label_column", "is_pair", "markers"):
         if getattr(task, field):
             yield field, "is not for questions"
     if task.held_out_share is not None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches the short tasks' data from their official places into data/<task>/.
+# Fetches the short tasks' data from their official places into data/<task>/, and KLUE's into data/klue/.
 #
 #   bash scripts/download_data.sh                        every task that can be fetched
 #   bash scripts/download_data.sh nsmc korsts            these two
@@ -28,18 +28,21 @@ KORNLU=$GITHUB/kakaobrain/kor-nlu-datasets/master
 KOELECTRA=$GITHUB/monologg/KoELECTRA/master/finetune/data
 QUESTION_PAIR=$GITHUB/songys/Question_pair/master
 KORQUAD=https://korquad.github.io/dataset
+KLUE=$GITHUB/KLUE-benchmark/KLUE/main/klue_benchmark
 PAWSX=https://storage.googleapis.com/paws/pawsx/x-final.tar.gz
 PAWSX_KNOWN="30282057|4146db499101d66e68ae4c8ed3cf9dadecd625f44b7d8cf3d4a0fe93afc4fd9f"
 
 # task | file | address, with #member for an archive | columns of the header (=N: no header, N columns; squad: JSON
-# with questions) | least number of lines (squad: of questions) | bytes and digest of what is at the address (for a
-# member, of the archive)
+# with questions; klue: rows or sentences with a guid) | least number of lines (squad: of questions; klue: of guids) |
+# bytes and digest of what is at the address (for a member, of the archive)
 #
 # The digests of nsmc, kornli, korsts, korquad and question-pair are in the checksums of the `datasets` library
 # (datasets/*/dataset_infos.json until 2.x) or of tfds-korean (tfds_korean/*/checksums.tsv), most of them in both.
 # That of PAWS-X is in the checksums of `datasets` and of tensorflow_datasets. Those of hate-speech and naver-ner are
 # of the files in KoELECTRA's repository at commit 024fbdd. Of naver-ner's train.tsv only git's name is known, and an
-# upper bound of its size, which is the size of the file of Naver that it was made from.
+# upper bound of its size, which is the size of the file of Naver that it was made from. Those of KLUE are of its
+# repository at commit 3efd987. Where that is git's name, the size is an upper bound, reckoned from the rows of the
+# files whose size is known.
 files() {
   cat <<END
 nsmc|ratings_train.txt|$GITHUB/e9t/nsmc/master/ratings_train.txt|id document label|150000|14628807|e03b7d14e9e41be8d464a28057cd25d7396c53e67aa7fd5f7e552c59b0ee2940
@@ -63,6 +66,18 @@ naver-ner|train.tsv|$KOELECTRA/naver-ner/train.tsv|=2|70000|16945023|git:a9e3596
 naver-ner|test.tsv|$KOELECTRA/naver-ner/test.tsv|=2|8000|1445566|27bc732d9bd5ea2e1c0c43964dac9ce3ab9c9b8bfaef0f71bfde2bfbcbac2694
 korquad|KorQuAD_v1.0_train.json|$KORQUAD/KorQuAD_v1.0_train.json|squad|60407|38527475|40d5115879a701751781df721d901abfa736d8db5f89000f2619433f39bf2dd2
 korquad|KorQuAD_v1.0_dev.json|$KORQUAD/KorQuAD_v1.0_dev.json|squad|5774|3881058|25ffeb51e6c51ec02c071b60a10188e10005c144110f0d876b26079d80a35bdf
+klue-tc|ynat-v1.1_train.json|$KLUE/ynat-v1.1/ynat-v1.1_train.json|klue|45678|32000000|git:e74e912a66720294bd6fe70e69b0cd131a0a10d7
+klue-tc|ynat-v1.1_dev.json|$KLUE/ynat-v1.1/ynat-v1.1_dev.json|klue|9107|7000000|git:f4fb92cc5d967b586ea5172c3da8c379ba31caf9
+klue-sts|klue-sts-v1.1_train.json|$KLUE/klue-sts-v1.1/klue-sts-v1.1_train.json|klue|11668|11000000|git:4e92fce70fe9f2dbed2ffcb9c2aec7417c6d32ff
+klue-sts|klue-sts-v1.1_dev.json|$KLUE/klue-sts-v1.1/klue-sts-v1.1_dev.json|klue|519|454638|b6a0ae0c370e21687f7eef0fdea872a328bb2ecbdb020c546cb870d28606bf80
+klue-nli|klue-nli-v1.1_train.json|$KLUE/klue-nli-v1.1/klue-nli-v1.1_train.json|klue|24998|14000000|git:a7903d15f09a3663d8f1d78e68d8d6c10dbd8618
+klue-nli|klue-nli-v1.1_dev.json|$KLUE/klue-nli-v1.1/klue-nli-v1.1_dev.json|klue|3000|1498298|0699db82be17766b26e199864e6260443e17ec6e91d1870e876419e388f245b1
+klue-re|klue-re-v1.1_train.json|$KLUE/klue-re-v1.1/klue-re-v1.1_train.json|klue|32470|26000000|git:83b1fd41b1ea65dc29cd5bcfe1721bcdb25bd4d6
+klue-re|klue-re-v1.1_dev.json|$KLUE/klue-re-v1.1/klue-re-v1.1_dev.json|klue|7765|7000000|git:f3e013f47e0a5a5d234410f8cdaa1eb8d89ccce3
+klue-ner|klue-ner-v1.1_train.tsv|$KLUE/klue-ner-v1.1/klue-ner-v1.1_train.tsv|klue|21008|13000000|git:b4f5d7dba85bb04d9dd72c7491bd62568af55cf1
+klue-ner|klue-ner-v1.1_dev.tsv|$KLUE/klue-ner-v1.1/klue-ner-v1.1_dev.tsv|klue|5000|2635045|0f4d5e818f7b82d299c3a87856fc40a706f5943207580ddb252397e387050a54
+klue-mrc|klue-mrc-v1.1_train.json|$KLUE/klue-mrc-v1.1/klue-mrc-v1.1_train.json|squad|17554|60000000|git:46fd63137949a85f054aacb81ca4065c7b3a5882
+klue-mrc|klue-mrc-v1.1_dev.json|$KLUE/klue-mrc-v1.1/klue-mrc-v1.1_dev.json|squad|5841|20000000|git:b89a46fcc5f3b15be59703abd626b52e4c4dd236
 END
 }
 
@@ -74,6 +89,14 @@ modu-sentiment|modu_sentiment/EXSA2002108040.json|https://corpus.korean.go.kr, t
 END
 }
 
+folder_of() { # TASK: its folder in the data folder
+  case $1 in
+    klue-tc) echo "klue/ynat-v1.1" ;;
+    klue-*) echo "klue/$1-v1.1" ;;
+    *) echo "$1" ;;
+  esac
+}
+
 file_problem() { # COLUMNS LEAST FILE: says what is wrong with a file, nothing if it is good
   local reason
   reason=$(page_problem "$3")
@@ -81,9 +104,17 @@ file_problem() { # COLUMNS LEAST FILE: says what is wrong with a file, nothing i
     echo "$reason"
   elif [[ $1 == squad ]]; then
     squad_problem "$2" "$3"
+  elif [[ $1 == klue ]]; then
+    klue_problem "$2" "$3"
   else
     table_problem "$@"
   fi
+}
+
+klue_problem() { # LEAST FILE: of a JSON list of rows, or of sentences with a character on each line
+  local rows
+  rows=$(tr ',{' '\n\n' <"$2" | { grep -c -e '"guid"[[:space:]]*:' -e '^## klue-ner-' || true; })
+  if ((rows < $1)); then echo "it has $rows rows, fewer than $1"; fi
 }
 
 table_problem() { # COLUMNS LEAST FILE: of a tab-separated file
@@ -126,7 +157,9 @@ unpack() { # ARCHIVE_ADDRESS MEMBER FOLDER BYTES DIGEST: into `part`; fetches th
 }
 
 obtain() { # TASK FILE ADDRESS COLUMNS LEAST BYTES DIGEST: the file is in place and good, or 1
-  local folder=$data_dir/$1 target=$data_dir/$1/$2 address=$3 check=(file_problem "$4" "$5") bytes=$6 digest=$7
+  local folder target address=$3 check=(file_problem "$4" "$5") bytes=$6 digest=$7
+  folder=$data_dir/$(folder_of "$1")
+  target=$folder/$2
   part=$target.part
   if is_there "$target"; then
     reason=$("${check[@]}" "$target")
@@ -165,7 +198,9 @@ wanted() { # TASK
 list() {
   local task file address rest
   while IFS='|' read -r task file address rest; do
-    ! wanted "$task" || echo "$task  $data_dir/$task/$file  $(state "$data_dir/$task/$file")  $address"
+    wanted "$task" || continue
+    file=$data_dir/$(folder_of "$task")/$file
+    echo "$task  $file  $(state "$file")  $address"
   done < <(files)
   while IFS='|' read -r task file address; do
     ! wanted "$task" || echo "$task  $data_dir/$file  $(state "$data_dir/$file")  by hand: $address"
@@ -176,7 +211,7 @@ main() {
   local task file address columns least bytes digest missing=""
   while IFS='|' read -r -u 3 task file address columns least bytes digest; do
     wanted "$task" || continue
-    obtain "$task" "$file" "$address" "$columns" "$least" "$bytes" "$digest" || missing+="  $data_dir/$task/$file"$'\n'
+    obtain "$task" "$file" "$address" "$columns" "$least" "$bytes" "$digest" || missing+="  $data_dir/$(folder_of "$task")/$file"$'\n'
   done 3< <(files)
   # The archive goes when its three files are there; until then it is kept, so that nothing is fetched twice.
   ! wanted paws || [[ $missing == *"$data_dir/paws/"* ]] || rm -f "$data_dir/paws/$(basename "$PAWSX").part"

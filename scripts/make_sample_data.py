@@ -8,7 +8,7 @@ grammar in `sample_data/sample_grammar.py`; the awkward rows are in the other fi
 People, films and places are made up. The same seed gives the same bytes on any machine. `tiny-electra/` holds a
 config.json and a WordPiece tokenizer trained on all the texts, but no weights: it is for training from scratch.
 The questions of korquad-few-shot are in few_shot/, for a Splinter that is pretrained on splinter_corpus.jsonl. That
-corpus gets a vocabulary of its own, so neither is part of the texts that the tokenizer is trained on.
+corpus gets a vocabulary of its own, so neither is part of the texts that the tokenizer is trained on. Nor are KLUE's.
 """
 
 from __future__ import annotations
@@ -37,6 +37,14 @@ from sample_data.sample_classification import (
 )
 from sample_data.sample_entities import PREDICT_SENTENCES, make_naver_ner
 from sample_data.sample_formats import Sample, json_file
+from sample_data.sample_klue import (
+    make_klue_mrc,
+    make_klue_ner,
+    make_klue_nli,
+    make_klue_re,
+    make_klue_sts,
+    make_klue_tc,
+)
 from sample_data.sample_korquad_2 import make_korquad_2
 from sample_data.sample_questions import PREDICT_QUESTIONS, make_korquad
 from sample_data.sample_recurring import make_few_shot
@@ -61,6 +69,12 @@ TASKS: dict[str, Callable[[int, int | None], Sample]] = {
     "tydiqa": make_tydiqa,
     "korquad-2": make_korquad_2,
     "korquad-few-shot": make_few_shot,
+    "klue-tc": make_klue_tc,
+    "klue-sts": make_klue_sts,
+    "klue-nli": make_klue_nli,
+    "klue-re": make_klue_re,
+    "klue-ner": make_klue_ner,
+    "klue-mrc": make_klue_mrc,
 }
 
 

@@ -18,9 +18,9 @@ from reporting.results_reading import NONE, PUBLISHED, markdown_grid, write_out
 
 INTRODUCTION = """# Published scores
 
-These scores are taken from the pages of the four original projects and have not been measured here yet. They are in
-per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such tables with
-your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
+These scores are taken from the pages of the four original projects and of KLUE, and have not been measured here yet.
+They are in per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such
+tables with your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
 
 `python3 scripts/published_scores_page.py --output docs/published_scores.md` makes this page from
 [published_scores.json](../scripts/reporting/published_scores.json).
@@ -29,6 +29,7 @@ your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.
 SELECTIONS = {
     "test": "Best of several evaluations on the scored file itself",
     "last": "The last checkpoint",
+    "dev": "Best of several evaluations on the development file",
     "unknown": "Neither code nor README says how the checkpoint was selected",
 }
 

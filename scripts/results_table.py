@@ -71,7 +71,7 @@ class Column:
     title: str
     unit: str
     metrics: tuple[str, ...]
-    selection: str = ""  # how the published score was selected: test, last, unknown; "": none is published
+    selection: str = ""  # how the published score was selected: test, last, dev, unknown; "": none is published
     note: str = ""  # what the legend says about the metrics
     settings: dict[str, Any] = field(default_factory=dict)  # runs that have them belong here, and in no other table
 
@@ -209,7 +209,12 @@ def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published:
 
 def selections_in_words(columns: Sequence[Column]) -> str:
     """How the published scores were selected: `; best on test in NSMC, Naver NER; not said how selected in PAWS`."""
-    words = {"test": "best on test in", "last": "the last checkpoint in", "unknown": "not said how selected in"}
+    words = {
+        "test": "best on test in",
+        "last": "the last checkpoint in",
+        "dev": "best on dev in",
+        "unknown": "not said how selected in",
+    }
     titles = {how: ", ".join(column.title for column in columns if column.selection == how) for how in words}
     return "".join(f"; {words[how]} {names}" for how, names in titles.items() if names)
 

@@ -29,7 +29,14 @@ def encode_texts(config: FineTuningConfig, runtime: Runtime, model: ReadyModel, 
     The batches have `labels`, `[B]`: int64 label ids, or fp32 scores of a regression. name: of the split.
     """
     with runtime.first_alone():
-        features = build_features(rows, model.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads)
+        features = build_features(
+            rows,
+            model.tokenizer,
+            config.max_seq_len,
+            Path(config.cache_dir),
+            config.threads,
+            has_markers=bool(TASKS[config.task].markers),
+        )
     say_what_was_damaged(runtime, features.table)
     notes = [f"{what}: {count}" for what, count in rows.counts.items()]
     texts = rows.first if rows.second is None else map(" ".join, zip(rows.first, rows.second, strict=True))

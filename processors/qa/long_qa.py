@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 
+from processors.klue import LICENCE, SOURCE
 from processors.qa.answer_scores import score_korquad_2
+from processors.qa.klue_mrc import score_klue_mrc
 from processors.qa.korquad_2 import read_korquad_2, read_unanswered_korquad_2
 from processors.qa.questions import read_squad
 from processors.qa.tydiqa import read_tydiqa, read_unanswered_tydiqa
@@ -56,15 +58,25 @@ LONG_QA_TASKS = (
     ),
     Task(
         name="klue-mrc",
-        folder="klue-mrc",
+        folder="klue/klue-mrc-v1.1",
         train_file="klue-mrc-v1.1_train.json",
         dev_file=None,
         test_file="klue-mrc-v1.1_dev.json",
         read=functools.partial(read_squad, skip_flag=SKIP_FLAG),
-        metrics=("em", "f1"),
-        main_metric="f1",
-        source="https://github.com/KLUE-benchmark/KLUE",
-        licence="CC BY-SA 4.0",
-        defaults=AS_KOBIGBIRD | {"version_2_with_negative": True},
+        metrics=("em", "rouge_w", "f1"),
+        main_metric="rouge_w",
+        score=score_klue_mrc,
+        source=SOURCE,
+        licence=LICENCE,
+        # KLUE-baseline's settings. The configurations with long windows have KoBigBird's.
+        defaults={
+            "num_train_epochs": 5,
+            "learning_rate": 3e-5,
+            "train_batch_size": 16,
+            "max_seq_length": 510,
+            "eval_steps": "epoch",
+            "save_steps": "epoch",
+            "version_2_with_negative": True,
+        },
     ),
 )

@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 from processors.qa.answer_scores import normalize
-from processors.task import SHOWN_ROWS, BadRows, DataError, Task, place_of, read_json, without_lone_surrogates
+from processors.task import (
+    SHOWN_ROWS,
+    BadRows,
+    DataError,
+    Malformed,
+    Task,
+    place_of,
+    read_json,
+    without_lone_surrogates,
+)
 
 UNANSWERABLE = (-1, -1)
 UNREAD = "questions left out with a malformed context"
@@ -80,10 +89,6 @@ class Questions:
             self.contexts, pick(self.ids), pick(self.texts), pick(self.context_of), pick(self.answers),
             pick(self.spans), self.is_labelled, Counter(self.counts),
         )  # fmt: skip
-
-
-class Malformed(Exception):
-    """A part of a file that cannot be used; the message says why, and the reader adds where it is."""
 
 
 def read_squad(

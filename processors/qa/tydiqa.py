@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from processors.qa.questions import UNANSWERABLE, Malformed, Questions, check_any_left, question_id, shown, text_of
+from processors.qa.questions import UNANSWERABLE, Questions, check_any_left, question_id, shown, text_of
 from processors.task import (
     BROKEN_ARCHIVE,
     GZIP,
     BadRows,
     DataError,
+    Malformed,
     Task,
     broken_archive,
     check_is_file,

@@ -217,7 +217,7 @@ def test_every_file_has_a_known_size_and_digest() -> None:
     text = SCRIPT.read_text(encoding="utf-8")
     text = text.replace("$PAWSX_KNOWN", re.search(r'PAWSX_KNOWN="(.*)"', text)[1])
     known = re.findall(r"(?m)^[\w-]+\|.*\|\d+\|\d+\|(?:[0-9a-f]{64}|git:[0-9a-f]{40})$", text)
-    assert len(known) == 21
+    assert len(known) == 33
 
 
 @pytest.mark.parametrize("lengths", [True, False])
@@ -369,11 +369,28 @@ def test_files_to_be_had_by_hand(server: Server, tmp_path: Path) -> None:
     assert "by hand" not in call(server, tmp_path, "fake-news")[0]
 
 
+def test_klue_lies_in_its_own_folders(server: Server, tmp_path: Path) -> None:
+    source = "/raw.githubusercontent.com/KLUE-benchmark/KLUE/main/klue_benchmark"
+    rows = json.dumps([{"guid": f"klue-sts-v1_dev_{i:05}", "guide": 1} for i in range(11_668)]).encode()
+    sentences = "".join(f"## klue-ner-v1_dev_{i:05}\t글\n글\tO\n\n" for i in range(21_008)).encode()
+    names = [f"{task}-v1.1/{task}-v1.1_{part}" for task in ("klue-sts", "klue-ner") for part in ("train", "dev")]
+    names = [f"{name}.{'json' if 'sts' in name else 'tsv'}" for name in names]
+    server.bodies = {f"{source}/{name}": rows if "sts" in name else sentences for name in names}
+    call(server, tmp_path, "klue-sts", "klue-ner")
+    found = {path.relative_to(tmp_path / "klue").as_posix(): path for path in tmp_path.rglob("*") if path.is_file()}
+    assert set(found) == set(names)
+    assert all(path.read_bytes() == (rows if "sts" in name else sentences) for name, path in found.items())
+    server.bodies = {f"{source}/ynat-v1.1/ynat-v1.1_{part}.json": rows for part in ("train", "dev")}
+    _, warned = call(server, tmp_path, "klue-tc", code=1)
+    assert "ynat-v1.1_train.json: it has 11668 rows, fewer than 45678" in warned
+    assert f"  {tmp_path}/klue/ynat-v1.1/ynat-v1.1_train.json\n" in warned
+
+
 def test_help_list_and_wrong_arguments(server: Server, tmp_path: Path) -> None:
     said, _ = call(server, tmp_path, "--help")
     assert said.startswith("Fetches the short tasks' data") and "--mirror URL" in said and "set -e" not in said
     lines = call(server, tmp_path, "--list")[0].splitlines()
-    assert len(lines) == 23 and lines[0] == (
+    assert len(lines) == 35 and lines[0] == (
         f"nsmc  {tmp_path}/nsmc/ratings_train.txt  missing  "
         "https://raw.githubusercontent.com/e9t/nsmc/master/ratings_train.txt"
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from processors import TASKS
 from sample_data.sample_grammar import RULES, SLOT, render, scene
 from sample_data.sample_morphology import PARTICLES, conjugate, with_particle
 
@@ -41,6 +42,7 @@ TSV_FILES = {  # file: (header, columns of the texts, column of the label)
     "hate-speech/train.tsv": ("title comment bias hate", (1,), 3),
     "hate-speech/val.tsv": ("title comment bias hate", (1,), 3),
 }
+KLUE_JSON = ("ynat", "klue-sts", "klue-nli", "klue-re", "klue-mrc")
 OTHER_FILES = {
     "fake_news/mission1_train.csv", "fake_news/mission2_train.csv", "modu_sentiment/EXSA2002108040.json", "texts.txt",
     "corpus.jsonl",
@@ -50,6 +52,8 @@ OTHER_FILES = {
     "tydiqa/tydiqa-v1.0-train.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl", "tydiqa/tydiqa-v1.0-dev.jsonl.gz",
     "korquad_2/train/korquad2.1_train_00.json", "korquad_2/train/korquad2.1_train_01.json",
     "korquad_2/dev/korquad2.1_dev_00.json",
+    *(f"klue/{name}-v1.1/{name}-v1.1_{part}.json" for name in KLUE_JSON for part in ("train", "dev")),
+    "klue/klue-ner-v1.1/klue-ner-v1.1_train.tsv", "klue/klue-ner-v1.1/klue-ner-v1.1_dev.tsv",
     "splinter_corpus.jsonl", *(f"few_shot/korquad/KorQuAD_v1.0_{part}.json" for part in ("train", "dev")),
 }  # fmt: skip
 ENTITY_TYPES = "PER FLD AFW ORG LOC CVL DAT TIM NUM EVT ANM PLT MAT TRM".split()
@@ -144,6 +148,21 @@ def entities(content: bytes) -> set[tuple[str, str]]:
 
 def test_every_file_is_there_and_nothing_else(files: dict[str, bytes]) -> None:
     assert set(files) == set(TSV_FILES) | OTHER_FILES
+
+
+@pytest.mark.parametrize("name", ["tc", "sts", "nli", "re", "ner", "mrc"])
+def test_klue_is_read_without_a_bad_row_and_no_text_is_in_both_files(folder: Path, name: str) -> None:
+    task = TASKS[f"klue-{name}"]
+    train, dev = (task.read(task, folder / task.folder / file) for file in (task.train_file, task.test_file))
+    texts = [{"klue-ner": "words", "klue-mrc": "ids"}.get(task.name, "first")] + ["second"] * task.is_pair
+    rows = [list(map(str, zip(*(getattr(part, text) for text in texts), strict=True))) for part in (train, dev)]
+    assert not set(rows[0]) & set(rows[1]) and min(map(len, rows)) >= 200
+    assert not any("malformed" in what or "is not what stands" in what for what in train.counts + dev.counts)
+    if task.labels and name != "ner":
+        expected = 6 if name == "re" else len(task.labels)
+        assert len(set(dev.labels)) == len(set(train.labels)) == expected
+    if name == "mrc":
+        assert dev.has_unanswerable and any(dev.answers)
 
 
 def test_two_runs_give_the_same_bytes(files: dict[str, bytes], tmp_path: Path) -> None:

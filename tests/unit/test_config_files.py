@@ -177,10 +177,15 @@ def test_long_documents(task: str, epochs: int, model: str, length: int, batch: 
     assert (config.dev_file, config.test_file) == ("", "")
 
 
+def long_file(task: str, model: str) -> str:
+    """KoBigBird's settings; those of the same name for KLUE-MRC are KLUE's where they can be."""
+    return f"{model}-long.json" if (task, model) == ("klue-mrc", "klue-roberta-base") else f"{model}.json"
+
+
 @pytest.mark.parametrize("task", ["fake-news", "modu-sentiment", "tydiqa", "korquad-2", "korquad", "klue-mrc"])
 @pytest.mark.parametrize("model", LONG_MODELS)
 def test_the_schedule_of_long_documents_follows_the_warm_up_unless_it_is_set(task: str, model: str):
-    file, *script = f"{model}.json", *(["run_long_qa.py"] if task == "korquad" else [])
+    file, *script = long_file(task, model), *(["run_long_qa.py"] if task == "korquad" else [])
     warm = ("--warmup_proportion", "0.1")
     for flags, scheduler in (
         ((), "auto"),
@@ -197,7 +202,7 @@ def test_the_schedule_of_long_documents_follows_the_warm_up_unless_it_is_set(tas
 )
 @pytest.mark.parametrize("model", LONG_MODELS)
 def test_questions_about_long_documents(task: str, epochs: int, answers: tuple[int, int], null: bool, model: str):
-    config = load(task, f"{model}.json")
+    config = load(task, long_file(task, model))
     is_long = model == "kobigbird-bert-base"
     assert config.model_type == model
     assert (config.max_seq_length, config.doc_stride) == ((4096, 3072) if is_long else (512, 384))
@@ -241,6 +246,39 @@ def test_short_sequences(task: str, ending: str, expected: dict, model: str):
     assert (config.lr_scheduler, config.gradient_accumulation_steps) == ("linear", 1)
     assert (config.weight_decay, config.adam_epsilon, config.max_grad_norm) == (0, 1e-8, 1.0)
     assert config.selection == "test" and config.save_steps == config.evaluates_every
+
+
+# KLUE-baseline's run_all.sh: learning rate, batch, epochs, warm-up, tokens, evaluations without a gain before it stops
+# (5 unless the script says more), and rows of the official training file, of which an epoch has four evaluations.
+KLUE_BASELINE = {
+    "klue-tc": (5e-5, 32, 4, 0.1, 128, 0, 45_678),
+    "klue-sts": (5e-5, 32, 4, 0.1, 128, 5, 11_668),
+    "klue-nli": (5e-5, 32, 5, 0.1, 128, 5, 24_998),
+    "klue-re": (5e-5, 32, 3, 0.1, 256, 0, 32_470),
+    "klue-ner": (5e-5, 32, 3, 0.0, 510, 5, 21_008),
+    "klue-mrc": (3e-5, 16, 5, 0.0, 510, 0, None),
+}
+KLUE_MODELS = ("klue-roberta-base", "klue-bert-base", "klue-roberta-small", "kobigbird-bert-base", "koelectra-base-v3")
+
+
+@pytest.mark.parametrize("model", KLUE_MODELS)
+@pytest.mark.parametrize("task", KLUE_BASELINE)
+def test_klue(task: str, model: str):
+    is_mrc, is_kobigbird = task == "klue-mrc", model == "kobigbird-bert-base"
+    config = load(task, f"{model}{'-short' if is_mrc and is_kobigbird else ''}.json")
+    rate, batch, epochs, warm_up, tokens, patience, rows = KLUE_BASELINE[task]
+    assert (config.learning_rate, config.train_batch_size, config.num_train_epochs) == (rate, batch, epochs)
+    assert (config.warmup_proportion, config.early_stopping_patience) == (warm_up, patience)
+    if is_mrc:  # run_all.sh has 512 for BERT, KoBigBird's page for its own model
+        tokens = 512 if model in ("klue-bert-base", "kobigbird-bert-base") else tokens
+        assert (config.doc_stride, config.max_query_length, config.max_answer_length) == (128, 64, 30)
+        assert config.version_2_with_negative and config.n_best_size == 20
+    assert (config.max_seq_length if is_mrc else config.max_seq_len) == tokens
+    every = "epoch" if is_mrc else math.ceil(rows / 32) // 4
+    assert (config.evaluates_every, config.save_steps, config.selection) == (every, every, "test")
+    assert (config.lr_scheduler, config.gradient_accumulation_steps) == ("linear", 1)
+    assert (config.weight_decay, config.adam_epsilon, config.max_grad_norm) == (0, 1e-8, 1.0)
+    assert (config.model_type, config.attention) == (model, "full" if is_kobigbird else None)
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=PUBLISHED_IDS)

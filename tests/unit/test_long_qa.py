@@ -27,12 +27,13 @@ def test_tasks():
     assert files == {
         "tydiqa": ("tydiqa", "tydiqa-v1.0-train.jsonl", None, "tydiqa-v1.0-dev.jsonl"),
         "korquad-2": ("korquad_2", "train", None, "dev"),
-        "klue-mrc": ("klue-mrc", "klue-mrc-v1.1_train.json", None, "klue-mrc-v1.1_dev.json"),
+        "klue-mrc": ("klue/klue-mrc-v1.1", "klue-mrc-v1.1_train.json", None, "klue-mrc-v1.1_dev.json"),
     }
     for task in ORIGINALS:
         settings = task.settings("predict_file")
         assert (settings["num_train_epochs"], settings["learning_rate"]) == (5, 3e-5)
-        assert (settings["lr_scheduler"], settings["predict_file"]) == ("auto", task.test_file)
+        schedule = None if task is KLUE_MRC else "auto"  # KLUE-baseline's, which is the default
+        assert (settings.get("lr_scheduler"), settings["predict_file"]) == (schedule, task.test_file)
         assert settings.get("version_2_with_negative", False) == (task is not KORQUAD_2)
     assert [task.defaults.get("max_answer_length") for task in ORIGINALS] == [32, 4096, None]
     assert [bool(task.read_unanswered) for task in ORIGINALS] == [True, True, False]  # a SQuAD file

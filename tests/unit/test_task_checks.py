@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from processors import TASKS
+from processors.klue import read_klue
 from processors.metrics import METRIC_FACTS, METRICS, metric
 from processors.sentence_files import Sentences, read_json_sentences, read_token_lines
 from processors.seq_cls import read_tsv
@@ -38,6 +40,7 @@ WORDS = Task(
     main_metric="f1",
 )
 TAGS = dataclasses.replace(WORDS, labels=("NNP", "JKS", "-"), metrics=("accuracy", "macro_f1"), main_metric="accuracy")
+CHARACTERS = TASKS["klue-ner"]
 QUESTIONS = Task("q", **PLACE, read=read_tsv, metrics=("em", "f1"), main_metric="f1")
 
 
@@ -101,7 +104,12 @@ def test_everything_is_said_at_once():
         ({"columns": (), "header": False}, "text_columns: 'text' is a name: columns must say which column has it"),
         ({"label_column": ""}, "label_column: is missing"),
         ({"label_column": 1.0}, "label_column: a name or a number is expected, not 1.0"),
-        ({"read": read_json_lines, "columns": (), "text_columns": (0,)}, "text_columns: 0 is a number, and JSON lines"),
+        ({"read": read_klue, "label_column": 1}, "label_column: 1 is a number, and JSON objects have keys"),
+        ({"markers": "<subj>"}, "markers: is a text; a tuple is expected: ('<subj>',)"),
+        (
+            {"read": read_json_lines, "columns": (), "text_columns": (0,)},
+            "text_columns: 0 is a number, and JSON objects",
+        ),
         ({"label_map": {"a": "O"}}, "label_map: is for the labels of entities"),
         ({"held_out_share": 20}, "held_out_share: a number between 0 and 1 is expected, not 20"),
         ({"folder": "/data/t"}, "folder: a path inside data_dir is expected, not '/data/t'"),
@@ -233,3 +241,27 @@ def test_tags_are_scored_by_words():
     gold, found = [["NNP", "JKS"], ["-", "-"]], [["NNP", "NNP"], ["-", "-"]]
     # F1 of NNP is 2/3, of JKS 0, of - 1.
     assert scored(TAGS, gold, found) == {"accuracy": 0.75, "macro_f1": pytest.approx(5 / 9)}
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"metrics": ("f1",), "main_metric": "f1"}, "metrics: no metric is called 'f1'; known are character_macro_f1"),
+        ({"metrics": ("accuracy",), "main_metric": "accuracy"}, "metrics: no metric is called 'accuracy'"),
+        ({"labels": ("B-PS", "I-PS")}, "labels: characters have labels such as 'B-PS', 'I-PS' and 'O'"),
+        ({"labels": ("PS-B", "PS-I", "O")}, "labels: characters have labels such as 'B-PS', 'I-PS' and 'O'"),
+        ({"labels": ("B-PS", "O")}, "labels: 'B-PS' needs 'I-PS', which its further characters have"),
+        ({"label_map": {"O": "O"}}, "label_map: is for the labels of words"),
+        ({"greater_is_better": False}, "greater_is_better: is False, but more character_macro_f1 is better"),
+        ({"markers": ("<subj>",)}, "markers: are for texts, not for words"),
+    ],
+)
+def test_tasks_whose_characters_are_labelled(changes: dict, problem: str):
+    assert problems(CHARACTERS, "words") == []
+    found = problems(CHARACTERS, "words", **changes)
+    assert any(one.startswith(problem) for one in found), found
+
+
+def test_scores_of_characters_are_not_for_words():
+    found = problems(WORDS, "words", metrics=("f1", "entity_macro_f1"))
+    assert len(found) == 1 and found[0].startswith("metrics: no metric is called 'entity_macro_f1'")
