@@ -112,7 +112,8 @@ def unknown_model(model_type: str) -> str | None:
 
     if model_type in MODELS:
         return None
-    near = get_close_matches(model_type, MODELS, n=1)
+    # The name of an architecture, such as the bert of KoSplinter's scripts, is not a mistyped name of a model.
+    near = [] if model_type in ARCHITECTURES else get_close_matches(model_type, MODELS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
         f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "

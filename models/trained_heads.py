@@ -63,7 +63,7 @@ def refuse_untrained_head(
     number = 2 if head == "question answering" else len(labels) or 1
     missing = f"{saved.folder} holds no trained head for {number} output{'s' * (number > 1)}"
     if saved.is_for_another(head):
-        raise ModelError(f"{missing} of this kind of task: it is a {saved.model_class}")
+        raise ModelError(f"{missing} of this kind of task: its class is {saved.model_class}")
     is_known = saved.pooling is not None or not loading["missing_keys"]
     trained = saved.pooling or Pooling("cls", False)
     if head == "sequence" and is_known and trained != asked:

@@ -96,7 +96,9 @@ def problem_of(arguments: argparse.Namespace) -> str | None:
         if arguments.as_published and name in AS_PUBLISHED:
             return f"--as_published sets --{name} too: leave one of them out"
     try:
-        resolve(SpanBertConfig, settings_of_pretraining(arguments), {"spanbert": {}}, REPOSITORY / "config", "")
+        words = settings_of_pretraining(arguments)
+        script = "pretrain_spanbert.py"
+        resolve(SpanBertConfig, words, {"spanbert": {}}, REPOSITORY / "config", "", script=script)
     except UsageError as error:
         return str(error)
     return None

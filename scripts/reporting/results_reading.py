@@ -21,6 +21,7 @@ SELECTIONS = {  # results.json's "selection" -> mark in the cell, line in the le
     "test": ("ᵗ", "best on test: of several evaluations on the scored file itself, as KoELECTRA's tables have it "
                   "where no dev set exists; it flatters the model"),
 }  # fmt: skip
+NOT_RECORDED = "None"  # the selection of a model that was scored by its name
 UNKNOWN_SELECTION = ("ˀ", "how the checkpoint was selected is not recorded")
 CHANCE = ("⚠", "a run in this cell ended at chance level; its score is in the mean all the same")
 # Settings that change where a run is saved or what it prints, not what it learns (`data` compares files by content).
@@ -164,7 +165,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def difference(one: Run, first: Run) -> str:
-    """Describes how a run's settings differ from those in the model's first row."""
+    """Describes how a run's settings differ from those in the model's first row.
+
+    Where one of them was scored by its name, as a model whose training is not known, nothing can be compared.
+    """
+    is_known, first_is_known = (run.selection != NOT_RECORDED for run in (one, first))
+    if is_known != first_is_known:
+        return "its training is recorded, the first row's is not" if is_known else "its training is not recorded"
     ours, theirs = one.setting, first.setting
     parts = [f"{key} {ours[key]!r}, not {theirs[key]!r}" for key in ("selection", "split") if ours[key] != theirs[key]]
     files = [name for name in sorted(one.data.keys() | first.data.keys()) if one.data.get(name) != first.data.get(name)]
@@ -186,12 +193,19 @@ def one_run_a_seed(runs: list[Run], metrics: Sequence[str], where: str) -> tuple
     for seed in sorted(by_seed, key=lambda seed: (seed is None, seed)):
         *older, run = by_seed[seed]
         if older:
-            notes.append(f"{where}: seed {seed} was found {len(older) + 1} times; the newest counts ({run.path})")
+            notes.append(
+                f"{where}: {named_seed(seed)} was found {len(older) + 1} times; the newest counts ({run.path})"
+            )
         if all(isinstance(run.metrics.get(name), int | float) and math.isfinite(run.metrics[name]) for name in metrics):
             kept.append(run)
         else:
-            notes.append(f"{where}: the score of seed {seed} is not a finite number and is not in the mean")
+            notes.append(f"{where}: the score of {named_seed(seed)} is not a finite number and is not in the mean")
     return kept, notes
+
+
+def named_seed(seed: int | None) -> str:
+    """A seed in a note. That of a model which was scored by its name is not known."""
+    return "a run of unknown seed" if seed is None else f"seed {seed}"
 
 
 def numbered(name: str, number: int) -> str:
@@ -224,9 +238,11 @@ def rows_by_setting(
         if number > 1:
             notes.append(f"{where(number)}: a row of its own: {difference(members[0], groups[0][0])}")
         notes += remarks
-        stuck = [str(run.seed) for run in kept if run.at_chance]
+        stuck = [run.seed for run in kept if run.at_chance]
         if stuck:
-            notes.append(f"{where(number)}: {len(stuck)} of {len(kept)} at chance (seed {', '.join(stuck)})")
+            seeds = ", ".join(str(seed) for seed in stuck if seed is not None)
+            which = f" (seed {seeds})" if seeds else ""
+            notes.append(f"{where(number)}: {len(stuck)} of {len(kept)} at chance{which}")
         if kept:
             rows[number] = kept
     return rows, notes
@@ -260,8 +276,8 @@ def csv_score(runs: Sequence[Run], metric: str) -> dict[str, Any]:
         "mean": round(mean, 4),
         "std": "" if std is None else round(std, 4),
         "n": len(runs),
-        "seeds": " ".join(str(run.seed) for run in runs),
-        "selection": runs[0].selection,
+        "seeds": " ".join(str(run.seed) for run in runs if run.seed is not None),
+        "selection": "" if runs[0].selection == NOT_RECORDED else runs[0].selection,
         "at_chance": str(any(run.at_chance for run in runs)).lower(),
     }
 

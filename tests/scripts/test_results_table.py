@@ -153,6 +153,17 @@ def test_chance_and_scores_that_are_no_number_are_said(tmp_path: Path) -> None:
     assert "the score of seed 3 is not a finite number and is not in the mean" in text
 
 
+def test_a_model_that_was_scored_by_its_name_has_no_seed(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        write_run(tmp_path / folder, seed=None, selection=None, score=0.50, at_chance=True)
+    text, _ = call(tmp_path)
+    assert "NSMC: 1 of 1 at chance.\n" in text and "NSMC: a run of unknown seed was found 2 times" in text
+    write_run(tmp_path / "c", seed=42, score=0.90)
+    both, _ = call(tmp_path)
+    assert "a row of its own: its training is recorded, the first row's is not.\n" in both
+    assert "None" not in text + both and "None" not in call(tmp_path, "--csv")[0]
+
+
 def test_kobigbird_table_and_tasks_of_no_table(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "fake-news", "kobigbird-bert-base", score=0.98, selection="test")
     write_run(tmp_path / "b", "my-task", "kobigbird-bert-base", score=0.5)

@@ -161,6 +161,7 @@ def test_other_flags_go_to_pretraining(commands, as_published: list[str], capsys
         (["--as_published", "--lower_case"], "--as_published sets --lower_case too"),
         (["--no_cuda", "word"], "unexpected word 'word'"),
         (["--learning_rat", "1"], "unknown flag --learning_rat; did you mean '--learning_rate'?"),
+        (["--gpu", "1"], "unknown flag --gpu: the Korean SpanBERT's --gpu has no counterpart here"),
         (["--learning_rate", "fast"], '--learning_rate must be a number, not "fast"'),
         (["--as_published", "--hidden_size", "10"], "hidden_size 10 is not a multiple of num_attention_heads 6"),
     ],

@@ -171,7 +171,13 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path, server: Hub):
 
 
 @pytest.mark.parametrize(
-    "name, near", [("koelectra-base-v4", "'koelectra-base-v3'"), ("klue-roberta", "'klue-roberta-base'"), ("gpt", None)]
+    "name, near",
+    [
+        ("koelectra-base-v4", "'koelectra-base-v3'"),
+        ("klue-roberta", "'klue-roberta-base'"),
+        ("gpt", None),
+        ("bert", None),  # KoSplinter's; kobert is a different model
+    ],
 )
 def test_unknown_types(name: str, near: str | None):
     hint = f"; did you mean {near}?" if near else ""
