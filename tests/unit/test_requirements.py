@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sysconfig
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -70,8 +71,11 @@ def strays(installed: dict[str, Version], pins: dict[str, Version]) -> list[str]
     [(None, "constraints.txt"), pytest.param(".venv-tpu", "constraints-tpu.txt", marks=pytest.mark.tpu)],
 )
 def test_every_installed_package_is_pinned(environment: str | None, constraints: str):
-    folders = (ROOT / environment).glob("lib/python*/site-packages") if environment else None
-    packages = distributions(path=[str(folder) for folder in folders]) if folders else distributions()
+    # Not all of `sys.path`: setuptools, once imported, adds the packages that it carries inside itself.
+    folders = [sysconfig.get_path("purelib")]
+    if environment:
+        folders = [str(folder) for folder in (ROOT / environment).glob("lib/python*/site-packages")]
+    packages = distributions(path=folders)
     installed = {canonicalize_name(package.name): Version(package.version) for package in packages}
     assert not strays(installed, pins_of(constraints)), (
         "If a requirements file has changed, run scripts/pin_requirements.sh. If these packages are left from before, "
