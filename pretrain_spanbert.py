@@ -53,9 +53,6 @@ RECIPE = (
     *("max_grad_norm", "lr_scheduler", "lower_case", "held_out_share"),
 )
 
-# Settings that older runs do not have; their defaults do what was done before.
-LATER = ("mask_once", "mlm_head")
-
 
 class SpanBertConfig(EncoderConfig):
     """SpanBERT"""
@@ -96,11 +93,6 @@ class SpanBertConfig(EncoderConfig):
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.span_law != "geometric":
             yield from without_effect(["span_p"], given, ("span_law",), f"on span_law {self.span_law}")
-
-    def identity(self, precision: str) -> dict[str, Any]:
-        """As in every pretraining, without `LATER` at its defaults, so that runs from before can be resumed."""
-        defaults = {key for key in LATER if getattr(self, key) == type(self).model_fields[key].default}
-        return {key: value for key, value in super().identity(precision).items() if key not in defaults}
 
     @property
     def masking(self) -> SpanMasking:

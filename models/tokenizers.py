@@ -46,12 +46,10 @@ def build_tokenizer(
     try:
         tokenizer = _from_files(model_type, folder, hanbert_library and Path(hanbert_library))
         _try_out(tokenizer)
-    except ModelError as error:
-        hint = "" if model_type or _has_vocabulary(folder) else REMEDY
-        raise ModelError(f"no tokenizer in {folder}: {error}{hint}") from error
     except Exception as error:  # a broken file raises whatever the library that reads it raises
+        why = error if isinstance(error, ModelError) else reason(error, folder)
         hint = "" if model_type or _has_vocabulary(folder) else REMEDY
-        raise ModelError(f"no tokenizer in {folder}: {reason(error, folder)}{hint}") from error
+        raise ModelError(f"no tokenizer in {folder}: {why}{hint}") from error
     if tokenizer.pad_token_id is None:
         raise ModelError(f"the tokenizer in {folder} has no padding token")
     _refuse_ids_without_embedding(tokenizer, folder, model_folder or folder)

@@ -31,7 +31,7 @@ from processors.features import (
     SpecialTokens,
     cached_table,
     in_processes,
-    token_ids,
+    token_ids_of_words,
     tokenizer_fingerprint,
 )
 from processors.ner import NOT_PREDICTED
@@ -248,8 +248,7 @@ class _CharacterEncoder:
     mark: str
 
     def __call__(self, sentences: list[list[str]]) -> pa.RecordBatch:
-        different = list(dict.fromkeys(word for words in sentences for word in words))
-        ids_of = dict(zip(different, token_ids(self.tokenizer, different) if different else (), strict=True))
+        ids_of = token_ids_of_words(self.tokenizer, sentences)
         columns: dict[str, list] = {name: [] for name in CHARACTER_SCHEMA.names}
         for sentence in sentences:
             flat = [id for word in sentence for id in ids_of[word]]

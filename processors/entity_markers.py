@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from processors.pretraining.word_starts import mark_of_words
 from processors.task import Malformed
 
 SUBJECT, OBJECT = ("<subj>", "</subj>"), ("<obj>", "</obj>")
@@ -80,7 +81,10 @@ def continuation_of(tokenizer: Any) -> str:
     "" where neither occurs.
     """
     vocabulary = tokenizer.get_vocab()
-    return next((mark for mark in ("##", "▁") if any(t.startswith(mark) and t != mark for t in vocabulary)), "")
+    mark = mark_of_words(vocabulary)
+    if mark is None:
+        return "##" if any(token.startswith("##") for token in vocabulary) else ""
+    return mark if mark == "▁" else ""
 
 
 def rejoined(tokenizer: Any, text: str, ids: list[int], mark: str) -> list[int]:

@@ -302,6 +302,12 @@ def token_ids(tokenizer, texts: list[str]) -> list[list[int]]:
     )["input_ids"]
 
 
+def token_ids_of_words(tokenizer, sentences: list[list[str]]) -> dict[str, list[int]]:
+    """The token ids of each word of the sentences, by the word: most words occur again and again."""
+    different = list(dict.fromkeys(word for words in sentences for word in words))
+    return dict(zip(different, token_ids(tokenizer, different) if different else (), strict=True))
+
+
 def native_encodings(tokenizer, texts: list[str], with_spans: bool) -> list[tokenizers.Encoding]:
     """A Rust tokenizer's encoding of each text, without special tokens or truncation. with_spans: also fill `offsets`.
 

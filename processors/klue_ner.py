@@ -7,8 +7,8 @@ from pathlib import Path
 
 from processors.klue import LICENCE, SOURCE, settings_of
 from processors.metrics import CHARACTER_METRICS
-from processors.sentence_files import UNLABELLED, WRITERS, Sentences, number_of
-from processors.task import BadRows, DataError, Task, read_text
+from processors.sentence_files import UNLABELLED, WRITERS, Sentences, finished, unknown_label, words_of
+from processors.task import BadRows, DataError, Task, number_of, read_text
 
 TYPES = ("PS", "LC", "OG", "DT", "TI", "QT")
 
@@ -39,7 +39,7 @@ def read_klue_ner(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows
             continue
         if not line.strip("\t"):
             if ids and is_whole:
-                words.append([word for word in "".join(characters).split(" ") if word])
+                words.append(words_of("".join(characters)))
                 labels.append(ids)
             characters, ids, is_whole = [], [], True
         elif not tab or len(character) != 1 or label not in known:
@@ -48,11 +48,7 @@ def read_klue_ner(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows
         else:
             characters.append(character)
             ids += [known[label]] if character != " " else []
-    counts: Counter[str] = Counter()
-    bad.finish(counts)
-    if not words:
-        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
-    return Sentences(words, labels, counts)
+    return finished(path, words, labels, bad, Counter())
 
 
 def _wrong_with(line: str, character: str, label: str, task: Task) -> str:
@@ -61,7 +57,7 @@ def _wrong_with(line: str, character: str, label: str, task: Task) -> str:
         return f"{number_of(len(columns), 'column')} instead of 2 (a character, its label; a tab between them)"
     if len(character) != 1:
         return f"{character[:20]!r} is not one character: each has a line of its own"
-    return f"unknown label {label[:40]!r}: known are {', '.join(task.labels)}"
+    return unknown_label(task, [label])
 
 
 def character_lines(words: list[list[str]], labels: list[list[str]]) -> str:
@@ -96,7 +92,7 @@ def _unlabelled_characters(task: Task, text: str, place: str) -> list[list[str]]
             sentences[-1] += columns[0]
         else:
             sentences.append("")
-    words = [[word for word in sentence.split(" ") if word] for sentence in sentences]
+    words = map(words_of, sentences)
     return [sentence for sentence in words if sentence]
 
 

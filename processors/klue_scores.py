@@ -7,7 +7,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from processors.metrics import metric
+from processors.metrics import metric, softmax
 from processors.qa.answer_scores import PUNCTUATION
 
 SIMILAR = 3  # KLUE-STS calls two sentences paraphrases whose score is at least this
@@ -38,8 +38,6 @@ def auprc(labels: np.ndarray, outputs: np.ndarray) -> float:
     output is not a number.
     """
     from sklearn.metrics import auc, precision_recall_curve
-
-    from processors.seq_cls import softmax
 
     if not np.isfinite(outputs).all():
         return 0.0

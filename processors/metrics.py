@@ -171,6 +171,12 @@ def score(names: tuple[str, ...], labels: np.ndarray, outputs: np.ndarray) -> di
     return {name: METRICS[name](labels, outputs) for name in names}
 
 
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """`[N, C]` logits to probabilities."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
 def row_losses(labels: np.ndarray, outputs: np.ndarray, is_regression: bool) -> np.ndarray:
     """`[N]`: the cross entropy of each row, or its squared error for a regression; arguments as in `score`."""
     outputs = outputs.astype(np.float64)

@@ -22,7 +22,7 @@ from processors.features import (
     SpecialTokens,
     cached_table,
     in_processes,
-    token_ids,
+    token_ids_of_words,
     tokenizer_fingerprint,
 )
 from processors.metrics import bio_form
@@ -201,10 +201,9 @@ class _WindowEncoder:
     def __call__(self, part: tuple[int, list[list[str]]]) -> pa.RecordBatch:
         first_sentence, sentences = part
         unknown = self.tokenizer.unk_token_id
-        different = list(dict.fromkeys(word for words in sentences for word in words))
         # A word for which the tokenizer yields nothing (an emoji, a zero-width space) becomes [UNK], so that every word
         # has a token.
-        tokens_of = dict(zip(different, token_ids(self.tokenizer, different) if different else (), strict=True))
+        tokens_of = token_ids_of_words(self.tokenizer, sentences)
         columns: dict[str, list] = {name: [] for name in NER_SCHEMA.names}
         for number, words in enumerate(sentences, first_sentence):
             tokens = [tokens_of[word] or [unknown] for word in words]

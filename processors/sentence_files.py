@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from processors.delimited import COMMENTS, Record, check_header, number_of_column, split_columns
-from processors.task import BadRows, DataError, Task, place_of, read_text
+from processors.task import BadRows, DataError, Task, number_of, place_of, read_text
 from processors.text_readers import json_objects
 
 CONLL_COMMENTS = ("# ", "## ")
@@ -55,19 +55,19 @@ def read_sentence_lines(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     lines = read_text(path, encoding).rstrip("\r\n").split("\n")
     for number, line in enumerate(lines, 1):
         fields = line.rstrip("\r").split("\t")
-        sides = [[part for part in field.split(" ") if part] for field in fields]
+        sides = [words_of(field) for field in fields]
         if not any(sides):
             bad.add(number, "the sentence is empty: the line is blank")
         elif len(fields) != 2:
             bad.add(number, f"{number_of(len(fields), 'column')} instead of 2 (words, labels; a tab between them)")
         elif len(sides[0]) != len(sides[1]):
             bad.add(number, f"{number_of(len(sides[0]), 'word')}, but {number_of(len(sides[1]), 'label')}")
-        elif wrong := _unknown_label(task, sides[1]):
+        elif wrong := unknown_label(task, sides[1]):
             bad.add(number, wrong)
         else:
             words.append(sides[0])
             labels.append([task.labels.index(label) for label in sides[1]])
-    return _sentences(path, words, labels, bad, Counter())
+    return finished(path, words, labels, bad, Counter())
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _blocks(task: Task, text: str, counts: Counter[str]) -> list[list[Record]]:
     Lines before a sentence's first word that begin with a comment mark are left out.
     """
     separator = task.separator or "\t"
-    comments = CONLL_COMMENTS if task.comments is None else tuple(task.comments)
+    comments = _comments_of(task)
     is_header = bool(task.header)
     blocks: list[list[Record]] = [[]]
     for number, line in enumerate(text.split("\n"), 1):
@@ -145,17 +145,22 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
     for block in _blocks(task, text, counts):
         before = len(bad.messages)
         for record in block:
-            if wrong := columns.wrong(record.values) or _unknown_label(task, [record.values[columns.label].strip()]):
+            if wrong := columns.wrong(record.values) or unknown_label(task, [record.values[columns.label].strip()]):
                 bad.add(record.line, wrong)
         if len(bad.messages) == before:
             words.append([record.values[columns.word] for record in block])
             labels.append([ids[record.values[columns.label].strip()] for record in block])
-    return _sentences(path, words, labels, bad, counts)
+    return finished(path, words, labels, bad, counts)
+
+
+def _comments_of(task: Task) -> tuple[str, ...]:
+    """What lines begin with that are comments."""
+    return CONLL_COMMENTS if task.comments is None else tuple(task.comments)
 
 
 def _check_first_line(task: Task, text: str, place: str) -> None:
     """Raises DataError where the first line that is no comment is not the task's header."""
-    comments = CONLL_COMMENTS if task.comments is None else tuple(task.comments)
+    comments = _comments_of(task)
     lines = enumerate(text.split("\n"), 1)
     number, line = next(((n, li) for n, li in lines if li.strip() and not li.startswith(comments or "\n")), (1, ""))
     separator = task.separator or "\t"
@@ -180,12 +185,12 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
             bad.add(line, f"{keys[1]} is no list of labels")
         elif len(sentence) != len(names):
             bad.add(line, f"{number_of(len(sentence), 'word')}, but {number_of(len(names), 'label')}")
-        elif wrong := _unknown_label(task, list(map(str, names))):
+        elif wrong := unknown_label(task, list(map(str, names))):
             bad.add(line, wrong)
         else:
             words.append(sentence)
             labels.append([task.labels.index(str(name)) for name in names])
-    return _sentences(path, words, labels, bad, Counter())
+    return finished(path, words, labels, bad, Counter())
 
 
 def _wrong_words(key: str, words: Any) -> str:
@@ -194,19 +199,16 @@ def _wrong_words(key: str, words: Any) -> str:
     return ""
 
 
-def number_of(count: int, noun: str) -> str:
-    """`1 word`, `2 words`."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _unknown_label(task: Task, labels: list[str]) -> str:
+def unknown_label(task: Task, labels: list[str]) -> str:
+    """The message about the first label that is none of the task's; "" where all are."""
     unknown = next((label for label in labels if label not in task.labels), None)
     return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
 
 
-def _sentences(
+def finished(
     path: Path, words: list[list[str]], labels: list[list[int]], bad: BadRows, counts: Counter[str]
 ) -> Sentences:
+    """The sentences of a file. Raises DataError where there are none, or malformed ones that must not be skipped."""
     bad.finish(counts)
     if not words:
         raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
@@ -235,12 +237,12 @@ def read_unlabelled(task: Task, path: Path | None, encoding: str = "utf-8") -> S
     for number, line in enumerate(lines, 1):
         if "\t" in line:
             raise DataError(f"{place}:{number}: {task.name} expects one sentence without tabs on each line")
-    words = [_words_of(line.rstrip("\r")) for line in lines]
+    words = [words_of(line.rstrip("\r")) for line in lines]
     empty = sum(not sentence for sentence in words)
     return Sentences(words, None, Counter({"blank lines": empty} if empty else {}))
 
 
-def _words_of(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """Only plain spaces separate words: a word may contain a no-break or an ideographic space."""
     return [word for word in text.split(" ") if word]
 
@@ -256,7 +258,7 @@ def _unlabelled_sentence_lines(task: Task, text: str, place: str) -> list[list[s
         if len(fields) > 2:
             wanted = "at most 2 (words, labels; a tab between them)"
             raise DataError(f"{place}:{number}: {number_of(len(fields), 'column')} instead of {wanted}")
-        words.append(_words_of(fields[0]))
+        words.append(words_of(fields[0]))
     return words
 
 

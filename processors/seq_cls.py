@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from processors.delimited import comma_separated
+from processors.metrics import softmax
 from processors.task import DataError, Rows, Task, parse_json, read_json, without_lone_surrogates
 from processors.text_readers import (  # all readers, so that a task that is added here finds its own
     UNLABELLED,
@@ -121,12 +122,6 @@ def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = 
         fields += [text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r") for text in texts]
         lines.append("\t".join(fields))
     return "\n".join(lines) + "\n"
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """`[N, C]` logits to probabilities."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 # `defaults` are the settings that all of KoELECTRA's JSON files for a task (or KoBigBird's flags) share, as far as they

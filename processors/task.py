@@ -198,6 +198,11 @@ def refuse_utf_16(start: bytes, place: str) -> None:
         raise DataError(f"{place}: is UTF-16; save it as UTF-8")
 
 
+def number_of(count: int, noun: str) -> str:
+    """`1 word`, `2 words`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
 def hint_of_encoding(data: bytes, encoding: str, what: str = "the whole file") -> str:
     """The end of a message about bytes (`what`) that are not in `encoding`: names the right one, if it is known."""
     other = "cp949" if encoding == "utf-8" else "utf-8"

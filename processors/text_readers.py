@@ -16,6 +16,7 @@ from processors.task import (
     DataError,
     Rows,
     Task,
+    number_of,
     parse_json,
     place_of,
     read_text,
@@ -100,9 +101,8 @@ def wrong_number_of_columns(values: list[str], width: int, names: tuple[str, ...
         hint = "; a quoted text may hold no separator here: quotes are part of the text"
     if values == [""]:
         hint = "; the line is blank"
-    columns_found = f"{len(values)} column{'s' * (len(values) != 1)}"
     which = f" ({', '.join(names)})" if names else ", which the first line has"
-    return f"{columns_found} instead of {width}{which}{hint}"
+    return f"{number_of(len(values), 'column')} instead of {width}{which}{hint}"
 
 
 def read_json_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Rows:

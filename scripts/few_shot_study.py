@@ -16,10 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for models/ and storage/
 
 from reporting.few_shot_cells import TASK, published_scores
 from reporting.results_reading import stop

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for training/
 
 from reporting.results_reading import stop
 from training.original_flags import OriginalFlag, OriginalScript, original_scripts

@@ -17,8 +17,8 @@ from processors.character_tokens import (
 )
 from processors.features import NO_LABEL
 from processors.klue_scores import tag_scores
-from processors.sentence_files import Sentences, number_of
-from processors.task import DataError, Task
+from processors.sentence_files import Sentences
+from processors.task import DataError, Task, number_of
 from training.identity import rows_content
 from workflows.encoding import describe, hash_of, note_of_long_words, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of

@@ -13,8 +13,8 @@ from models.word_limit import rows_beyond_limit, word_limit
 from processors import TASKS
 from processors.features import NO_LABEL, MappedTable, build_features, warn_of_unknown
 from processors.ner import build_window_features
-from processors.sentence_files import Sentences, number_of
-from processors.task import DataError, Rows
+from processors.sentence_files import Sentences
+from processors.task import DataError, Rows, number_of
 from training.identity import rows_content
 from workflows.fine_tuning import ReadyModel, Split
 from workflows.settings import FineTuningConfig

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from processors.task import Task
 from storage.names import on_disk
+from storage.streams import to_standard_output
 from training.config import UsageError
 from training.processes import process_count
 from training.results import write_whole
@@ -60,7 +59,8 @@ def write_predictions(
     if not runtime.is_main:
         return
     if writes_to_standard_output(config):
-        write_to_standard_output(next(iter(files.values())))
+        if failure := to_standard_output(next(iter(files.values()))):
+            raise UsageError(f"standard output could not be written: {failure.strerror}") from failure
         return
     names = list(files)[:1] if config.output_file else list(files)
     targets = {prediction_path(config, name): files[name] for name in names}
@@ -70,18 +70,3 @@ def write_predictions(
         write_whole(target, text)
     of = config.model_name if config.uses_named_model else checkpoint.name
     runtime.say(f"{rows} predictions of {of} written to {', '.join(map(str, targets))}")
-
-
-def write_to_standard_output(text: str) -> None:
-    """Writes UTF-8, whatever the terminal's locale. Raises UsageError where that fails."""
-    failure = getattr(sys.stdout, "failure", None)  # of a LastingStream
-    if failure is not None and not isinstance(failure, BrokenPipeError):
-        raise UsageError(f"standard output could not be written: {failure.strerror}")
-    try:
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.flush()
-    except BrokenPipeError:  # `... | head` has read enough; Python would write once more when it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UsageError(f"standard output could not be written: {error.strerror}") from error

@@ -126,9 +126,9 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
     with runtime.first_alone():
         if target.is_dir() and digest.is_file() and digest.read_text(encoding="utf-8") != sha256_of(target):
             runtime.say(f"{target} was damaged; it is made again")
-            digest.unlink()
             remove_whole(target)
         if not target.is_dir():
+            digest.unlink(missing_ok=True)  # of one that was damaged, or deleted by hand
             runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
             lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
             train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]

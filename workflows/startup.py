@@ -3,7 +3,8 @@
 Ctrl-C is answered from here on. Standard input, output and error can be used even where they are closed, where the disk
 behind them is full, and where their reader goes away (`| head -1`): what nobody reads must not end a run.
 
-Only what Python imports in no time is imported here: pathlib and typing would double the time until Ctrl-C is answered.
+Only what Python imports in no time is imported here, and in `storage/streams.py`: pathlib and typing would double the
+time until Ctrl-C is answered.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import os
 import resource
 import signal
 import sys
+
+from storage.streams import drop_from_now_on
 
 
 def start() -> None:
@@ -87,9 +90,7 @@ class LastingStream:
             action()
         except OSError as error:
             self.failure = error
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            drop_from_now_on(self._stream)
             self._stream.flush()  # otherwise what it holds back would fail again when Python ends
             if not isinstance(error, BrokenPipeError) and self is not sys.stderr:
                 print(f"standard output cannot be written: {error.strerror}", file=sys.stderr)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from processors.pretraining.draws import Draws
+from processors.pretraining.span_masking import MASKED_SHARE, RANDOM_SHARE
 
-MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the predicted tokens; the last tenth is not changed
 # Kinds of random numbers, after those of `recurring_spans.py`, whose draws are for the same rows.
 ORDER, DECISIONS, RANDOM_TOKENS = range(2, 5)
 

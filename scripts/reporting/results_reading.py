@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import sys
 from collections import defaultdict
@@ -12,6 +11,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from storage.streams import to_standard_output
 
 PUBLISHED = Path(__file__).with_name("published_scores.json")
 NONE = "–"  # a cell, or the measured half of one, without a score
@@ -341,14 +342,8 @@ def print_out(text: str) -> None:
     """Writes to standard output, and to nobody where a reader has gone away; ends the program if it cannot write."""
     if sys.stdout is None:
         stop("standard output is closed")
-    try:
-        sys.stdout.reconfigure(encoding="utf-8")  # ± and the marks, whatever the locale says
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes once more when it exits
-        if not isinstance(error, BrokenPipeError):
-            stop(f"standard output cannot be written: {error.strerror}")
+    if failure := to_standard_output(text):
+        stop(f"standard output cannot be written: {failure.strerror}")
 
 
 def stop(message: str) -> None:

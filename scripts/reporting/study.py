@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting.results_reading import print_out, stop
+from storage.streams import to_standard_output
 from storage.whole import remove_abandoned, write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,10 +44,7 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 def say(text: str) -> None:
     """Prints a line. A full disk behind standard output, or a reader that goes away, ends no study of days."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    to_standard_output(f"{text}\n")
 
 
 def run(script: str, *words: str | Path) -> None:

@@ -34,6 +34,7 @@ from models.spanbert import SBO_POSITIONS, BertForSpanPreTraining, build_spanber
 from models.unpadding import unpad_encoder
 from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 from processors.pretraining.span_masking import SpanMasking, Vocabulary, mask_spans
+from small_sizes import SMALL
 from training.row_random import RowDraws
 
 FORMS = ("paper", "original")
@@ -46,17 +47,7 @@ TARGETS = ("rows", "columns", "labels", "left_boundaries", "right_boundaries", "
 
 
 def config(**changes) -> BertConfig:
-    sizes = dict(
-        vocab_size=VOCABULARY_SIZE,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        max_position_embeddings=160,
-    )
-    return BertConfig(**(sizes | changes))
+    return BertConfig(**(SMALL | {"vocab_size": VOCABULARY_SIZE, "max_position_embeddings": 160} | changes))
 
 
 def fresh(sbo: str = "paper", **changes) -> BertForSpanPreTraining:

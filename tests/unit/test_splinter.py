@@ -46,21 +46,15 @@ from models.splinter import (
 )
 from models.unpadding import unpad_encoder
 from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
+from small_sizes import SMALL
 
 FORMATS = ("ours", "transformers", "original")
 # As in KoSplinter's vocabulary, with [PAD] not in front.
 TOKENS = [QUESTION, "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "누구", "나", "##는", "학교", ".", "?"]
 QUESTION_ID, PAD_ID, CLS_ID, SEP_ID, MASK_ID = 0, 1, 3, 4, 5
 VOCABULARY_SIZE = 120
-SIZES = dict(
+SIZES = SMALL | dict(
     vocab_size=VOCABULARY_SIZE,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    max_position_embeddings=64,
     pad_token_id=PAD_ID,
 )
 LABELS = ("starts", "ends")

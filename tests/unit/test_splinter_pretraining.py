@@ -27,20 +27,14 @@ from pretraining_models import packed
 from processors.pretraining.recurring_spans import RecurringSpans
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.pretraining.token_masking import TokenMasking
+from small_sizes import SMALL
 from training.row_random import RowDraws
 from workflows.recurring_questions import QuestionRules
 
 TOKENS = ["[QUESTION]", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"말{number}" for number in range(60))]
 QUESTION, PAD, UNK, CLS, SEP, MASK = range(6)
-SIZES = dict(
+SIZES = SMALL | dict(
     vocab_size=len(TOKENS),
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    max_position_embeddings=64,
     pad_token_id=PAD,
 )
 RULES = QuestionRules(

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from processors import TASKS
-from processors.seq_cls import prediction_table, softmax
+from processors.metrics import softmax
+from processors.seq_cls import prediction_table
 from processors.splits import read_splits, stratified_split
 from processors.task import DataError, Rows
 from processors.text_readers import read_unlabelled

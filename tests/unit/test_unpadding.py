@@ -28,17 +28,11 @@ from models.attention import kernel_for, variable_length_attention
 from models.collator import Collator
 from models.encoders import ARCHITECTURES, Architecture
 from models.unpadding import Packing, _attention_by_groups, supports_unpadding, unpad_encoder, why_padded
+from small_sizes import SMALL
 from varlen_reference import attention_row_by_row
 
-SIZES = dict(
+SIZES = SMALL | dict(
     vocab_size=50,
-    hidden_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=48,
-    hidden_dropout_prob=0.0,
-    attention_probs_dropout_prob=0.0,
-    max_position_embeddings=64,
 )
 CONFIGS = {
     "bert": lambda: BertConfig(**SIZES),
