@@ -183,6 +183,7 @@ KLUE_TASKS = (
         main_metric="macro_f1",
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-tc",
         defaults=settings_of(45_678) | {"num_train_epochs": 4},
     ),
     Task(
@@ -201,6 +202,7 @@ KLUE_TASKS = (
         main_metric="pearson",
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-sts",
         defaults=settings_of(11_668) | {"num_train_epochs": 4, "early_stopping_patience": 5},
     ),
     Task(
@@ -219,6 +221,7 @@ KLUE_TASKS = (
         main_metric="accuracy",
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-nli",
         defaults=settings_of(24_998) | {"num_train_epochs": 5, "early_stopping_patience": 5},
     ),
     Task(
@@ -237,6 +240,7 @@ KLUE_TASKS = (
         main_metric="micro_f1",
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-re",
         defaults=settings_of(32_470) | {"num_train_epochs": 3, "max_seq_len": 256},
     ),
 )

@@ -113,6 +113,7 @@ KLUE_NER_TASKS = (
         main_metric="character_macro_f1",
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-ner",
         defaults=settings_of(21_008)
         | {"num_train_epochs": 3, "warmup_proportion": 0.0, "max_seq_len": 510, "early_stopping_patience": 5},
     ),

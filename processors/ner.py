@@ -238,6 +238,7 @@ NER_TASKS = (
         main_metric="f1",
         source="https://github.com/naver/nlp-challenge",
         licence="by consent of Naver",
+        fetch="bash scripts/download_data.sh naver-ner",
         defaults={"num_train_epochs": 20, "eval_batch_size": 128, "logging_steps": 1000, "save_steps": 1000},
     ),
 )

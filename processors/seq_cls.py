@@ -142,6 +142,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="accuracy",
         source="https://github.com/e9t/nsmc",
         licence="CC0 1.0",
+        fetch="bash scripts/download_data.sh nsmc",
         defaults={"eval_batch_size": 128, "logging_steps": 2000, "save_steps": 2000},
     ),
     Task(
@@ -160,6 +161,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="accuracy",
         source="https://github.com/kakaobrain/KorNLUDatasets",
         licence="CC BY-SA 4.0",
+        fetch="bash scripts/download_data.sh kornli",
         defaults={"num_train_epochs": 15, "eval_batch_size": 256, "logging_steps": 3000, "save_steps": 3000},
     ),
     Task(
@@ -179,6 +181,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="accuracy",
         source="https://github.com/google-research-datasets/paws",
         licence="free to use for any purpose, acknowledging Google LLC",
+        fetch="bash scripts/download_data.sh paws",
         defaults={"num_train_epochs": 15, "learning_rate": 3e-5, "logging_steps": 1000, "save_steps": 1000},
     ),
     Task(
@@ -197,6 +200,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="spearman",
         source="https://github.com/kakaobrain/KorNLUDatasets",
         licence="CC BY-SA 4.0",
+        fetch="bash scripts/download_data.sh korsts",
     ),
     Task(
         name="question-pair",
@@ -216,6 +220,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="accuracy",
         source="https://github.com/songys/Question_pair",
         licence="MIT",
+        fetch="bash scripts/download_data.sh question-pair",
     ),
     Task(
         name="hate-speech",
@@ -232,6 +237,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         main_metric="macro_f1",
         source="https://github.com/kocohub/korean-hate-speech",
         licence="CC BY-SA 4.0",
+        fetch="bash scripts/download_data.sh hate-speech",
     ),
     Task(
         name="fake-news",

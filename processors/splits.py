@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from processors.task import DataError, Rows, Task
+from processors.task import DataError, Rows, Task, no_such_file
+
+SAMPLE_DATA = "sample_data"  # the folder that scripts/make_sample_data.py writes, unless it is told otherwise
 
 
 def read_splits(
@@ -33,6 +35,7 @@ def read_splits(
             raise DataError(f"{task.name}: no file is given for the {split} split: set {key}")
         for path in files[split]:
             _refuse_folder_of_task(task, path)
+            _refuse_missing(task, path)
         parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
         return functools.reduce(operator.add, parts)
 
@@ -50,6 +53,25 @@ def _refuse_folder_of_task(task: Task, path: Path) -> None:
             f"{path}: no such file; {folder.parent} holds one, but data_dir is the folder above the task's own, which "
             f"is called {task.folder}"
         )
+
+
+def _refuse_missing(task: Task, path: Path) -> None:
+    """Raises DataError where an official file of the task is not there; the message says how to get it."""
+    own = Path(task.folder) / path.name
+    is_official = (
+        path.name in (task.train_file, task.dev_file, task.test_file) and path.parts[-len(own.parts) :] == own.parts
+    )
+    if is_official and not path.exists() and (how := how_to_get(task, path.parents[len(own.parts) - 1])):
+        raise DataError(f"{no_such_file(path)}; {how}")
+
+
+def how_to_get(task: Task, data_dir: Path) -> str:
+    """What to do for the official files of a task in `data_dir`: a command, or the page that has them; "": not known."""
+    if data_dir.name == SAMPLE_DATA:
+        return "make it: python3 scripts/make_sample_data.py"
+    if task.fetch:
+        return f"fetch it: {task.fetch}" + ("" if data_dir == Path("data") else f" --data_dir {data_dir}")
+    return f"get it from {task.source} ({task.licence})" if task.source.startswith("http") else ""
 
 
 def stratified_split(task: Task, rows: Any, seed: int) -> tuple[Any, Any]:

@@ -37,6 +37,7 @@ class Task:
     main_metric: the score that is reported and that selects checkpoints. greater_is_better: whether more of it is
         better.
     source, licence: where the data come from, and on which terms their source lets others use them.
+    fetch: the command that fetches the official files; "": they are to be had by hand from `source`.
     defaults: settings for all models on this task (`training/config.py` has the keys).
     held_out_share: where there is no test file, the share of the training file that becomes the test set, stratified by
         label.
@@ -79,6 +80,7 @@ class Task:
     main_metric: str
     source: str
     licence: str
+    fetch: str = ""
     columns: tuple[str, ...] = ()
     text_columns: tuple[str | int, ...] = ()
     label_column: str | int = ""
@@ -167,10 +169,15 @@ def check_is_file(path: Path) -> Path:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, a file is expected")
     if not path.exists():
-        folder = path.parent
-        beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {names_in(folder)}"
-        raise DataError(f"{path}: no such file; {beside}")
+        raise DataError(no_such_file(path))
     return path
+
+
+def no_such_file(path: Path) -> str:
+    """The message for a file that does not exist, with what its folder holds."""
+    folder = path.parent
+    beside = "there is no such folder" if not folder.is_dir() else f"the folder holds {names_in(folder)}"
+    return f"{path}: no such file; {beside}"
 
 
 def broken_archive(error: Exception) -> str:

@@ -38,6 +38,7 @@ LONG_QA_TASKS = (
         score=score_korquad_2,
         source="https://github.com/google-research-datasets/tydiqa",
         licence="Apache 2.0",
+        fetch="bash download_qa_dataset.sh tydiqa",
         defaults=AS_KOBIGBIRD | {"max_answer_length": 32, "version_2_with_negative": True},
     ),
     Task(
@@ -53,6 +54,7 @@ LONG_QA_TASKS = (
         score=score_korquad_2,
         source="https://korquad.github.io/",
         licence="CC BY-ND 2.0 KR",
+        fetch="bash download_qa_dataset.sh korquad_2",
         # An answer may be a whole table. Answers never exceed a window, so models with shorter windows can keep this.
         defaults=AS_KOBIGBIRD | {"max_answer_length": 4096},
     ),
@@ -68,6 +70,7 @@ LONG_QA_TASKS = (
         score=score_klue_mrc,
         source=SOURCE,
         licence=LICENCE,
+        fetch="bash scripts/download_data.sh klue-mrc",
         # KLUE-baseline's settings. The configurations with long windows have KoBigBird's.
         defaults={
             "num_train_epochs": 5,

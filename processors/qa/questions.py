@@ -330,6 +330,7 @@ QA_TASKS = (
         main_metric="f1",
         source="https://korquad.github.io/KorQuad%201.0/",
         licence="CC BY-ND 2.0 KR",
+        fetch="bash scripts/download_data.sh korquad",
         defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
     ),
 )

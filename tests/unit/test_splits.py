@@ -2,6 +2,7 @@
 
 import io
 import math
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from conftest import REPOSITORY
 from processors import TASKS
 from processors.metrics import softmax
 from processors.seq_cls import prediction_table
@@ -182,3 +184,34 @@ def test_a_table_of_new_pairs_and_one_of_scores():
     assert prediction_table(KORSTS, Rows(["가", "다"], ["나", "라"], [3.8, 0.0]), scores) == (
         "label\tprediction\ttext1\ttext2\n3.8\t3.1416\t가\t나\n0.0\t-0.5000\t다\t라\n"
     )
+
+
+def test_a_missing_official_file_is_told_with_the_way_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def told(name: str, file: Path) -> str:
+        with pytest.raises(DataError) as caught:
+            read_splits(TASKS[name], ["train"], {"train": [file]})
+        return str(caught.value)
+
+    nsmc = "no such file; there is no such folder; fetch it: bash scripts/download_data.sh nsmc"
+    assert told("nsmc", Path("data/nsmc/ratings_train.txt")) == f"data/nsmc/ratings_train.txt: {nsmc}"
+    assert told("nsmc", Path("far/away/nsmc/ratings_train.txt")).endswith(f"{nsmc} --data_dir far/away")
+    made = told("klue-tc", Path("sample_data/klue/ynat-v1.1/ynat-v1.1_train.json"))
+    assert made.endswith("; make it: python3 scripts/make_sample_data.py")
+    by_hand = told("fake-news", Path("data/fake_news/mission2_train.csv"))
+    assert by_hand.endswith("; get it from https://github.com/2alive3s/Fake_news (none stated)")
+    assert told("nsmc", Path("data/nsmc/own.txt")).endswith("no such folder")  # nobody but its owner knows where it is
+    assert told("nsmc", Path("own/ratings_train.txt")).endswith("no such folder")
+
+
+def test_each_command_that_a_task_names_fetches_its_files():
+    for task in TASKS.values():
+        if task.fetch:
+            finished = subprocess.run(
+                [*task.fetch.split(), "--list"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+            )
+            assert finished.returncode == 0 and "  by hand: " not in finished.stdout, task.name
+            assert f"data/{task.folder}/{Path(task.test_file).name}" in finished.stdout, task.name
+    by_hand = {task.name for task in TASKS.values() if not task.fetch}
+    assert by_hand == {"fake-news", "modu-sentiment"}
