@@ -30,6 +30,7 @@ from reporting.study import (
     refuse_older_fine_tunings,
     run,
     run_unless_finished,
+    settings_as_flags,
 )
 
 SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # arguments that must stay the same in a study
@@ -77,21 +78,14 @@ def refuse_missing_models(arguments: argparse.Namespace) -> None:
         stop(f"the baseline: {error}".replace("--model_name_or_path", "--baseline"))
 
 
-def without_name(config_file: str) -> list[str]:
-    """The settings of a configuration as flags, without its model_type: for a different model with these settings."""
-    settings = json.loads((CONFIGS / config_file).read_text(encoding="utf-8"))
-    settings.pop("model_type", None)
-    return [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-
-
 def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
     """Name of a model's folder in the study -> its words for run_splinter_qa.py."""
     config = json.loads((Path(arguments.splinter) / "config.json").read_text(encoding="utf-8"))
     is_kosplinter = not config.get("pretraining")  # checkpoints of this suite have this key
-    splinter = ["--config_file", "kosplinter.json"] if is_kosplinter else without_name("kosplinter.json")
+    splinter = ["--config_file", "kosplinter.json"] if is_kosplinter else settings_as_flags(CONFIGS / "kosplinter.json")
     baseline = ["--config_file", "koelectra-base-v3.json"]
     if arguments.baseline:
-        baseline = [*without_name("koelectra-base-v3.json"), "--model_name_or_path", arguments.baseline]
+        baseline = [*settings_as_flags(CONFIGS / "koelectra-base-v3.json"), "--model_name_or_path", arguments.baseline]
     return {"splinter": [*splinter, "--model_name_or_path", arguments.splinter], "baseline": baseline}
 
 

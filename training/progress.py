@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
-from training.runtime import Runtime
+if TYPE_CHECKING:  # torch takes seconds to import
+    from training.runtime import Runtime
 
 # seconds between two lines of a long evaluation where the output is no terminal
 SECONDS_BETWEEN_LINES = 30.0

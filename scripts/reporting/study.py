@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from reporting.results_reading import print_out, stop
 from storage.streams import to_standard_output
@@ -42,16 +44,63 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
     return words
 
 
+def settings_as_flags(config_file: Path) -> list[str]:
+    """The settings of a configuration as flags, without its model_type: for a different model with these settings."""
+    settings = json.loads(config_file.read_text(encoding="utf-8"))
+    settings.pop("model_type", None)
+    texts = {key: value if isinstance(value, list) else [value] for key, value in settings.items()}
+    return [word for key, values in texts.items() for word in (f"--{key}", *map(_as_word, values))]
+
+
+def _as_word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def say(text: str) -> None:
     """Prints a line. A full disk behind standard output, or a reader that goes away, ends no study of days."""
     to_standard_output(f"{text}\n")
 
 
-def run(script: str, *words: str | Path) -> None:
-    """Prints and runs a command of this repository; if it fails, the study ends with its exit code."""
+def execute(command: Sequence[str | Path]) -> int:
+    """Runs a command to its end; returns its exit code."""
+    with started(command) as process:
+        return process.wait()
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen]:
+    """A command that runs during the block. options: of Popen.
+
+    Ctrl-C reaches it by itself, SIGTERM is passed on. It is waited for then, as it saves a checkpoint before it ends,
+    and KeyboardInterrupt is raised.
+    """
+
+    def pass_on(number: int, frame: Any) -> NoReturn:
+        process.terminate()
+        raise KeyboardInterrupt
+
+    process = subprocess.Popen([str(word) for word in command], **options)
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield process
+    except KeyboardInterrupt:
+        if process.stdout is not None:
+            for line in process.stdout:  # nothing may fill the pipe that nobody reads any more
+                say(line.rstrip("\n"))
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run(script: str, *words: str | Path, by: Callable[[Sequence[str | Path]], int] | None = None) -> None:
+    """Prints and runs a command of this repository; if it fails, the study ends with its exit code.
+
+    by: runs the command and returns its exit code; default: `execute`.
+    """
     say(f"\n$ python3 {shlex.join([script, *map(str, words)])}")
     try:
-        code = subprocess.run([sys.executable, REPOSITORY / script, *map(str, words)], check=False).returncode
+        code = (by or execute)([sys.executable, REPOSITORY / script, *map(str, words)])
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on with the study", file=sys.stderr)
         raise SystemExit(130) from None
@@ -63,13 +112,15 @@ def is_finished(folder: Path) -> bool:
     return any((folder / name).is_file() for name in FINISHED)
 
 
-def run_unless_finished(folder: Path, script: str, *words: str | Path) -> None:
-    """Runs the command that writes its results to `folder`, or resumes it, unless it is finished."""
+def run_unless_finished(
+    folder: Path, script: str, *words: str | Path, by: Callable[[Sequence[str | Path]], int] | None = None
+) -> None:
+    """Runs the command that writes its results to `folder`, or resumes it, unless it is finished. by: as for `run`."""
     if is_finished(folder):
         say(f"{folder} is finished; delete it to run it again")
     else:
         resume = ["--resume"] if folder.is_dir() else []
-        run(script, *words, "--ckpt_dir", folder.parent, "--output_dir", folder.name, *resume)
+        run(script, *words, "--ckpt_dir", folder.parent, "--output_dir", folder.name, *resume, by=by)
 
 
 def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:

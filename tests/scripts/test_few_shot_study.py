@@ -36,7 +36,7 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def call(*words: str, fetched: list | None = None) -> list[list[str]]:
         done = []
 
-        def pretend(command: list[str | Path], check: bool) -> subprocess.CompletedProcess:
+        def pretend(command: list[str | Path]) -> int:
             script, *words = str(Path(command[1]).relative_to(REPOSITORY)), *map(str, command[2:])
             done.append([script, *words])
             if script == "scripts/results_table.py":
@@ -48,9 +48,9 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
                 for step in (9, 10):
                     (folder / f"checkpoint-{step}").mkdir(parents=True)
                 (folder / "results.json").write_text("{}")
-            return subprocess.CompletedProcess(command, 0)
+            return 0
 
-        monkeypatch.setattr(subprocess, "run", pretend)
+        monkeypatch.setattr("reporting.study.execute", pretend)
         monkeypatch.setattr("models.find_model", lambda *model: fetched.append(model) if fetched is not None else None)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["few_shot_study.py", *words])

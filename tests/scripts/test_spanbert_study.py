@@ -36,14 +36,13 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     def call(*words: str, finishes: bool = True) -> list[list[str]]:
         done = []
 
-        def pretend(command: list[str | Path], check: bool) -> subprocess.CompletedProcess:
+        def pretend(command: list[str | Path]) -> int:
             script, *words = str(Path(command[1]).relative_to(REPOSITORY)), *map(str, command[2:])
             done.append([script, *words])
-            ended = subprocess.CompletedProcess(command, 0)
             if script == "scripts/spanbert_table.py":
                 Path(words[-1]).write_text("the table\n")
             if "--ckpt_dir" not in words:
-                return ended
+                return 0
             folder = Path(words[words.index("--ckpt_dir") + 1]) / words[words.index("--output_dir") + 1]
             trained = int(words[words.index("--num_train_epochs") + 1]) if script == "pretrain_spanbert.py" else 0
             for epochs in range(1, trained + 1):
@@ -53,9 +52,9 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
             folder.mkdir(exist_ok=True)
             if finishes:
                 (folder / ("seeds.json" if "--seeds" in words else "results.json")).write_text("{}")
-            return ended
+            return 0
 
-        monkeypatch.setattr(subprocess, "run", pretend)
+        monkeypatch.setattr("reporting.study.execute", pretend)
         monkeypatch.chdir(tmp_path)
         for name in ("data", "there"):
             (tmp_path / name / "nsmc").mkdir(parents=True, exist_ok=True)
@@ -248,10 +247,10 @@ def test_a_command_that_fails_ends_the_study_with_its_code(study: ModuleType, ca
 def test_an_interrupted_study_says_how_it_goes_on(
     study: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    def interrupted(command: list[str | Path], check: bool):
+    def interrupted(command: list[str | Path]):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(subprocess, "run", interrupted)
+    monkeypatch.setattr("reporting.study.execute", interrupted)
     with pytest.raises(SystemExit) as ended:
         study.run("run_seq_cls.py")
     assert ended.value.code == 130 and "the same command goes on" in capsys.readouterr().err

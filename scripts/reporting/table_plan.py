@@ -1,0 +1,163 @@
+"""Which runs make up a table: their commands, with settings that are checked before anything begins.
+
+A table is one of scripts/reporting/published_scores.json: its columns are the tasks, in their order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models import MODELS, unknown_model
+from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
+from processors.splits import how_to_get
+from reporting.results_reading import PUBLISHED
+from reporting.study import REPOSITORY, settings_as_flags
+from training.command_line import resolve
+from training.config import UsageError
+
+CONFIGS = REPOSITORY / "config"
+SETTINGS_OF_OTHERS = "koelectra-base-v3"  # for a model that no configuration names
+# What the table itself sets; for the files of a single task, the other tasks have no use.
+SET_BY_THE_TABLE = frozenset(
+    "task config_file config_dir model_type output_dir ckpt_dir seed resume overwrite_output_dir do_train do_eval "
+    "do_predict input_file output_file train_file dev_file test_file predict_file".split()
+)
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """The runs of one task, which differ in the seed alone.
+
+    words: the command's, without seed and folders. config: the settings that they resolve to. missing: official files
+    that are not there.
+    """
+
+    task: str
+    script: str
+    words: list[str]
+    config: Any
+    missing: list[Path]
+
+
+def published_table(name: str) -> dict[str, Any]:
+    """The published table of that name: title, columns, groups of rows."""
+    return json.loads(PUBLISHED.read_text(encoding="utf-8"))["tables"][name]
+
+
+def tasks_of(name: str) -> list[str]:
+    """The tasks of a table, in the order of its columns."""
+    return [column["task"] for column in published_table(name)["columns"]]
+
+
+def plan_tasks(arguments: argparse.Namespace) -> tuple[list[PlannedTask], list[str]]:
+    """The tasks that are asked for, and those without a configuration of the model.
+
+    Raises UsageError with everything that is wrong with the model, or with the flags that are passed on.
+    """
+    if problem := problem_of_model(arguments):
+        raise UsageError(problem)
+    if problem := problem_of_flags(arguments.passed_on):
+        raise UsageError(problem)
+    planned, unconfigured = [], []
+    problems: dict[str, list[str]] = defaultdict(list)
+    for task in arguments.tasks:
+        words = words_of_task(arguments, task)
+        if words is None:
+            unconfigured.append(task)
+            continue
+        try:
+            planned.append(plan_task(task, [*words, *arguments.passed_on]))
+        except UsageError as error:
+            problems[str(error)].append(task)
+    if problems:
+        everywhere = len(arguments.tasks) - len(unconfigured)
+        told = [text if len(tasks) == everywhere else f"{', '.join(tasks)}: {text}" for text, tasks in problems.items()]
+        raise UsageError("\n".join(told))
+    return planned, unconfigured
+
+
+def plan_task(task: str, words: list[str]) -> PlannedTask:
+    """The runs of a task with these words. Raises UsageError where the script would refuse them."""
+    script = SCRIPT_OF_TASK[task]
+    config_class = _config_class(script)
+    settings = {one.name: one.settings(config_class.TEST_FILE_KEY) for one in TASKS_OF_SCRIPT[script]}
+    words = ["--task", task, *words]
+    config, _ = resolve(config_class, words, settings, CONFIGS, "", SCRIPT_OF_TASK, script)
+    is_official = getattr(config, "data_source", "official") == "official"
+    files = [file for of_split in config.files(TASKS[task].folder).values() for file in of_split]
+    return PlannedTask(task, script, words, config, [file for file in files if is_official and not file.exists()])
+
+
+def how_to_get_files(planned: PlannedTask) -> str:
+    """`paws needs data/paws/train.tsv: fetch it: bash ...`"""
+    task, files = TASKS[planned.task], ", ".join(map(str, planned.missing))
+    how = how_to_get(task, Path(planned.config.data_dir))
+    return f"{planned.task} needs {files}" + (f"; {how}" if how else "")
+
+
+def _config_class(script: str) -> type:
+    """The settings of a script. Importing them takes no torch, but a second."""
+    from run_long_qa import LongQuestionAnsweringConfig
+    from run_ner import NerConfig
+    from run_seq_cls import SequenceClassificationConfig
+    from workflows.question_answering import QuestionAnsweringConfig
+
+    return {
+        "run_seq_cls.py": SequenceClassificationConfig,
+        "run_ner.py": NerConfig,
+        "run_squad.py": QuestionAnsweringConfig,
+        "run_long_qa.py": LongQuestionAnsweringConfig,
+    }[script]
+
+
+def problem_of_model(arguments: argparse.Namespace) -> str | None:
+    """What is wrong with MODEL or --settings_of, or None. Whether the hub has a model is asked later."""
+    model, others = arguments.model, arguments.settings_of
+    if model not in MODELS and "/" not in model and not Path(model).is_dir():
+        return f"{unknown_model(model)}".replace("model_type", "model").partition("; any other model:")[0] + (
+            "; any other model is a hub id (owner/name) or a local folder"
+        )
+    names = sorted({path.stem for task in arguments.tasks for path in (CONFIGS / task).glob("*.json")} - {"sample"})
+    if others is not None and others not in names:
+        return f"--settings_of {others}: no task has a configuration of that name; there are {', '.join(names)}"
+    if others is not None and arguments.scale == "sample":
+        return "--settings_of has no effect with --scale sample, which has settings of its own"
+    return None
+
+
+def problem_of_flags(words: list[str]) -> str | None:
+    """What is wrong with the words that are passed on to every run, or None."""
+    if words and not words[0].startswith("--"):
+        return f"unexpected word {words[0]!r}: first the model, then flags as --key value"
+    for word in words:
+        name = word.removeprefix("--").split("=")[0] if word.startswith("--") else None
+        if name in SET_BY_THE_TABLE:
+            return f"--{name} is set by the table itself: leave it out"
+    return None
+
+
+def settings_from(arguments: argparse.Namespace) -> str:
+    """The name of the configurations that the runs have their settings from."""
+    if arguments.scale == "sample":
+        return "sample"
+    return arguments.settings_of or (arguments.model if arguments.model in MODELS else SETTINGS_OF_OTHERS)
+
+
+def words_of_task(arguments: argparse.Namespace, task: str) -> list[str] | None:
+    """The words that name settings and model of a task's runs; None where there is no such configuration.
+
+    Settings of another model are given as flags, because a configuration names its model.
+    """
+    name = settings_from(arguments)
+    path = CONFIGS / task / f"{name}.json"
+    if not path.is_file():
+        return None
+    if arguments.scale == "sample" or name == arguments.model:
+        return ["--config_file", path.name]
+    which = "--model_type" if arguments.model in MODELS else "--model_name_or_path"
+    return [*settings_as_flags(path), which, arguments.model]
