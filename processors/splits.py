@@ -66,11 +66,11 @@ def _refuse_missing(task: Task, path: Path) -> None:
 
 
 def how_to_get(task: Task, data_dir: Path) -> str:
-    """What to do for the official files of a task in `data_dir`: a command, or the page that has them; "": not known."""
+    """How to get the official files of a task into `data_dir`: a command, or the page that has them; "": not known."""
     if data_dir.name == SAMPLE_DATA:
-        return "make it: python3 scripts/make_sample_data.py"
+        return "make it with: python3 scripts/make_sample_data.py"
     if task.fetch:
-        return f"fetch it: {task.fetch}" + ("" if data_dir == Path("data") else f" --data_dir {data_dir}")
+        return f"fetch it with: {task.fetch}" + ("" if data_dir == Path("data") else f" --data_dir {data_dir}")
     return f"get it from {task.source} ({task.licence})" if task.source.startswith("http") else ""
 
 

@@ -132,21 +132,15 @@ def say_plan(arguments: argparse.Namespace, planned: Sequence[PlannedTask], stud
         say(f"\n{cost_table(costs, titles, len(arguments.seeds))}")
 
 
-def choose(
-    arguments: argparse.Namespace, planned: Sequence[PlannedTask], unconfigured: Sequence[str]
-) -> list[PlannedTask]:
-    """The tasks that can be run. Ends the program where something is missing and --skip_missing is not given."""
+def missing_of(arguments: argparse.Namespace, planned: Sequence[PlannedTask], unconfigured: Sequence[str]) -> list[str]:
+    """What the table lacks, a line for each: files of tasks, with the way to get them, and configurations."""
     missing = [how_to_get_files(one) for one in planned if one.missing]
-    missing += [
-        f"{task} has no configuration of {settings_from(arguments)}: --settings_of koelectra-base-v3 takes that "
-        "model's settings for all tasks"
-        for task in unconfigured
-    ]
-    if missing and not arguments.skip_missing and not arguments.dry_run:
-        refuse(arguments, "\n".join([*missing, "or leave these tasks out: --skip_missing, or --tasks"]))
-    for line in missing:
-        say(f"{'missing' if arguments.dry_run else 'skipped'}: {line}")
-    return [one for one in planned if not one.missing]
+    if unconfigured:
+        missing.append(
+            f"{settings_from(arguments)} has no configuration for {', '.join(unconfigured)}; "
+            "--settings_of koelectra-base-v3 takes that model's settings for all tasks"
+        )
+    return missing
 
 
 def fetch_model(arguments: argparse.Namespace, planned: Sequence[PlannedTask]) -> None:
@@ -168,17 +162,22 @@ def main() -> None:
     except UsageError as error:
         refuse(arguments, str(error))
     study = study_folder(arguments)
-    say_plan(arguments, planned, study)
-    planned = choose(arguments, planned, unconfigured)
+    missing = missing_of(arguments, planned, unconfigured)
+    if missing and not arguments.skip_missing and not arguments.dry_run:
+        refuse(arguments, "\n".join([*missing, "to leave these tasks out: --skip_missing, or --tasks"]))
+    ready = [one for one in planned if not one.missing]
+    say_plan(arguments, planned if arguments.dry_run else ready, study)
+    for line in missing:
+        say(f"{'missing' if arguments.dry_run else 'skipped'}: {line}")
     if arguments.dry_run:
         return
-    if not planned:
+    if not ready:
         refuse(arguments, "there is no task left to run")
     if not arguments.scale:
-        fetch_model(arguments, planned)
+        fetch_model(arguments, ready)
     asked = {name: getattr(arguments, name) for name in SAME} | {PASSED_ON: arguments.passed_on or None}
     refuse_another_study(study, asked)
-    make_all(runs_of(planned, arguments.seeds, study), study)
+    make_all(runs_of(ready, arguments.seeds, study), study)
     finish(arguments, study)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def plan_tasks(arguments: argparse.Namespace) -> tuple[list[PlannedTask], list[s
     if problem := problem_of_flags(arguments.passed_on):
         raise UsageError(problem)
     planned, unconfigured = [], []
-    problems: dict[str, list[str]] = defaultdict(list)
+    refused: dict[str, str] = {}
     for task in arguments.tasks:
         words = words_of_task(arguments, task)
         if words is None:
@@ -73,12 +74,27 @@ def plan_tasks(arguments: argparse.Namespace) -> tuple[list[PlannedTask], list[s
         try:
             planned.append(plan_task(task, [*words, *arguments.passed_on]))
         except UsageError as error:
-            problems[str(error)].append(task)
-    if problems:
-        everywhere = len(arguments.tasks) - len(unconfigured)
-        told = [text if len(tasks) == everywhere else f"{', '.join(tasks)}: {text}" for text, tasks in problems.items()]
-        raise UsageError("\n".join(told))
+            refused[task] = str(error)
+    if refused:
+        raise UsageError(_of_all_tasks(refused, len(arguments.tasks) - len(unconfigured)))
     return planned, unconfigured
+
+
+def _of_all_tasks(refused: Mapping[str, str], count: int) -> str:
+    """What is wrong with the flags of several tasks, each problem once. Tasks are named where others, of `count`, have
+    no such problem. A hint, behind a semicolon, depends on the script: the first one stays.
+    """
+    tasks: dict[str, list[str]] = defaultdict(list)
+    lines: dict[str, str] = {}
+    for task, message in refused.items():
+        for line in message.splitlines():
+            problem = line.partition("; ")[0]
+            lines.setdefault(problem, line)
+            tasks[problem].append(task)
+    return "\n".join(
+        line if len(tasks[problem]) == count else f"{', '.join(tasks[problem])}: {line}"
+        for problem, line in lines.items()
+    )
 
 
 def plan_task(task: str, words: list[str]) -> PlannedTask:

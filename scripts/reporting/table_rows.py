@@ -111,7 +111,7 @@ def draw(row: TableRow, title: str) -> Any:
     from matplotlib.figure import Figure
 
     bars = bars_of(row)
-    figure = Figure(figsize=(max(5.5, 1.6 + 1.15 * len(bars)), 4.4), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(5.5, 1.6 + 1.1 * len(bars)), 4), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set_axisbelow(True)
     axes.grid(axis="y", alpha=0.3, linewidth=0.6)
@@ -125,21 +125,15 @@ def draw(row: TableRow, title: str) -> Any:
         "linewidth": 0.6,
         "label": f"{row.published_name}, published",
     }
-    for place, values, style in (
+    for place, scores, style in (
         (-width / 2 if both else 0, [(one.measured, one.deviation) for one in bars], measured),
         (width / 2, [(one.published, None) for one in bars], published),
     ):
-        known = [(at + place, *value) for at, value in enumerate(values) if value[0] is not None]
-        if not known:
-            continue
-        at, heights, deviations = zip(*known, strict=True)
-        axes.bar(at, heights, width, **style)
-        spread = [deviation or 0 for deviation in deviations]
-        if any(spread):
-            axes.errorbar(at, heights, yerr=spread, fmt="none", ecolor="#222222", elinewidth=1, capsize=3)
-        for x, height, above in zip(at, heights, spread, strict=True):
-            axes.annotate(f"{height:.1f}", (x, max(height, 0) + above), (0, 2), textcoords="offset points", ha="center",
-                          fontsize=7)  # fmt: skip
+        _draw_bars(axes, {at + place: score for at, score in enumerate(scores) if score[0] is not None}, width, style)
+    for at, one in enumerate(bars):
+        if one.measured is None:
+            axes.annotate("not run", (at - width / 2, 0), (0, 4), textcoords="offset points", ha="center", va="bottom",
+                          rotation=90, fontsize=7, color="#777777")  # fmt: skip
     axes.set_xticks(range(len(bars)), [one.label for one in bars], fontsize=8)
     axes.set_xlim(-0.6, len(bars) - 0.4)
     axes.set_ylim(min(0, *(one.measured or 0 for one in bars)), 105)
@@ -148,3 +142,19 @@ def draw(row: TableRow, title: str) -> Any:
     axes.set_title(title, fontsize=10)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
+
+
+def _draw_bars(
+    axes: Any, scores: Mapping[float, tuple[float, float | None]], width: float, style: Mapping[str, Any]
+) -> None:
+    """Bars with error bars and figures. scores: place on the x axis -> score and standard deviation."""
+    if not scores:
+        return
+    heights, deviations = zip(*scores.values(), strict=True)
+    spread = [deviation or 0 for deviation in deviations]
+    axes.bar(list(scores), heights, width, **style)
+    if any(spread):
+        axes.errorbar(list(scores), heights, yerr=spread, fmt="none", ecolor="#222222", elinewidth=1, capsize=3)
+    for x, height, above in zip(scores, heights, spread, strict=True):
+        axes.annotate(f"{height:.2f}", (x, max(height, 0) + above), (0, 2), textcoords="offset points", ha="center",
+                      fontsize=6.5)  # fmt: skip

@@ -194,11 +194,11 @@ def test_a_missing_official_file_is_told_with_the_way_to_get_it(tmp_path: Path, 
             read_splits(TASKS[name], ["train"], {"train": [file]})
         return str(caught.value)
 
-    nsmc = "no such file; there is no such folder; fetch it: bash scripts/download_data.sh nsmc"
+    nsmc = "no such file; there is no such folder; fetch it with: bash scripts/download_data.sh nsmc"
     assert told("nsmc", Path("data/nsmc/ratings_train.txt")) == f"data/nsmc/ratings_train.txt: {nsmc}"
     assert told("nsmc", Path("far/away/nsmc/ratings_train.txt")).endswith(f"{nsmc} --data_dir far/away")
     made = told("klue-tc", Path("sample_data/klue/ynat-v1.1/ynat-v1.1_train.json"))
-    assert made.endswith("; make it: python3 scripts/make_sample_data.py")
+    assert made.endswith("; make it with: python3 scripts/make_sample_data.py")
     by_hand = told("fake-news", Path("data/fake_news/mission2_train.csv"))
     assert by_hand.endswith("; get it from https://github.com/2alive3s/Fake_news (none stated)")
     assert told("nsmc", Path("data/nsmc/own.txt")).endswith("no such folder")  # nobody but its owner knows where it is
