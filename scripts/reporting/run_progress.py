@@ -52,8 +52,10 @@ class RunsProgress:
         self._began = time.monotonic()
         self._run_began = self._began
         self.current: PlannedRun | None = None
-        self._first_share: float | None = None  # of the current run, when its first line came: it may have been resumed
-        self.share = 0.0
+        self.share = 0.0  # of the current run that is done, as its last line said
+        self._was_resumed = False
+        self._first: tuple[float, float] | None = None  # moment and share from which on the current run was seen
+        self._last = self._began  # the moment of its last line
 
     def _read(self) -> dict[str, float]:
         try:
@@ -64,19 +66,21 @@ class RunsProgress:
 
     def begin(self, run: PlannedRun) -> None:
         """The run is begun, or gone on with."""
-        self.current, self.share, self._first_share, self._run_began = run, 0.0, None, time.monotonic()
+        now = time.monotonic()
+        self._was_resumed = run.folder.is_dir()
+        self.current, self.share, self._run_began, self._last = run, 0.0, now, now
+        self._first = None if self._was_resumed else (now, 0.0)
 
     def see(self, line: str) -> None:
         """Learns from a line of the current run how far it is."""
         if found := STEPS_DONE.match(line):
             done, steps = map(int, found.groups())
-            self.share = done / max(steps, 1)
-            if self._first_share is None:
-                self._first_share = self.share
+            self.share, self._last = done / max(steps, 1), time.monotonic()
+            self._first = self._first or (self._last, self.share)
 
-    def end(self, run: PlannedRun, was_resumed: bool) -> None:
+    def end(self, run: PlannedRun) -> None:
         """The run has ended. The time of one that was resumed says nothing about the whole."""
-        if not was_resumed:
+        if not self._was_resumed:
             self._seconds[run.name] = round(time.monotonic() - self._run_began, 1)
             write_whole(self._path, json.dumps(self._seconds, ensure_ascii=False, indent=1) + "\n")
         self.current = None
@@ -88,8 +92,9 @@ class RunsProgress:
         if alike:
             return sum(alike) / len(alike)
         seconds, weight = sum(known.values()), sum(one.weight for one in self.runs if one.name in known)
-        if not weight and self.current is not None and self._first_share == 0:
-            seconds, weight = time.monotonic() - self._run_began, self.share * self.current.weight
+        if not weight and self.current is not None and self._first is not None:
+            moment, share = self._first
+            seconds, weight = self._last - moment, (self.share - share) * self.current.weight
         return seconds / weight * run.weight if weight else None
 
     def seconds_left(self) -> float | None:
@@ -118,13 +123,12 @@ def make_all(runs: Sequence[PlannedRun], study: Path) -> None:
     progress = RunsProgress(runs, study)
     is_live = sys.stdout.isatty() and sys.stderr.isatty()
     for run in runs:
-        was_there = run.folder.is_dir()
         if not is_finished(run.folder):
             progress.begin(run)
             say(f"\n{progress.describe()}")
         run_unless_finished(run.folder, run.script, *run.words, by=lambda command: relay(command, progress, is_live))
         if progress.current is not None:
-            progress.end(run, was_there)
+            progress.end(run)
 
 
 def relay(command: Sequence[str | Path], progress: RunsProgress, is_live: bool) -> int:

@@ -140,7 +140,8 @@ def draw(row: TableRow, title: str) -> Any:
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("score (%)")
     axes.set_title(title, fontsize=10)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     return figure
 
 
