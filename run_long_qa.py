@@ -88,11 +88,11 @@ def main(config: LongQuestionAnsweringConfig, overwrite: bool) -> dict[str, Any]
 
     if config.do_eval:
 
-        def score_checkpoint(checkpoint: Path) -> Scored:
+        def load_checkpoint(checkpoint: Path) -> tuple[ReadyModel, Split]:
             model = load(config, runtime, checkpoint, is_trained=True)
-            return score(model, encode(model, "test", rows["test"]))
+            return model, encode(model, "test", rows["test"])
 
-        selected = score_checkpoints(config, runtime, task, folder, score_checkpoint)
+        selected = score_checkpoints(config, runtime, task, folder, load_checkpoint, score)
         files = selected.scored.outputs.files()
         results = write_results(config, runtime, task, selected, len(rows["test"]), files)
 

@@ -32,6 +32,7 @@ from workflows.settings import DataConfig, EvaluationConfig, FineTuningConfig
 
 if TYPE_CHECKING:
     from training.runtime import Runtime
+    from workflows.fine_tuning import ReadyModel, Split
 
 
 @dataclass(frozen=True)
@@ -150,27 +151,39 @@ def unknown_settings(config: FineTuningConfig) -> dict[str, None]:
 
 
 def score_checkpoints(
-    config: FineTuningConfig, runtime: Runtime, task: Task, folder: Path | None, score: Callable[[Path], Scored]
+    config: FineTuningConfig,
+    runtime: Runtime,
+    task: Task,
+    folder: Path | None,
+    load: Callable[[Path], tuple[ReadyModel, Split]],
+    score: Callable[[ReadyModel, Split], Scored],
 ) -> SelectedCheckpoint:
     """Scores the run's checkpoints on the test split, all of them or the selected one, and selects one.
 
-    folder: of a named model, which is scored in their place.
+    folder: of a named model, which is scored in their place. load: the model in a folder, and the test split for it.
     Test scores from the log are used where this very command has trained; otherwise the data may have changed
     since then. Raises UsageError where there is no checkpoint that can be selected.
     """
     from training.checkpoint import CheckpointFolder, step_of
 
     if config.uses_named_model:
-        scored = score(folder)
+        scored = score(*load(folder))
         step = step_of(folder.resolve()) if run_that_left(folder) else None
         return SelectedCheckpoint(folder, step, scored, [{"step": step, "split": "test", "metrics": scored.metrics}])
     log = MetricsLog(config.run_dir)
     checkpoints = {step_of(path): path for path in CheckpointFolder(config.run_dir).all()}
     evaluations = [e for e in log.evaluations() if e["split"] != "test" or config.do_train]
     scored: dict[int, Scored] = {}
+    ready: tuple[ReadyModel, Split] | None = None
 
     def score_step(step: int) -> None:
-        scored[step] = score(checkpoints[step])
+        nonlocal ready
+        if ready is None or not config.do_train:
+            ready = None  # frees its memory first
+            ready = load(checkpoints[step])
+        else:  # of this very run, so nothing but the weights differs, and a model that is loaded keeps its CUDA graphs
+            CheckpointFolder(config.run_dir).load_weights(ready[0].network, checkpoints[step])
+        scored[step] = score(*ready)
         evaluations.append({"step": step, "split": "test", "metrics": scored[step].metrics})
 
     if config.eval_all_checkpoints or config.selection == "test":

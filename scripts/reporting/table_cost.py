@@ -27,11 +27,13 @@ STEP_SECONDS = _short - _few * TOKEN_SECONDS  # whatever a step holds: launching
 FORWARD_SHARE = 1 / 3
 # Measured on one core of an AMD EPYC, 856 questions of KorQuAD: finding a question's n best answers and scoring them.
 ANSWER_SECONDS = 0.00026
+# Measured likewise: scoring a sentence of naver-ner, and a row of NSMC, which stands for all other tasks.
+SENTENCE_SECONDS, ROW_SECONDS = 0.00004, 0.000008
 # Not measured on an H100. On two cores of an AMD EPYC torch and transformers take 7.4 s to import; reading, tokenizing,
 # loading the model and capturing 22 graphs (4.6 s, measured on an H100) come on top.
 START_SECONDS = 25.0
-# Measured on one core of an AMD EPYC: loading a checkpoint of a base model to score it.
-LOAD_SECONDS = 0.3
+# Measured on one core of an AMD EPYC: putting a checkpoint's weights into a base model, to score them.
+LOAD_SECONDS = 0.1
 # A checkpoint of a base model: weights, and the two moments of AdamW, in fp32. How fast a disk takes them is assumed.
 CHECKPOINT_BYTES = 3 * 4 * 110e6
 DISK_BYTES_PER_SECOND = 1e9
@@ -39,7 +41,9 @@ DISK_BYTES_PER_SECOND = 1e9
 
 @dataclass(frozen=True)
 class Cost:
-    """An estimate of one run. Seconds, steps, tokens; evaluations are those on a whole split."""
+    """An estimate of one run. Evaluations are those on a whole split, kept is how many checkpoints stay on the disk;
+    training, evaluating and saving are seconds.
+    """
 
     task: str
     steps: int
@@ -47,6 +51,7 @@ class Cost:
     evaluations: int
     evaluated_tokens: float
     checkpoints: int
+    kept: int
     training: float
     evaluating: float
     saving: float
@@ -73,7 +78,10 @@ def cost_of(task: str, config: Any) -> Cost:
     # At the end each checkpoint is scored on test, unless that was done during training; then only the reported one.
     at_end = checkpoints if config.eval_all_checkpoints and split != "test" else 1
     passes = [(sizes[split], during), (sizes["test"], at_end)]
-    evaluating = sum(count * pass_seconds(size, config.eval_batch_size) for size, count in passes if count)
+    scoring = SENTENCE_SECONDS if task.endswith("-ner") else ROW_SECONDS
+    evaluating = sum(
+        count * (pass_seconds(size, config.eval_batch_size) + size[0] * scoring) for size, count in passes if count
+    )
     evaluating += at_end * LOAD_SECONDS + (during + at_end) * sizes.get("questions", 0) * ANSWER_SECONDS
     return Cost(
         task=task,
@@ -82,6 +90,7 @@ def cost_of(task: str, config: Any) -> Cost:
         evaluations=during + at_end,
         evaluated_tokens=sum(count * size[0] * size[1] for size, count in passes),
         checkpoints=checkpoints,
+        kept=min(checkpoints, config.save_total_limit or checkpoints),
         training=plan.steps * STEP_SECONDS + tokens * TOKEN_SECONDS,
         evaluating=evaluating,
         saving=checkpoints * CHECKPOINT_BYTES / DISK_BYTES_PER_SECOND,
@@ -105,7 +114,7 @@ def cost_table(costs: Mapping[str, Cost], titles: Mapping[str, str], seeds: int)
 
     costs: of one run of each task. titles: of the tasks. seeds: how many runs each task has.
     """
-    header = ["task", "steps", "tokens", "evaluations", "tokens evaluated", "training", "evaluating", "checkpoints",
+    header = ["task", "steps", "tokens", "evaluations", "tokens evaluated", "training", "evaluating", "saving",
               "all"]  # fmt: skip
     lines = [[titles[task], *_cells(cost)] for task, cost in costs.items()]
     every = list(costs.values())
@@ -114,11 +123,11 @@ def cost_table(costs: Mapping[str, Cost], titles: Mapping[str, str], seeds: int)
     whole = sum(cost.seconds for cost in every)
     lines[-1] = [*lines[-1][:-2], minutes(whole)]
     told = f"{minutes(whole)} for one seed" + (f", {minutes(seeds * whole)} for {seeds}" if seeds > 1 else "")
-    gigabytes = seeds * sum(cost.checkpoints for cost in every) * CHECKPOINT_BYTES / 3e9
+    gigabytes = seeds * sum(cost.kept for cost in every) * CHECKPOINT_BYTES / 3e9
     return (
         f"{markdown_grid([header, *lines])}\n\n"
         f"An estimate for a base model on one H100, not a measurement (scripts/reporting/table_cost.py): {told}.\n"
-        f"Checkpoints take {gigabytes:,.0f} GB on the disk (--save_total_limit 1 keeps the best and the newest only).\n"
+        f"Checkpoints fill {gigabytes:,.0f} GB of the disk; --save_total_limit 1 keeps the best and the newest only.\n"
     )
 
 

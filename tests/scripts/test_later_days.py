@@ -94,3 +94,12 @@ def test_runs_of_another_precision_are_not_averaged(user, tmp_path):
         (tmp_path / precision / "results.json").write_text(json.dumps(results), encoding="utf-8")
     table = user.types(tmp_path, script="scripts/results_table.py")
     assert "tiny-electra [2]" in table.out and "precision" in table.out
+
+
+def test_every_checkpoint_is_scored_with_its_own_weights(user):
+    """With a dev file all checkpoints are scored after the training, one model taking the weights of each."""
+    user.types(*sample("korsts", "all-scored", *BRIEFLY))
+    after_training = user.results("all-scored")["evaluations"]
+    assert len({one["metrics"]["pearson"] for one in after_training if one["split"] == "test"}) == 3
+    user.types(*sample("korsts", "all-scored", "--do_eval"))  # loads a model for each of them
+    assert user.results("all-scored")["evaluations"] == after_training
