@@ -291,7 +291,12 @@ def test_eight_tasks_fit_into_an_hour_and_are_evaluated_in_less_time_than_traine
     assert sum(cost.steps for cost in costs.values()) == pytest.approx(277_000, rel=0.01)
     for task, cost in costs.items():
         assert cost.evaluating < cost.training, task
-    table = table_cost.cost_table(costs, {task: task for task in EIGHT}, 3)
+    titles = {column["task"]: column["title"] for column in published_table("koelectra")["columns"]}
+    table = table_cost.cost_table(costs, titles, 3)
+    pages = [(REPOSITORY / "docs" / name).read_text(encoding="utf-8") for name in ("benchmarks.md", "benchmarks_ko.md")]
+    for line in table.split("\n")[2:11]:
+        cells = [cell.strip() for cell in line.split("|")[2:-1]]
+        assert f"| {' | '.join(cells)} |" in pages[0] and f"| {' | '.join(cells)} |".replace(" min", "분") in pages[1]
     assert "An estimate for a base model on one H100, not a measurement" in table and " for 3." in table
 
 
