@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from processors import TASKS
-from processors.splits import how_to_get
 from reporting.results_reading import print_out, stop
 from storage.streams import to_standard_output
 from storage.whole import remove_abandoned, write_whole
@@ -130,6 +128,9 @@ def refuse_missing_data(config: Path, data_dir: str | None, name: str) -> None:
 
     config: the JSON file with the folder of the data, used where `data_dir` is None.
     """
+    from processors import TASKS  # takes a second, and libraries that --help need not have
+    from processors.splits import how_to_get
+
     root = Path(data_dir or json.loads(config.read_text(encoding="utf-8")).get("data_dir", "data"))
     if not (root / name).is_dir():
         stop(f"there is no {root / name} to fine-tune on; {how_to_get(TASKS[name], root)}, or name it with --data_dir")
