@@ -332,7 +332,7 @@ def test_koelectras_eight_tasks_on_the_sample_killed_in_the_middle(user: User, t
     assert (study / "nsmc" / "seed-42" / "results.json").stat().st_mtime_ns == first
     assert f"{study / 'nsmc' / 'seed-42'} is finished" in out and "run 2 of 8: naver-ner, seed 42" in out
     row = (study / "table.md").read_text(encoding="utf-8").split("\n")[2]
-    assert row.startswith("| tiny-electra (sample data) |") and "–" not in row
+    assert row.startswith("| tiny-electra (sample data) ") and "–" not in row
     assert {path.name for path in study.iterdir()} == {
         *(*EIGHT, "study.json", "seconds.json", "table.md", "scores.png", "scores.svg")
     }
