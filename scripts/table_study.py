@@ -33,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, 
 
 from models import MODELS, ModelError, find_model
 from processors import TASKS
+from processors.splits import SAMPLE_DATA
+from processors.task import number_of
 from reporting.figures import write_figure
 from reporting.results_reading import write_out
 from reporting.run_progress import PlannedRun, make_all
@@ -109,7 +111,7 @@ def runs_of(planned: Sequence[PlannedTask], seeds: Sequence[int], study: Path) -
 def weight_of(planned: PlannedTask) -> float:
     """The time of a run in relation to others: the estimate for official files, else what is read times the epochs."""
     config = planned.config
-    if config.data_dir != "sample_data":
+    if config.data_dir != SAMPLE_DATA:
         return cost_of(planned.task, config).seconds
     if config.max_steps > 0:
         return config.max_steps
@@ -123,7 +125,8 @@ def say_plan(arguments: argparse.Namespace, planned: Sequence[PlannedTask], stud
     model = f"the sample's {SAMPLE_MODEL}, in place of {arguments.model}" if arguments.scale else arguments.model
     seeds = f"seed{'s' * (len(arguments.seeds) > 1)} {', '.join(map(str, arguments.seeds))}"
     tasks = ", ".join(one.task for one in planned) or "no task"
-    say(f"{TABLES[arguments.table][0]}: {model}; {tasks}; {seeds}; {len(planned) * len(arguments.seeds)} runs")
+    runs = number_of(len(planned) * len(arguments.seeds), "run")
+    say(f"{TABLES[arguments.table][0]}: {model}; {tasks}; {seeds}; {runs}")
     say(f"settings: config/<task>/{name}.json {' '.join(arguments.passed_on)}".rstrip())
     say(f"results: {study}")
     if planned and not arguments.scale:
@@ -149,7 +152,8 @@ def fetch_model(arguments: argparse.Namespace, planned: Sequence[PlannedTask]) -
     try:
         find_model(config.model_type, config.model_name_or_path)
     except ModelError as error:
-        refuse(arguments, str(error))
+        is_known = arguments.model in MODELS
+        refuse(arguments, str(error) if is_known else str(error).replace("with --model_name_or_path", "as MODEL"))
 
 
 def main() -> None:

@@ -57,7 +57,8 @@ class TableRow:
         rows = [row for group in table["groups"] for row in group["rows"] if row["model"] == model]
         scores = rows[0]["scores"] if rows else {}
         published = {task: score if isinstance(score, list) else [score] for task, score in scores.items()}
-        return cls(name, columns, cells, rows[0]["name"] if rows else "", published, table["url"], notes)
+        source = f"{table['url']}, {table['source']}"
+        return cls(name, columns, cells, rows[0]["name"] if rows else "", published, source, notes)
 
     def markdown(self) -> str:
         """The table: a header, the measured row, the published one below it, and the legend."""
@@ -67,7 +68,7 @@ class TableRow:
         if self.published:
             lines.append([f"{self.published_name}, published", *map(self._published, self.columns)])
             chosen = [f"{column['title']} {SELECTED[column['selection']]}" for column in self.columns]
-            below.append(f"Published: {self.source}; selected: {', '.join(chosen)}.")
+            below.append(f"Published: {self.source}. Its checkpoints: {', '.join(chosen)}.")
         else:
             below.append(f"No scores of {self.name} are published in this table.")
         return f"{markdown_grid(lines)}\n\n{bullet_list(below, self.notes)}"
