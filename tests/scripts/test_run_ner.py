@@ -443,7 +443,8 @@ def test_a_missing_file_is_missed_before_training(user, is_refused, spoil, missi
     data = spoil(missing)
     other = {"train.tsv": "test.tsv", "test.tsv": "train.tsv"}[missing]
     message = is_refused(*ner("bad", "--data_dir", data))
-    assert message == f"{data}/naver-ner/{missing}: no such file; the folder holds {other}"
+    way = f"fetch it with: bash scripts/download_data.sh naver-ner --data_dir {data}"
+    assert message == f"{data}/naver-ner/{missing}: no such file; the folder holds {other}; {way}"
     assert snapshot(user.run_dir("bad")) == {}
 
 
