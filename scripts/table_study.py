@@ -116,7 +116,7 @@ def weight_of(planned: PlannedTask) -> float:
     if config.max_steps > 0:
         return config.max_steps
     files = config.files(TASKS[planned.task].folder)["train"]
-    return config.num_train_epochs * sum(file.stat().st_size for file in files if file.is_file())
+    return config.num_train_epochs * sum(file.stat().st_size for file in files if isinstance(file, Path))
 
 
 def say_plan(arguments: argparse.Namespace, planned: Sequence[PlannedTask], study: Path) -> None:
