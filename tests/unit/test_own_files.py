@@ -10,7 +10,7 @@ import pytest
 
 from processors import TASKS
 from processors.ner import read_json_sentences, read_token_lines
-from processors.sentence_files import WRITERS, read_sentence_lines
+from processors.sentence_files import WRITERS, read_sentence_lines, token_lines
 from processors.sentence_files import read_unlabelled as read_unlabelled_sentences
 from processors.seq_cls import read_csv, read_json_lines, read_tsv
 from processors.splits import stratified_split
@@ -339,6 +339,45 @@ def test_white_space_is_cut_as_in_training(tmp_path: Path):
     assert trained == [["10\u00a0km", "뛰었\u3000다\x1c", "\u2028"]]
     assert unlabelled(task, tmp_path, f"{sentence}\r\n").words == trained
     assert unlabelled(task, tmp_path, f"{sentence}\tO O O\r\n").words == trained
+
+
+def test_columns_between_spaces_without_labels(tmp_path: Path):
+    """They are told from sentences by their number and by blank lines between groups of lines."""
+    task = own(KMOU, separator=" ")
+    lines = ["; 원문", "1 한석규 NNP", "2 가  JKS", "", "1 왔다 VV", ""]
+    for label in ("", " ?", " O"):
+        content = "\n".join(line + label if line[:1].isdigit() else line for line in lines)
+        assert unlabelled(task, tmp_path, content).words == [["한석규", "가"], ["왔다"]]
+    for content in ("하나 둘 셋\n넷 다섯 여섯\n", "하나 둘 셋\n\n넷 다섯 여섯\n", "하나 둘 셋\n넷\n\n다섯\n"):
+        sentences = [line.split(" ") if line else [] for line in content.split("\n")[:-1]]
+        assert unlabelled(task, tmp_path, content).words == sentences
+
+
+def test_a_header_may_be_missing_above_words_without_labels(tmp_path: Path):
+    task = own(WORDS, columns=("word", "tag"), text_columns=("word",), label_column="tag", header=True)
+    for header in ("word\ttag\n", "word\n", ""):
+        tag = "" if header == "word\n" else "\t-"
+        assert unlabelled(task, tmp_path, f"{header}가{tag}\n나{tag}\n\n다{tag}\n").words == [["가", "나"], ["다"]]
+
+
+@pytest.mark.parametrize("task", [JSON_WORDS, own(TEXTS, read=read_json_lines)])
+def test_a_json_list_is_no_text(task: Task, tmp_path: Path):
+    for content in ('[{"text": "가"}]', ' [\n  {"tokens": ["가"]}\n]\n'):
+        assert problem(unlabelled, task, tmp_path, content).startswith(
+            "input.txt: is one JSON list; JSON lines have an"
+        )
+    assert len(unlabelled(task, tmp_path, "[단독] 하나\n[1] 둘\n")) == 2
+
+
+def test_words_of_json_that_other_files_cannot_hold(tmp_path: Path):
+    content = '{"tokens": ["\\ud83d가", "나\\t\\n다"], "tags": ["B-PER", "O"]}\n'
+    rows = read(JSON_WORDS, tmp_path, content)
+    assert (rows.words, dict(rows.counts)) == (
+        [["\ufffd가", "나\t\n다"]],
+        {"texts with a lone surrogate, replaced by U+FFFD": 1},
+    )
+    assert unlabelled(JSON_WORDS, tmp_path, content).words == rows.words
+    assert token_lines(rows.words, [["O", "O"]]) == "\ufffd가\tO\n나\\t\\n다\tO\n\n"
 
 
 def test_words_that_break_the_form(tmp_path: Path):
