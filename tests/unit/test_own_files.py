@@ -96,6 +96,18 @@ def test_quotes_in_csv_hold_separators_and_line_ends(tmp_path: Path):
     assert rows.first == ['가, "나"\n다']
 
 
+def test_comments_in_csv_are_told_from_quoted_fields(tmp_path: Path):
+    task = own(TEXTS, read=read_csv, columns=(), comments=("#",))
+    content = '# it, is "open\ntext,label\n"#tag\n# more",yes\n# a, b\n나,no\n다,?\n'
+    assert problem(read, task, tmp_path, content) == "own.txt:7: unknown label '?': known are no, yes"
+    rows = read(task, tmp_path, content.removesuffix("다,?\n"))
+    assert (rows.first, rows.labels, dict(rows.counts)) == (
+        ["#tag\n# more", "나"],
+        [1, 0],
+        {"comment lines left out": 2},
+    )
+
+
 def test_several_text_columns_are_joined_unless_they_are_a_pair(tmp_path: Path):
     task = own(TEXTS, columns=(), text_columns=("title", "body"))
     content = "title\tbody\tlabel\n제목\t글\tyes\n"
@@ -124,6 +136,7 @@ def test_labels_of_json_lines_may_be_numbers(tmp_path: Path):
             "id\tdocument\tlabel\n",
             "own.txt:1: the header has no column text: it is 'id document label'",
         ),
+        ({"columns": ()}, "text\ttext\tlabel\n", "own.txt:1: the header names twice the column text: it is 'text text"),
         (NUMBERED, "yes\t좋다\n", "own.txt:1: there is no column 2: this line has 2, counted from 0"),
         (NUMBERED, "yes\tx\t가\nno\t나\n", "own.txt:2: 2 columns instead of 3, which the first line has"),
         ({"comments": ("#",)}, "# 말\n#\n", "own.txt: there is nothing in it but comments"),
