@@ -226,7 +226,8 @@ def finished(
     """The sentences of a file. Raises DataError where there are none, or malformed ones that must not be skipped."""
     bad.finish(counts)
     if not words:
-        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
+        why = "; ".join(f"{what}: {count}" for what, count in counts.items())
+        raise DataError(f"{path}: no sentence is left ({why})" if why else f"{path}: there are no sentences in it")
     return Sentences(words, labels, counts)
 
 

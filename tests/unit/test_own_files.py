@@ -200,6 +200,7 @@ def test_conll_with_a_header(tmp_path: Path):
     assert problem(read, task, tmp_path, "가\tO\n").startswith(
         "own.txt:1: the header line is missing: expected word tag"
     )
+    assert problem(read, task, tmp_path, "word\ttag\n") == "own.txt: there are no sentences in it"
 
 
 @pytest.mark.parametrize(
