@@ -13,11 +13,13 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+# The labels that a metric is computed from; "scores" are those of a regression.
+LabelKind = Literal["classes", "two classes", "scores"]
 METRICS: dict[str, Metric] = {}
 # The scores of whole entities (`entity_scores`). In a task of words these names mean entities, not classes.
 ENTITY_METRICS = {"f1", "precision", "recall"}
@@ -29,7 +31,7 @@ CHARACTER_METRICS = ("character_macro_f1", "entity_macro_f1", "aligned_character
 class MetricFacts:
     """Which labels a metric is for, and whether more of it is better."""
 
-    labels: Literal["classes", "two classes", "scores"]
+    labels: LabelKind
     greater_is_better: bool
 
 
@@ -39,16 +41,20 @@ METRIC_FACTS: dict[str, MetricFacts] = {}
 def metric(
     function: Metric | None = None,
     *,
-    labels: Literal["classes", "two classes", "scores"] = "classes",
+    labels: LabelKind = "classes",
     greater_is_better: bool = True,
 ) -> Any:
     """Puts a function into `METRICS`, under its own name: `@metric`, or `@metric(labels="scores")`.
 
     labels: what it is computed from; "scores" are those of a regression. A task is refused whose labels are different.
-    Raises ValueError where the name is taken.
+    Raises ValueError where the name is taken, and where `labels` is something else.
     """
     if function is None:
         return functools.partial(metric, labels=labels, greater_is_better=greater_is_better)
+    if labels not in (known := get_args(LabelKind)):
+        raise ValueError(
+            f"{function.__name__}: labels: one of {', '.join(map(repr, known))} is expected, not {labels!r}"
+        )
     if METRICS.setdefault(function.__name__, function) is not function:
         raise ValueError(f"two metrics are named {function.__name__}")
     METRIC_FACTS[function.__name__] = MetricFacts(labels, greater_is_better)

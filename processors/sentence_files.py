@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from processors.delimited import COMMENTS, Record, check_header, number_of_column, split_columns
-from processors.task import BadRows, DataError, Task, number_of, place_of, read_text
-from processors.text_readers import json_objects
+from processors.task import (
+    BadRows,
+    DataError,
+    Task,
+    number_of,
+    place_of,
+    read_text,
+    without_lone_surrogates,
+)
+from processors.text_readers import BEGINS_AS_JSON, json_objects
 
 CONLL_COMMENTS = ("# ", "## ")
 
@@ -119,11 +127,17 @@ def _blocks(task: Task, text: str, counts: Counter[str]) -> list[list[Record]]:
                 blocks.append([])
         elif not blocks[-1] and comments and line.startswith(comments):
             counts[COMMENTS] += 1
-        elif is_header:
-            is_header = False
         else:
-            blocks[-1].append(Record(number, split_columns(line, separator)))
+            record = Record(number, split_columns(line, separator))
+            if not (is_header and _is_header(task, record.values)):
+                blocks[-1].append(record)
+            is_header = False
     return blocks if blocks[-1] else blocks[:-1]
+
+
+def _is_header(task: Task, fields: list[str]) -> bool:
+    """Whether a first line is the header that the task's files have; those to be labelled may come without it."""
+    return not task.columns or task.columns[WordColumns.of(task).word] in fields
 
 
 def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
@@ -174,6 +188,7 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     is the text of that number. Raises DataError naming file and line of malformed rows.
     """
     bad = BadRows(path, skip_bad_rows)
+    counts: Counter[str] = Counter()
     words: list[list[str]] = []
     labels: list[list[int]] = []
     keys = [task.text_columns[0], task.label_column]
@@ -188,9 +203,9 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
         elif wrong := unknown_label(task, list(map(str, names))):
             bad.add(line, wrong)
         else:
-            words.append(sentence)
+            words.append([without_lone_surrogates(word, counts) for word in sentence])
             labels.append([task.labels.index(str(name)) for name in names])
-    return finished(path, words, labels, bad, Counter())
+    return finished(path, words, labels, bad, counts)
 
 
 def _wrong_words(key: str, words: Any) -> str:
@@ -211,7 +226,8 @@ def finished(
     """The sentences of a file. Raises DataError where there are none, or malformed ones that must not be skipped."""
     bad.finish(counts)
     if not words:
-        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
+        why = "; ".join(f"{what}: {count}" for what, count in counts.items())
+        raise DataError(f"{path}: no sentence is left ({why})" if why else f"{path}: there are no sentences in it")
     return Sentences(words, labels, counts)
 
 
@@ -266,7 +282,8 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
     """The words of a file with a word on each line; None where its lines are sentences.
 
     It is recognised by a label of the task on each line, by tabs (or what else separates columns), or, where there are
-    neither, by blank lines between lines of a single word.
+    neither, by blank lines between lines of a single word. Spaces separate the words of sentences too: then all lines
+    must have the task's columns, perhaps without the label's, and blank lines must stand between groups of them.
     """
     columns = WordColumns.of(task)
     blocks = _blocks(task, text, Counter())
@@ -276,13 +293,16 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
     word = columns.word
     if all(not columns.wrong(r.values) and r.values[columns.label].strip() in task.labels for r in records):
         return [[record.values[word] for record in block] for block in blocks]
+    has_blank_lines = len(blocks) > 1 or text.replace("\r", "").endswith("\n\n")
     if len(records[0].values) == 1:
         is_word = all(len(r.values) == 1 and " " not in r.values[0].strip(" ") for r in records)
-        has_blank_lines = len(blocks) > 1 or text.replace("\r", "").endswith("\n\n")
         return [[record.values[0] for record in block] for block in blocks] if is_word and has_blank_lines else None
-    if columns.separator == " ":  # the words of a sentence are separated by spaces too
-        return None
     full = columns.width or max(columns.word, columns.label) + 1
+    if columns.separator == " ":
+        widths = {len(r.values) for r in records}
+        are_groups = has_blank_lines and any(len(block) > 1 for block in blocks)
+        if not are_groups or widths not in ({full}, {full - 1}):
+            return None
     if len(records[0].values) == full - 1:
         word -= columns.label < word
         columns = WordColumns(word, word, full - 1, (), columns.separator)
@@ -295,8 +315,8 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
 
 
 def _unlabelled_json_sentences(task: Task, text: str, place: str) -> list[list[str]] | None:
-    """The words of JSON lines; None where the text does not begin with an object."""
-    if not text.lstrip().startswith("{"):
+    """The words of JSON lines; None where the text does not begin as JSON."""
+    if not BEGINS_AS_JSON.match(text):
         return None
     bad = BadRows(Path(place), skip=False, flag="")
     words = []
@@ -304,7 +324,8 @@ def _unlabelled_json_sentences(task: Task, text: str, place: str) -> list[list[s
     for line, row in json_objects(text, place, [key], bad):
         if wrong := _wrong_words(key, row[key]):
             bad.add(line, wrong)
-        words.append(row[key])
+        else:
+            words.append([without_lone_surrogates(word, Counter()) for word in row[key]])
     bad.finish(Counter())
     return words
 
@@ -328,14 +349,21 @@ def sentence_lines(words: list[list[str]], labels: list[list[str]]) -> str:
 
 
 def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """Sentences in the format that `read_token_lines` reads."""
+    """Sentences in the format that `read_token_lines` reads.
+
+    Tabs and line ends, which only words from JSON hold, are written as `\\t` and `\\n`.
+    """
     sentences = (
-        "".join(f"{word}\t{label}\n" for word, label in zip(*pair, strict=True))
+        "".join(f"{_in_one_field(word)}\t{label}\n" for word, label in zip(*pair, strict=True))
         for pair in zip(words, labels, strict=True)
     )
     return "".join(f"{sentence}\n" for sentence in sentences)
 
 
-# Predictions are written in the format of the task's files, so that diff can compare the two. Those of a task with a
-# reader of its own are written one word a line.
+def _in_one_field(word: str) -> str:
+    return word.replace("\t", "\\t").replace("\n", "\\n")
+
+
+# Predictions are written in the form of the task's files, so that diff can compare the two. Those of other readers are
+# written one word a line, and so are those of CoNLL files with further columns, which are not kept.
 WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from processors.task import (
     read_text,
     without_lone_surrogates,
 )
+
+# Of texts to be labelled, what begins so is JSON; a list of objects too, so that it is refused. A text may begin with a
+# bracket: "[단독] ..."
+BEGINS_AS_JSON = re.compile(r"\s*(\[\s*)?\{")
 
 
 class RowCollector:
@@ -227,7 +232,7 @@ def _unlabelled_columns(task: Task, text: str, place: str, quoted: bool) -> Rows
 
 
 def _unlabelled_json_lines(task: Task, text: str, place: str) -> Rows | None:
-    if not text.lstrip().startswith("{"):
+    if not BEGINS_AS_JSON.match(text):
         return None
     counts: Counter[str] = Counter()
     bad, sides = BadRows(Path(place), skip=False, flag=""), []

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator
 
 from models import MODELS, unknown_model
+from models.word_limit import MOST as MOST_WORD_CHARACTERS
 from storage.names import on_disk
 from training.config import (
     EVALUATION_STEPS,
@@ -72,6 +73,7 @@ class ModelConfig(Section):
     max_word_characters: int | None = Field(
         None,
         ge=1,
+        le=MOST_WORD_CHARACTERS,
         description="the most characters of a word that is taken apart, longer ones become [UNK]; default: the "
         "tokenizer's own limit, which is 100 as published",
     )
