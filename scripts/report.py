@@ -150,7 +150,7 @@ def scores_of(lines: Sequence[Sequence[str]], caption: str = "") -> Html:
     """A grid of scores whose first line is the header and whose first column has the models."""
     header, *rows = lines
     named = [text or ("model" if at == 0 else "score") for at, text in enumerate(header)]
-    return table(named, rows, caption, has_row_names=True)
+    return table(named, rows, caption, numbers=range(1, len(named)), has_row_names=True, name="scores")
 
 
 def pretraining_table(runs: Sequence[ReportedRun]) -> Html:
@@ -164,7 +164,8 @@ def pretraining_table(runs: Sequence[ReportedRun]) -> Html:
         figures = [training.get("steps"), training.get("epochs"), training.get("tokens_per_second")]
         rows.append([str(run.folder), run.task, *map(number, [*figures, *(own.get(name) for name in metrics)])])
     header = ["run", "objective", "steps", "epochs", "tokens/s", *(name.replace("_", " ") for name in metrics)]
-    return table(header, rows, "Scores are those of the held-out documents.", range(2, len(header)), has_row_names=True)
+    said = paragraph("Scores are those of the held-out documents.", cls="faint")
+    return join([said, table(header, rows, numbers=range(2, len(header)), has_row_names=True, name="pretraining runs")])
 
 
 def learning_curves(runs: Sequence[ReportedRun]) -> Html:
@@ -188,7 +189,7 @@ def details_of(run: ReportedRun, rows: int, data_dir: Path | None, is_open: bool
     if not run.results:
         content.append(paragraph("This run has no results yet: it is still going on, was stopped, or was not scored."))
         return folded(run.title, *content, is_open=is_open)
-    facts = table(["", ""], facts_of(run), has_row_names=True)
+    facts = table(["", ""], facts_of(run), has_row_names=True, name="facts about the run")
     content.append(element("div", facts, all_scores(run), cls="side"))
     if not run.is_pretraining:
         try:
@@ -211,13 +212,13 @@ def facts_of(run: ReportedRun) -> list[list[str]]:
     results, training = run.results, run.results.get("training") or {}
     hardware, config = results.get("hardware") or {}, results.get("config") or {}
     counts = results.get("rows") or training.get("rows") or {}
-    checkpoint = results.get("checkpoint")
+    checkpoint, steps = results.get("checkpoint"), training.get("steps")
     facts = {
         "model": results.get("model_name_or_path") or results.get("model"),
         "checkpoint": checkpoint and f"{checkpoint}, {SELECTED.get(results.get('selection'), 'as selected')}",
         "scored on": results.get("split"),
         "rows": ", ".join(f"{name} {number(count)}" for name, count in counts.items() if count is not None),
-        "training": training.get("steps") and f"{number(training['steps'])} steps, {number(training.get('epochs'))} epochs",
+        "training": steps and f"{number(steps)} steps, {number(training.get('epochs'))} epochs",
         "learning rate": number(config.get("learning_rate")),
         "speed": training.get("rows_per_second") and f"{number(training['rows_per_second'])} rows/s",
         "hardware": hardware.get("name") and f"{hardware['name']}, {hardware.get('precision')}",
@@ -231,7 +232,7 @@ def all_scores(run: ReportedRun) -> Html:
     """All metrics of a run, as they are in its results.json."""
     metrics: Iterable[tuple[str, Any]] = (run.results.get("metrics") or {}).items()
     rows = [[name.replace("_", " "), number(value)] for name, value in metrics]
-    return table(["score", "value"], rows, numbers=[1], has_row_names=True) if rows else Html("")
+    return table(["score", "value"], rows, numbers=[1], has_row_names=True, name="scores") if rows else Html("")
 
 
 def number(value: Any) -> str:

@@ -219,9 +219,7 @@ def selections_in_words(columns: Sequence[Column]) -> str:
     return "".join(f"; {words[how]} {names}" for how, names in titles.items() if names)
 
 
-def table_grids(
-    table: Table, cells: Cells, all_published: bool
-) -> tuple[list[tuple[str, list[list[str]]]], list[str]]:
+def table_grids(table: Table, cells: Cells, all_published: bool) -> tuple[list[tuple[str, list[list[str]]]], list[str]]:
     """A table's texts: for each group of models its title and its lines, of which the first is the header; the legend.
 
     The title is empty where the table has no groups.

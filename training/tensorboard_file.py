@@ -1,7 +1,7 @@
-"""The learning curves for TensorBoard (`--report_to tensorboard`): the lines of `metrics.jsonl` in TensorBoard's format.
+"""Learning curves for TensorBoard (`--report_to tensorboard`): the lines of `metrics.jsonl` in TensorBoard's format.
 
-The file lies beside `metrics.jsonl`, so that TensorBoard names the curves after the run's folder. `metrics.jsonl` is the
-original: when a run is resumed, the file is written anew from it, so that no point is missing and none is there twice.
+The file lies beside `metrics.jsonl`, so that TensorBoard names the curves after the run's folder. When a run is
+resumed, the file is written anew from `metrics.jsonl`, so that no point is missing and none is there twice.
 
 A line `train` becomes the points `train/loss`, `train/learning_rate` and so on, a line `evaluation` becomes
 `eval/<metric>`. The horizontal axis is the number of the step.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARY = "tensorboard"
-# The end of the name tells these files from others that a user may keep in the folder. TensorBoard looks for "tfevents".
+# TensorBoard looks for "tfevents". The end of the name tells these files from others that a user may keep there.
 NAME = re.compile(r"events\.out\.tfevents\..*\.metrics")
 NO_CURVES = frozenset({"event", "step", "seconds", "split", "metrics"})  # what a line says besides its figures
 

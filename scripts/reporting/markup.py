@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 # What no HTML file may hold: control characters, and halves of surrogate pairs, which no encoding can write.
 FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
@@ -61,22 +62,24 @@ def table(
     numbers: Iterable[int] = (),
     has_row_names: bool = False,
     searchable: str = "",
-    stacks: bool = False,
+    layout: Literal["", "stacks", "upright"] = "",
+    name: str = "",
 ) -> Html:
     """A table that scrolls sideways by itself where it is too wide. Without texts in it, the header is left out.
 
     numbers: the columns that are aligned to the right. has_row_names: whether the first cell of a row names the row.
-    searchable: the name of a box above the table that filters its rows; "" for none. stacks: on a narrow screen, the
-    cells of a row stand below each other, each with its column's name.
+    searchable: the name of a box above the table that filters its rows; "" for none. layout: where it "stacks", the
+    cells of a row stand below each other on a narrow screen, each with its column's name; "upright": the names of the
+    columns are turned, for many narrow columns. name: for screen readers, where there is neither caption nor box.
     """
     to_the_right = frozenset(numbers)
 
     def cell(at: int, text: str) -> Html:
         is_name = has_row_names and at == 0
-        name = "th" if is_name else "td"
-        label = header[at] if stacks else None
+        kind = "th" if is_name else "td"
+        label = header[at] if layout == "stacks" else None
         cls = "number" if at in to_the_right else None
-        return element(name, text, cls=cls, scope="row" if is_name else None, data_label=label)
+        return element(kind, text, cls=cls, scope="row" if is_name else None, data_label=label)
 
     head = join(element("th", text, scope="col", cls="number" if at in to_the_right else None)
                 for at, text in enumerate(header))  # fmt: skip
@@ -87,8 +90,9 @@ def table(
         element("tbody", body),
     ]
     # A region that scrolls can be reached and moved by the keyboard only if it can have the focus.
-    name = caption or searchable or None
-    scrolling = element("div", element("table", *content, cls="stacks" if stacks else None), cls="scrolls", tabindex="0", role="region", aria_label=name)
+    named = caption or searchable or name or None
+    grid = element("table", *content, cls=layout or None)
+    scrolling = element("div", grid, cls="scrolls", tabindex="0", role="region", aria_label=named)
     if not searchable:
         return scrolling
     box = element("input", type="search", aria_label=searchable, placeholder=searchable, autocomplete="off")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def answers_of_run(run: ReportedRun, most: int, data_dir: Path | None) -> Html:
     ])  # fmt: skip
     rows = [row_of(one) for one in wrong[:most]]
     header = ["question", "right answer", "predicted", "sure", "F1", "context"]
-    listed = table(header, rows, numbers=[3, 4], searchable="search the wrong answers", stacks=True)
+    listed = table(header, rows, numbers=[3, 4], searchable="search the wrong answers", layout="stacks")
     return join([
         element("h4", "Wrong answers"),
         paragraph(said, marks, cls="faint"),
@@ -155,7 +156,7 @@ def pieces(context: str, start: int, end: int, gold: Span | None, predicted: Spa
     edges = {start, end, *(edge for span in (gold, predicted) if span for edge in span)}
     cuts = sorted(edge for edge in edges if start <= edge <= end)
     parts: list[str] = []
-    for first, last in zip(cuts, cuts[1:], strict=False):
+    for first, last in itertools.pairwise(cuts):
         in_gold, in_predicted = (bool(s) and s[0] <= first and last <= s[1] for s in (gold, predicted))
         cls = {(True, True): "both", (True, False): "right", (False, True): "wrong"}.get((in_gold, in_predicted))
         parts.append(element("mark", context[first:last], cls=cls) if cls else context[first:last])

@@ -141,7 +141,7 @@ def shown(sentences: Sequence[Tagged], has_entities: bool, per_type: Mapping[str
         table_of_kinds(sentences, per_type),
         element("h4", "Sentences with mistakes"),
         paragraph(said, marks, cls="faint"),
-        table(["mistakes", "sentence"], rows, numbers=[0], searchable="search the sentences", stacks=True)
+        table(["mistakes", "sentence"], rows, numbers=[0], searchable="search the sentences", layout="stacks")
         if rows else Html(""),
     ])  # fmt: skip
 
@@ -162,7 +162,7 @@ def table_of_kinds(sentences: Iterable[Tagged], per_type: Mapping[str, Mapping])
         figures = [f"{its[score]:.1%}" if isinstance(its.get(score), int | float) else "–" for score in scores]
         rows.append([korean(name), f"{totals[name]:,}", *(f"{counts[name, kind]:,}" for kind in kinds), *figures])
     header = ["type", "in the file", *kinds, *scores]
-    return table(header, rows, numbers=range(1, len(header)), has_row_names=True)
+    return table(header, rows, numbers=range(1, len(header)), has_row_names=True, name="entities by type")
 
 
 def kinds_of(sentence: Tagged) -> list[tuple[str, str]]:

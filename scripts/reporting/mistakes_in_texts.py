@@ -13,6 +13,7 @@ from reporting.svg_charts import scatter_chart
 
 FILE = "predictions.tsv"
 DOTS = 1500  # of a scatter plot; more would make a page of megabytes and no clearer picture
+LONG_NAMES = 60  # characters of all labels, beyond which their names are turned above a confusion matrix
 STRONGEST_SHADE = 0.5  # beyond it, numbers on a shaded cell would be hard to read
 
 
@@ -71,7 +72,7 @@ def classes(predictions: Sequence[Prediction], labels: Sequence[str], most: int)
         for one in wrong[:most]
     ]
     header = ["sure", "label", "predicted", "text"]
-    listed = table(header, rows, numbers=[0], searchable="search the wrong rows", stacks=True)
+    listed = table(header, rows, numbers=[0], searchable="search the wrong rows", layout="stacks")
     said = f"{len(wrong):,} of {len(predictions):,} rows are wrong. " + how_many(len(rows), len(wrong), "surest")
     return join([
         element("h4", "Which label was taken for which"),
@@ -83,8 +84,14 @@ def classes(predictions: Sequence[Prediction], labels: Sequence[str], most: int)
 
 
 def confusion_matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -> Html:
-    """Rows: the right label. Columns: the predicted one. The shade is the share of the row."""
+    """Rows: the right label. Columns: the predicted one. The shade is the share of the row.
+
+    Labels that occur on neither side are left out.
+    """
     counts = Counter((one.label, one.predicted) for one in predictions)
+    occurring = {label for pair in counts for label in pair}
+    left_out = sum(label not in occurring for label in labels)
+    labels = [label for label in labels if label in occurring]
     rows = []
     for label in labels:
         total = sum(counts[label, predicted] for predicted in labels)
@@ -92,8 +99,12 @@ def confusion_matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -
         recall = f"{counts[label, label] / total:.1%}" if total else "–"
         rows.append([korean(label), *cells, f"{total:,}", recall])
     header = ["label \\ predicted", *map(korean, labels), "rows", "found"]
-    caption = "Each row is a label, each column what was predicted for its rows; found is the share that is right."
-    return table(header, rows, caption, numbers=range(1, len(header)), has_row_names=True)
+    said = "Each row is a label, each column what was predicted for its rows; found is the share that is right."
+    said += f" {left_out} labels are neither in the file nor predicted, and left out." if left_out else ""
+    layout = "upright" if sum(map(len, labels)) > LONG_NAMES else ""
+    numbers = range(1, len(header))
+    grid = table(header, rows, numbers=numbers, has_row_names=True, layout=layout, name="confusion matrix")
+    return join([paragraph(said, cls="faint"), grid])
 
 
 def _shaded(count: int, total: int) -> Html:
@@ -122,7 +133,7 @@ def scores(predictions: Sequence[Prediction], most: int) -> Html:
         paragraph(drawn, cls="faint") if drawn else Html(""),
         element("h4", "Largest errors"),
         paragraph(said, cls="faint"),
-        table(header, rows, numbers=[0, 1, 2], searchable="search the rows with the largest errors", stacks=True),
+        table(header, rows, numbers=[0, 1, 2], searchable="search the rows with the largest errors", layout="stacks"),
     ])  # fmt: skip
 
 

@@ -7,7 +7,17 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from plot_runs import MANY_POINTS, NO_SHARES, PlottedRun, labels, moving_average, read_run, score_label, separate, series
+from plot_runs import (
+    MANY_POINTS,
+    NO_SHARES,
+    PlottedRun,
+    labels,
+    moving_average,
+    read_run,
+    score_label,
+    separate,
+    series,
+)
 from reporting.markup import Html, element, join, paragraph
 from reporting.reported_runs import ReportedRun
 from reporting.svg_charts import COLOURS, Line, legend, line_chart
@@ -43,7 +53,9 @@ def curves(runs: Sequence[PlottedRun]) -> Html:
     members = [run for group in shown for run in group]
     splits = sorted({str(event.get("split")) for run in members for event in run.evaluations})
     losses = [
-        Line("loss", points_of_loss(run), number, number // COLOURS) for number, group in enumerate(shown) for run in group
+        Line("loss", points_of_loss(run), number, number // COLOURS)
+        for number, group in enumerate(shown)
+        for run in group
     ]
     scores = [
         Line(split, points_of_score(run, split), number, at + number // COLOURS)
@@ -82,5 +94,3 @@ def points_of_score(run: PlottedRun, split: str) -> list[tuple[float, float]]:
     factor = 1 if run.metric in NO_SHARES else 100
     every = math.ceil(len(at) / MOST_POINTS) or 1
     return [(x, factor * y) for x, y in zip(at, scores, strict=True)][::-every][::-1]
-
-

@@ -64,6 +64,7 @@ def find_reported(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -
     notes = []
     for given in folders:
         inside = {path.parent for name in (RESULTS_FILE, METRICS_FILE) for path in given.rglob(name)}
+        inside |= {given.parent} if given.name == RESULTS_FILE and given.is_file() else set()
         for folder in sorted(inside, key=lambda path: [_in_order(part) for part in path.parts]):
             if folder.resolve() in found:
                 continue
@@ -142,7 +143,9 @@ def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
     known = {Path(name).name: digest for name, digest in hashes.items()}
     for path in files["test"] or files["train"]:
         if not path.exists():
-            raise NotThere(f"{path} is not there, where the right answers are: --data_dir names the folder of the data.")
+            raise NotThere(
+                f"{path}, which has the right answers, is not there: --data_dir names the folder of the data."
+            )
         if known.get(path.name) not in (None, _hash(path)):
             raise NotThere(f"{path} has changed since the run was scored on it, so its rows are not shown.")
     how = str(config.get("encoding") or "utf-8"), bool(config.get("skip_bad_rows")), int(config.get("seed") or 0), key

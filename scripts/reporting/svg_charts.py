@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from reporting.markup import Html, element, join
 
 WIDTH, HEIGHT = 420, 250  # in the units of the SVG, in which letters are 13 high
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 40  # room around the axes
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 10, 40  # room around the axes
 COLOURS = 7  # --curve-0 and so on, in report.css
 DASHES = (None, "7 4", "2 4", "9 3 2 3")
 TICKS = 5
@@ -111,7 +111,7 @@ def _curves(axes: Axes, line: Line) -> Iterable[Html]:
 def _rounded(low: float, high: float) -> tuple[float, float]:
     """The round numbers around two values."""
     ticks = _locator().tick_values(low, high if high > low else low + (abs(low) or 1) * 0.1)
-    return float(ticks[0]), float(ticks[-1])
+    return min(low, float(ticks[0])), max(high, float(ticks[-1]))
 
 
 def _above(low: float, high: float) -> float:

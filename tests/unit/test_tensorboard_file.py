@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("tensorboard")
-from small_jobs import evaluated_job, make_job  # noqa: E402
-from training import config as config_module  # noqa: E402
-from training.config import UsageError  # noqa: E402
-from training.loop import fit  # noqa: E402
-from training.results import MetricsLog, delete_earlier_run, written_by_runs  # noqa: E402
-from training.tensorboard_file import NAME, TensorBoardFile, points_of  # noqa: E402
-from workflows.settings import FineTuningConfig  # noqa: E402
+from small_jobs import evaluated_job, make_job
+from training import config as config_module
+from training.config import UsageError
+from training.loop import fit
+from training.results import MetricsLog, delete_earlier_run, written_by_runs
+from training.tensorboard_file import NAME, TensorBoardFile, points_of
+from workflows.settings import FineTuningConfig
 
+pytest.importorskip("tensorboard")
 Curves = dict[str, list[tuple[int, float]]]
 
 
@@ -126,7 +126,7 @@ def test_a_disk_that_does_not_take_it_is_said_in_a_line(tmp_path: Path) -> None:
     log.begin()
     log.curves.path.unlink()
     log.curves.path.mkdir()
-    with pytest.raises(UsageError, match="tfevents.* could not be written .*: mend that and go on with --resume"):
+    with pytest.raises(UsageError, match=r"tfevents.* could not be written .*: mend that and go on with --resume"):
         log.write("train", step=1, loss=1.0)
     assert json.loads(log.path.read_text(encoding="utf-8"))["step"] == 1
 
@@ -135,7 +135,5 @@ def test_where_the_library_is_not_installed_it_is_said_what_to_type(monkeypatch:
     monkeypatch.setattr(config_module, "is_installed", lambda: False)
     config = FineTuningConfig(task="t", model_type="m", report_to="tensorboard")
     said = [found.message for found in config_module.OutputConfig.contradictions(config, {})]
-    assert said == [
-        "report_to tensorboard needs a library that is not installed: python3 -m pip install tensorboard"
-    ]
+    assert said == ["report_to tensorboard needs a library that is not installed: python3 -m pip install tensorboard"]
     assert not list(config_module.OutputConfig.contradictions(config.model_copy(update={"report_to": "none"}), {}))
