@@ -144,7 +144,7 @@ def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
     for path in files["test"] or files["train"]:
         if not path.exists():
             raise NotThere(
-                f"{path}, which has the right answers, is not there: --data_dir names the folder of the data."
+                f"{path}, which has the right answers, is not there: --data_dir says where the data are now."
             )
         if known.get(path.name) not in (None, _hash(path)):
             raise NotThere(f"{path} has changed since the run was scored on it, so its rows are not shown.")

@@ -245,8 +245,9 @@ def test_a_page_that_cannot_be_written_whole_leaves_the_one_before(tmp_path: Pat
     (tmp_path / "report.html").write_text("before", encoding="utf-8")
     limited = f"ulimit -f 4; exec {sys.executable} {SCRIPT} run --output report.html"
     result = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)
-    assert result.returncode != 0
+    assert result.returncode == 2 and result.stderr == "report.py: cannot write report.html: File too large\n"
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == "before"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # --------------------------------------------------------------------------------------------------------------------
