@@ -19,6 +19,7 @@ import argparse
 import base64
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -176,19 +177,23 @@ def learning_curves(runs: Sequence[ReportedRun]) -> Html:
 def details_of_runs(runs: Sequence[ReportedRun], rows: int, data_dir: Path | None) -> Html:
     """For each run a part that opens on a click: what it is, its scores and its mistakes."""
     shown = runs[:MOST_RUNS]
-    parts = [details_of(run, rows, data_dir, is_open=len(runs) == 1) for run in shown]
+    same = Counter(run.title for run in runs)  # such as a study's samples of several sizes
+    titles = [run.title if same[run.title] == 1 else f"{run.title} · {run.folder}" for run in shown]
+    parts = [
+        details_of(run, title, rows, data_dir, is_open=len(runs) == 1) for run, title in zip(shown, titles, strict=True)
+    ]
     if len(shown) < len(runs):
         said = f"The first {len(shown)} of {len(runs)} runs are shown here; fewer folders give a page about the others."
         parts.insert(0, paragraph(said, cls="faint"))
     return join(parts)
 
 
-def details_of(run: ReportedRun, rows: int, data_dir: Path | None, is_open: bool) -> Html:
+def details_of(run: ReportedRun, title: str, rows: int, data_dir: Path | None, is_open: bool) -> Html:
     """One run. What is missing for its mistakes is said in words."""
     content = [paragraph(element("code", str(run.folder)), cls="faint")]
     if not run.results:
         content.append(paragraph("This run has no results yet: it is still going on, was stopped, or was not scored."))
-        return folded(run.title, *content, is_open=is_open)
+        return folded(title, *content, is_open=is_open)
     facts = table(["", ""], facts_of(run), has_row_names=True, name="facts about the run")
     content.append(element("div", facts, all_scores(run), cls="side"))
     if not run.is_pretraining:
@@ -196,7 +201,7 @@ def details_of(run: ReportedRun, rows: int, data_dir: Path | None, is_open: bool
             content.append(mistakes_of(run)(run, rows, data_dir))
         except NotThere as missing:
             content.append(paragraph(str(missing), cls="missing"))
-    return folded(run.title, *content, is_open=is_open)
+    return folded(title, *content, is_open=is_open)
 
 
 def mistakes_of(run: ReportedRun) -> Callable[[ReportedRun, int, Path | None], Html]:

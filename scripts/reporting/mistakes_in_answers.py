@@ -44,16 +44,20 @@ def answers_of_run(run: ReportedRun, most: int, data_dir: Path | None) -> Html:
     """The part of the page about a run's questions. most: how many wrong ones are shown. Raises NotThere."""
     predictions = predictions_object(run, FILE)
     questions = rows_scored_on(run, data_dir)
-    answered = answered_questions(run, questions, predictions, surenesses(run))
+    sure = surenesses(run)
+    answered = answered_questions(run, questions, predictions, sure)
     if not answered:
         raise NotThere(f"{run.folder / FILE} has no question of the file that the run was scored on.")
     missing = len(questions) - len(answered)
     wrong = [one for one in answered if not one.is_exact]
     wrong.sort(key=lambda one: (one.f1, -(one.sureness or 0)))
-    said = f"{len(wrong):,} of {len(answered):,} answers are no exact match of a right one. "
-    said += "First those that share nothing with a right answer, of these the surest. "
+    said = (
+        f"{len(wrong):,} of {len(answered):,} answers are no exact match of a right one. Those that share nothing with "
+    )
+    said += "a right answer come first, and of these the ones that the model was most sure of. "
     said += how_many(min(most, len(wrong)), len(wrong), "first of them")
     said += f" {missing:,} questions have no prediction." if missing else ""
+    said += "" if sure else f" How sure the model was is not known: there is no {NBEST_FILE}."
     marks = join([
         " In the context: the ", element("mark", "right answer", cls="right"), ", the ",
         element("mark", "predicted one", cls="wrong"), ", and ",

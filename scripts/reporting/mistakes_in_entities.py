@@ -57,7 +57,12 @@ def entities_of_run(run: ReportedRun, most: int, data_dir: Path | None) -> Html:
         for (words, labels), found in zip([pair for pair in pairs if pair[0]], predicted.labels, strict=True)
     ]
     has_entities = bool(ENTITY_METRICS & set(task.metrics)) or labels_characters(task)
-    return shown(sentences, has_entities, run.results.get("per_type") or {}, most)
+    notes = []
+    if labels_characters(task):
+        notes.append("Each character has the label of its own token, as in the scores that are called aligned.")
+    if (unscored := run.results.get("words_not_scored")) and isinstance(unscored, int):
+        notes.append(f"{unscored:,} words lie beyond the longest row; they have no prediction and are not counted.")
+    return shown(sentences, has_entities, run.results.get("per_type") or {}, most, " ".join(notes))
 
 
 def read_predictions(task: Task, path: Path) -> Sentences:
@@ -124,8 +129,13 @@ def strict_entities(labels: list[str]) -> list[Entity]:
 # --------------------------------------------------------------------------------------------------------------------
 
 
-def shown(sentences: Sequence[Tagged], has_entities: bool, per_type: Mapping[str, Mapping], most: int) -> Html:
-    """What went wrong with which type, and the sentences with most mistakes. per_type: as in results.json."""
+def shown(
+    sentences: Sequence[Tagged], has_entities: bool, per_type: Mapping[str, Mapping], most: int, notes: str = ""
+) -> Html:
+    """What went wrong with which type, and the sentences with most mistakes.
+
+    per_type: as in results.json. notes: sentences about what is counted.
+    """
     wrong = [one for one in sentences if one.mistakes]
     wrong.sort(key=lambda one: -one.mistakes)  # stable: among equals in the order of the file
     rows = [[str(one.mistakes), both_lines(one, has_entities)] for one in wrong[:most]]
@@ -139,6 +149,7 @@ def shown(sentences: Sequence[Tagged], has_entities: bool, per_type: Mapping[str
     return join([
         element("h4", f"What happened to the {what}"),
         table_of_kinds(sentences, per_type),
+        paragraph(notes, cls="faint") if notes else Html(""),
         element("h4", "Sentences with mistakes"),
         paragraph(said, marks, cls="faint"),
         table(["mistakes", "sentence"], rows, numbers=[0], searchable="search the sentences", layout="stacks")

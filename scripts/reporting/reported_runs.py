@@ -49,7 +49,7 @@ class ReportedRun:
 
     @property
     def title(self) -> str:
-        """`nsmc · koelectra-base · seed 42`, with the folder where it is needed to tell runs apart."""
+        """`nsmc · koelectra-base · seed 42`."""
         seed = self.results.get("seed")
         parts = [self.task, str(self.results.get("model") or self.folder.name)]
         return " · ".join(parts + ([f"seed {seed}"] if seed is not None else []))

@@ -212,6 +212,14 @@ def test_data_that_have_changed_are_not_shown_beside_old_predictions(runs: Path,
     assert "data/naver-ner/test.tsv has changed since the run was scored on it" in page
 
 
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for size in (128, 16):
+        write_nsmc(tmp_path / f"ckpt/{size}/seed-42")
+    call("ckpt", "--output", "report.html", folder=tmp_path)
+    titles = re.findall(r"<summary><h3>(.*?)</h3></summary>", (tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert titles == [f"nsmc · koelectra-base · seed 42 · ckpt/{size}/seed-42" for size in (16, 128)]
+
+
 def test_large_runs_are_limited_and_it_is_said(tmp_path: Path) -> None:
     write_nsmc(tmp_path / "run", tuple(f"문장{at}번" for at in range(30)))
     call("run", "--output", "report.html", "--rows", 7, folder=tmp_path)

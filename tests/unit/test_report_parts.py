@@ -9,10 +9,12 @@ import math
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from plot_runs import PlottedRun
 from processors import TASKS
 from processors.qa.questions import UNANSWERABLE
 from processors.sentence_files import read_token_lines, sentence_lines, token_lines
@@ -36,6 +38,7 @@ from reporting.mistakes_in_entities import (
 )
 from reporting.mistakes_in_texts import classes, confusion_matrix, scores
 from reporting.mistakes_in_texts import read_predictions as read_texts
+from reporting.report_curves import MOST_GROUPS, curves, points_of_loss, points_of_score
 from reporting.reported_runs import NotThere
 from reporting.svg_charts import Line, axes_around, line_chart, scatter_chart
 
@@ -105,6 +108,27 @@ def test_equal_values_and_no_values_are_drawn() -> None:
     assert "<circle" in line_chart("loss", "step", [Line("a", [(0, 0.0)], 0)])
     assert "nothing was recorded" in line_chart("loss", "step", [Line("a", [(1, math.nan)], 0)])
     assert "<circle" in scatter_chart("scores", "right", [(2.0, 2.0)])
+
+
+def plotted(model: str, steps: int, metric: str = "accuracy") -> PlottedRun:
+    events = [{"step": step, "loss": float(step)} for step in range(1, steps + 1)]
+    scored = [{"step": 2, "split": "dev", "metrics": {metric: 0.25}}]
+    return PlottedRun(Path(model), "nsmc", model, "1", metric, ("nsmc", model), events, scored)
+
+
+def test_curves_of_more_groups_than_colours_can_tell_apart_are_left_out_and_it_is_said() -> None:
+    html = curves([plotted(f"m{at}", 2) for at in range(MOST_GROUPS + 3)])
+    assert html.count("<polyline") == MOST_GROUPS and f"m{MOST_GROUPS - 1} · seed 1" in html
+    assert f"{MOST_GROUPS} of {MOST_GROUPS + 3} groups of runs are drawn" in html and f"m{MOST_GROUPS} " not in html
+    assert "groups of runs" not in curves([plotted("m", 2)])
+
+
+def test_long_curves_are_thinned_out_and_end_where_they_ended() -> None:
+    points = points_of_loss(plotted("m", 5000))
+    assert 200 < len(points) <= 400 and points[-1][0] == 5000
+    assert points_of_loss(plotted("m", 3)) == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert points_of_score(plotted("m", 3), "dev") == [(2, 25.0)] and points_of_score(plotted("m", 3), "test") == []
+    assert points_of_score(plotted("m", 3, "loss"), "dev") == [(2, 0.25)]
 
 
 # --------------------------------------------------------------------------------------------------------------------
