@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from conftest import BRIEFLY, User, sample
+from conftest import ONE_STEP, User, sample
 from training.results import sha256_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
@@ -388,9 +388,9 @@ ON_THE_SAMPLE = {
 @pytest.mark.slow
 def test_real_runs_of_every_kind(user: User, tmp_path: Path) -> None:
     for task, (script, _) in ON_THE_SAMPLE.items():
-        user.types(*sample(task, f"report/{task}", *BRIEFLY, "--max_steps", 2), script=script)
-    once = ["--max_steps", 2, "--logging_steps", 1, "--no_cuda", "--output_dir", "report/spanbert"]
-    user.types("--config_file", "sample.json", *once, script="pretrain_spanbert.py")
+        user.types(*sample(task, f"report/{task}", *ONE_STEP), script=script)
+    words = ["--config_file", "sample.json", "--output_dir", "report/spanbert"]
+    user.types(*words, *ONE_STEP, script="pretrain_spanbert.py")
     call("ckpt/report", "--output", tmp_path / "report.html", folder=user.folder)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert '<p class="missing">' not in page
