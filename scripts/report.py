@@ -19,6 +19,7 @@ import argparse
 import base64
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -227,7 +228,7 @@ def facts_of(run: ReportedRun) -> list[list[str]]:
         "learning rate": number(config.get("learning_rate")),
         "speed": training.get("rows_per_second") and f"{number(training['rows_per_second'])} rows/s",
         "hardware": hardware.get("name") and f"{hardware['name']}, {hardware.get('precision')}",
-        "commit": results.get("git_commit"),
+        "commit": re.sub(r"^([0-9a-f]{10})[0-9a-f]*", r"\1", str(results.get("git_commit") or "")),
     }
     lines = [[name, str(value)] for name, value in facts.items() if value not in (None, "", "–")]
     return lines + ([["chance", "The scores are no better than chance."]] if results.get("at_chance") else [])

@@ -62,7 +62,8 @@ def entities_of_run(run: ReportedRun, most: int, data_dir: Path | None) -> Html:
         notes.append("Each character has the label of its own token, as in the scores that are called aligned.")
     if (unscored := run.results.get("words_not_scored")) and isinstance(unscored, int):
         notes.append(f"{unscored:,} words lie beyond the longest row; they have no prediction and are not counted.")
-    return shown(sentences, has_entities, run.results.get("per_type") or {}, most, " ".join(notes))
+    per_type = run.results.get("per_type")
+    return shown(sentences, has_entities, per_type if isinstance(per_type, dict) else {}, most, " ".join(notes))
 
 
 def read_predictions(task: Task, path: Path) -> Sentences:

@@ -133,7 +133,7 @@ def scores(predictions: Sequence[Prediction], most: int) -> Html:
         paragraph(drawn, cls="faint") if drawn else Html(""),
         element("h4", "Largest errors"),
         paragraph(said, cls="faint"),
-        table(header, rows, numbers=[0, 1, 2], searchable="search the rows with the largest errors", layout="stacks"),
+        table(header, rows, numbers=[0, 1, 2], searchable="search these rows", layout="stacks"),
     ])  # fmt: skip
 
 

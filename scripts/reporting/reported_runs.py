@@ -160,7 +160,10 @@ def _data_dir(config: dict[str, Any]) -> Path:
 
 @functools.cache
 def _hash(path: Path) -> str:
-    return sha256_of(path)
+    try:
+        return sha256_of(path)
+    except OSError as error:
+        raise NotThere(f"{path}, which has the right answers, cannot be read: {error.strerror}.") from None
 
 
 @functools.lru_cache(maxsize=4)  # seeds and models share them; large files are not all kept
