@@ -114,6 +114,7 @@ def fit(job: Job) -> State:
     record = {"data": job.data, "rows": job.rows, "precision": job.runtime.precision}
     write_json(folder / CONFIG_FILE, config.model_dump())
     write_json(folder / TRAINING_FILE, record)
+    job.log.begin()
     state = run.state
     progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
     with stop_request(job.runtime.processes) as stop:

@@ -204,7 +204,7 @@ def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Map
         identity[f"{config.training_split}{ROWS}"] = splits[config.training_split].content
     return {
         "checkpoints": CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
-        "log": MetricsLog(config.run_dir),
+        "log": MetricsLog.of(config),
         "identity": identity,
         "data": {str(path): sha256_of(path) for name in splits for path in config.files(task.folder)[name]},
         "rows": {name: len(split.rows) for name, split in splits.items()},

@@ -317,7 +317,7 @@ def pretraining_job(
         config=config,
         runtime=runtime,
         checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
-        log=MetricsLog(config.run_dir),
+        log=MetricsLog.of(config),
         write_model=write_model,
         identity=config.identity(runtime.precision)
         | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None, **identity},

@@ -139,6 +139,7 @@ class StagesConfig(Section):
                 "save_total_limit",
                 "save_optimizer",
                 "overwrite_output_dir",
+                "report_to",
             ]
             yield from without_effect(idle, given, ("do_train",), "without training (do_train is false)")
 
