@@ -16,6 +16,7 @@ from processors.task import (
     BadRows,
     DataError,
     Task,
+    message_of_unknown_label,
     number_of,
     place_of,
     read_text,
@@ -217,7 +218,7 @@ def _wrong_words(key: str, words: Any) -> str:
 def unknown_label(task: Task, labels: list[str]) -> str:
     """The message about the first label that is none of the task's; "" where all are."""
     unknown = next((label for label in labels if label not in task.labels), None)
-    return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
+    return "" if unknown is None else message_of_unknown_label(task, unknown)
 
 
 def finished(
