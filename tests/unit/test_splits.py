@@ -57,7 +57,7 @@ def write_csv(path: Path, first: int, count: int) -> Path:
 
 def test_the_label_of_a_single_row_is_named():
     rows = Rows(list("가나다라"), None, [0, 1, 1, 1])
-    with pytest.raises(DataError, match="only one row has the label 0, and both parts need one$"):
+    with pytest.raises(DataError, match=r"only one row has the label 0, and both parts need one$"):
         stratified_split(TASKS["fake-news"], rows, 42)
 
 
