@@ -83,9 +83,11 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
         value = getattr(task, field)
         if isinstance(value, str):
             yield field, f"is a text; a tuple is expected: ({value!r},)"
+        elif isinstance(value, list):
+            yield field, f"is a list; a tuple is expected: {tuple(value)!r}"
         elif value is not None or field != "comments":
             types = (str, int) if field == "text_columns" else (str,)
-            if not isinstance(value, list | tuple) or not all(type(each) in types for each in value):
+            if not isinstance(value, tuple) or not all(type(each) in types for each in value):
                 yield field, f"a tuple of texts is expected, not {value!r}"
     for field in FLAGS:
         if not isinstance(getattr(task, field), bool):
@@ -112,8 +114,8 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
     share = task.held_out_share
     if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
         yield "held_out_share", f"a number between 0 and 1 is expected, not {share!r}"
-    is_pair = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
-    if not is_pair or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
+    has_two_ends = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
+    if not has_two_ends or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
         yield "score_range", f"the lowest and the highest score are expected, such as (0, 5), not {task.score_range!r}"
 
 

@@ -130,6 +130,7 @@ def test_everything_is_said_at_once():
         ({"read": read_json_lines, "comments": ("#",)}, "comments: has no effect with read_json_lines"),
         ({"read": read_klue, "header": False}, "header: has no effect with read_klue"),
         ({"read": read_token_lines}, "read: read_token_lines reads words, and tasks of this kind have texts"),
+        ({"columns": ["text", "label"]}, "columns: is a list; a tuple is expected: ('text', 'label')"),
         ({"header": "no"}, "header: True, False or None is expected, not 'no'"),
         ({"drop_empty": "false"}, "drop_empty: True or False is expected, not 'false'"),
         ({"source": None}, "source: a text is expected, not None"),
