@@ -29,7 +29,7 @@ def count_repeats(splits: Mapping[str, Any]) -> None:
         found = {text for text in label_of if "".join(text).strip()}
         contradicted &= found
         if contradicted:
-            rows.counts["rows that stand there again with another label"] = sum(text in contradicted for text in texts)
+            rows.counts["rows that occur again with another label"] = sum(text in contradicted for text in texts)
         for earlier, its_texts in texts_of.items():
             if shared := found & its_texts:
                 what = f"rows that are also {IN_WORDS.get(earlier, earlier)} rows"

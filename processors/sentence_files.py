@@ -16,6 +16,7 @@ from processors.task import (
     BadRows,
     DataError,
     Task,
+    message_of_unknown_label,
     number_of,
     place_of,
     read_text,
@@ -169,7 +170,7 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
 
 def _comments_of(task: Task) -> tuple[str, ...]:
     """What lines begin with that are comments."""
-    return CONLL_COMMENTS if task.comments is None else tuple(task.comments)
+    return CONLL_COMMENTS if task.comments is None else task.comments
 
 
 def _check_first_line(task: Task, text: str, place: str) -> None:
@@ -178,7 +179,7 @@ def _check_first_line(task: Task, text: str, place: str) -> None:
     lines = enumerate(text.split("\n"), 1)
     number, line = next(((n, li) for n, li in lines if li.strip() and not li.startswith(comments or "\n")), (1, ""))
     separator = task.separator or "\t"
-    check_header(place, Record(number, split_columns(line.rstrip("\r"), separator)), tuple(task.columns), separator)
+    check_header(place, Record(number, split_columns(line.rstrip("\r"), separator)), task.columns, separator)
 
 
 def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
@@ -217,7 +218,7 @@ def _wrong_words(key: str, words: Any) -> str:
 def unknown_label(task: Task, labels: list[str]) -> str:
     """The message about the first label that is none of the task's; "" where all are."""
     unknown = next((label for label in labels if label not in task.labels), None)
-    return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
+    return "" if unknown is None else message_of_unknown_label(task, unknown)
 
 
 def finished(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ def stratified_split(task: Task, rows: Any, seed: int) -> tuple[Any, Any]:
     from sklearn.model_selection import train_test_split
 
     classes = None if task.is_regression or not isinstance(rows, Rows) else rows.labels
+    if alone := [task.labels[id] for id, count in Counter(classes or ()).items() if count == 1]:
+        raise DataError(
+            f"{task.name}: the rows cannot be split into training and test rows: only one row has the label "
+            f"{' or '.join(sorted(alone))}, and both parts need one"
+        )
     try:
         train, test = train_test_split(
             range(len(rows)), test_size=task.held_out_share, stratify=classes, random_state=seed

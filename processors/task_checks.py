@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from processors.klue import read_klue, read_klue_relations
 from processors.klue_ner import labels_characters, read_klue_ner
+from processors.klue_scores import SIMILAR
 from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
 from processors.sentence_files import read_json_sentences, read_sentence_lines, read_token_lines
 from processors.task import Task
@@ -82,9 +83,11 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
         value = getattr(task, field)
         if isinstance(value, str):
             yield field, f"is a text; a tuple is expected: ({value!r},)"
+        elif isinstance(value, list):
+            yield field, f"is a list; a tuple is expected: {tuple(value)!r}"
         elif value is not None or field != "comments":
             types = (str, int) if field == "text_columns" else (str,)
-            if not isinstance(value, list | tuple) or not all(type(each) in types for each in value):
+            if not isinstance(value, tuple) or not all(type(each) in types for each in value):
                 yield field, f"a tuple of texts is expected, not {value!r}"
     for field in FLAGS:
         if not isinstance(getattr(task, field), bool):
@@ -111,8 +114,8 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
     share = task.held_out_share
     if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
         yield "held_out_share", f"a number between 0 and 1 is expected, not {share!r}"
-    is_pair = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
-    if not is_pair or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
+    has_two_ends = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
+    if not has_two_ends or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
         yield "score_range", f"the lowest and the highest score are expected, such as (0, 5), not {task.score_range!r}"
 
 
@@ -154,7 +157,7 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
         if name not in known:
             yield "metrics", f"no metric is called {name!r}{_nearest(name, known)}; known are {', '.join(known)}"
         elif kind == "texts" or (kind == "words" and name not in (*ENTITY_METRICS, *CHARACTER_METRICS)):
-            yield from _unfit_metric(task, name)
+            yield from _unfit_metric(task, name, kind)
     if task.score is None and task.main_metric in known:
         facts = METRIC_FACTS.get(task.main_metric)
         right = facts.greater_is_better if facts else True  # of the known scores of entities and answers
@@ -164,8 +167,10 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
             yield "greater_is_better", f"is {task.greater_is_better}, but {more} {task.main_metric} is better{hint}"
 
 
-def _unfit_metric(task: Task, name: str) -> Iterator[tuple[str, str]]:
+def _unfit_metric(task: Task, name: str, kind: Kind) -> Iterator[tuple[str, str]]:
     wanted = METRIC_FACTS[name].labels
+    if METRIC_FACTS[name].needs_logits and kind == "words":
+        yield "metrics", f"{name} is computed from logits, and those of words are not kept"
     if task.is_regression != (wanted == "scores"):
         what = "the scores of a regression" if wanted == "scores" else "classes"
         has = "this task has no labels, so it is a regression" if task.is_regression else "this task has labels"
@@ -173,6 +178,11 @@ def _unfit_metric(task: Task, name: str) -> Iterator[tuple[str, str]]:
     elif wanted == "two classes" and len(task.labels) != 2:
         hint = f"; macro_{name} is for any number" if f"macro_{name}" in METRICS else ""
         yield "metrics", f"{name} is for two labels, and this task has {len(task.labels)}{hint}"
+    elif wanted == "no_relation first" and task.labels[0] != "no_relation":
+        yield "metrics", f"{name} leaves out the first label, which must be 'no_relation', not {task.labels[0]!r}"
+    elif name == "f1_at_3" and not task.score_range[0] < SIMILAR <= task.score_range[1]:
+        low, high = task.score_range
+        yield "metrics", f"{name} is for scores below and above 3, and score_range is ({low:g}, {high:g})"
 
 
 def _twice(task: Task, field: str) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from processors.task import (
     DataError,
     Rows,
     Task,
+    message_of_unknown_label,
     number_of,
     parse_json,
     place_of,
@@ -164,8 +165,7 @@ def parse_label(task: Task, text: str) -> int | float | str:
     """The id of a label as it is written in the file, or a regression's score; a text says why it is neither."""
     text = text.strip()
     if not task.is_regression:
-        known = ", ".join(task.labels)
-        return task.labels.index(text) if text in task.labels else f"unknown label {text[:40]!r}: known are {known}"
+        return task.labels.index(text) if text in task.labels else message_of_unknown_label(task, text)
     try:
         score = float(text)
     except ValueError:

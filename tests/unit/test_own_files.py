@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,17 @@ def test_labels_of_json_lines_may_be_numbers(tmp_path: Path):
 )
 def test_files_that_do_not_fit_the_task(changes: dict, content: str, message: str, tmp_path: Path):
     assert problem(read, own(TEXTS, **changes), tmp_path, content).startswith(message)
+
+
+def test_a_label_in_parts_is_told_from_the_one_it_looks_like(tmp_path: Path):
+    """macOS writes Hangul syllables as single letters where it can."""
+    label = unicodedata.normalize("NFD", "긍정")
+    message = "unknown label '긍정': known are 긍정, O; this one looks the same, but its syllables are written in parts"
+    message = message.replace("긍정", label, 1)
+    texts, words = (own(task, columns=(), labels=("긍정", "O")) for task in (TEXTS, WORDS))
+    assert problem(read, texts, tmp_path, f"text\tlabel\n가\t{label}\n").startswith(f"own.txt:2: {message}")
+    assert problem(read, words, tmp_path, f"가\t{label}\n").startswith(f"own.txt:1: {message}")
+    assert problem(read, words, tmp_path, "가\tX\n") == "own.txt:1: unknown label 'X': known are 긍정, O"
 
 
 # --------------------------------------------------------------------------------------------------------------------

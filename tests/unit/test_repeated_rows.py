@@ -24,7 +24,7 @@ from small_tokenizers import roberta, wordpiece
 from workflows.settings import FineTuningConfig
 
 OTHER_LABEL, IN_TRAIN, IN_DEV = (
-    "rows that stand there again with another label",
+    "rows that occur again with another label",
     "rows that are also training rows",
     "rows that are also development rows",
 )

@@ -130,16 +130,28 @@ def test_everything_is_said_at_once():
         ({"read": read_json_lines, "comments": ("#",)}, "comments: has no effect with read_json_lines"),
         ({"read": read_klue, "header": False}, "header: has no effect with read_klue"),
         ({"read": read_token_lines}, "read: read_token_lines reads words, and tasks of this kind have texts"),
+        ({"columns": ["text", "label"]}, "columns: is a list; a tuple is expected: ('text', 'label')"),
         ({"header": "no"}, "header: True, False or None is expected, not 'no'"),
         ({"drop_empty": "false"}, "drop_empty: True or False is expected, not 'false'"),
         ({"source": None}, "source: a text is expected, not None"),
         ({"score": 1}, "score: a function is expected, not 1"),
         ({"score": max}, "score: is for questions"),
+        (
+            {"metrics": ("accuracy", "micro_f1")},
+            "metrics: micro_f1 leaves out the first label, which must be 'no_relation', not 'no'",
+        ),
     ],
 )
 def test_tasks_of_texts(changes: dict, problem: str):
     found = problems(TEXTS, "texts", **changes)
     assert any(one.startswith(problem) for one in found), found
+
+
+def test_a_threshold_lies_in_the_range_of_scores():
+    changes = {"metrics": ("pearson", "f1_at_3"), "score_range": (0, 1)}
+    assert problems(SCORES, "texts", **changes) == [
+        "metrics: f1_at_3 is for scores below and above 3, and score_range is (0, 1)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +197,7 @@ def test_ranges_of_scores(score_range, problem: str):
         ({"score_range": (0, 9)}, "score_range: is for texts, not for words"),
         ({"drop_empty": True}, "drop_empty: is for texts, not for words"),
         ({"read_unanswered": max}, "read_unanswered: is for questions"),
+        ({"metrics": ("f1", "auprc")}, "metrics: auprc is computed from logits, and those of words are not kept"),
     ],
 )
 def test_tasks_of_words(changes: dict, problem: str):
@@ -272,6 +285,14 @@ def test_labels_are_scored_by_their_meaning():
     assert scored(task, gold, gold) == {"f1": 1, "accuracy": 1}
     both = [["PER_B", "PER_B", "PER_I", "-", "?"]]  # the last word lies beyond max_seq_len, and is left out
     assert scored(task, gold, both) == {"f1": pytest.approx(2 / 3), "accuracy": 0.75}
+
+
+def test_every_metric_that_a_task_of_words_may_name_can_be_computed():
+    for name in METRICS:
+        task = dataclasses.replace(TAGS, labels=("no_relation", "-"), metrics=(name,), main_metric=name)
+        if not problems_of(task, "words"):
+            gold = [["-", "no_relation", "-"]]
+            assert scored(task, gold, gold) == {name: 1}
 
 
 def test_tags_are_scored_by_words():
