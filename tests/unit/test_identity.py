@@ -74,8 +74,8 @@ def test_more_epochs(edited: dict, way: str):
         refuse_another_run(run, run | edited, Path("run/checkpoint-3"))
     assert str(caught.value).endswith(
         "; resuming needs the same. A run's learning rate is planned to its end, so it cannot be made longer: without "
-        f"--resume, --model_name_or_path run/checkpoint-3 --output_dir NAME with {way} trains its weights further, in a "
-        "run of its own, and --overwrite_output_dir trains from the beginning"
+        f"--resume, --model_name_or_path run/checkpoint-3 --output_dir NAME with {way} trains its weights further, in "
+        "a run of its own, and --overwrite_output_dir trains from the beginning"
     )
-    with pytest.raises(UsageError, match="resuming needs the same$"):
+    with pytest.raises(UsageError, match=r"resuming needs the same$"):
         refuse_another_run(run, run | edited | {"seed": 7}, Path("run/checkpoint-3"))
