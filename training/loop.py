@@ -285,7 +285,7 @@ class TrainingRun:
         self.model.eval()
         try:
             with stop.at_once(self.runtime):
-                with doing("evaluate"):
+                with doing("score the model"):
                     split, metrics = job.evaluate()
         except KeyboardInterrupt:
             return False
