@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -217,7 +218,7 @@ def test_the_whole_study_on_the_sample(user: User, brief_study: Path, tmp_path: 
     header, _, *rows = [[cell.strip() for cell in row] for row in rows]
     assert header == ["Model", "", "16", "32"]
     assert [row[0].endswith("from scratch") for row in rows] == [False, False, True, True]
-    f1 = {row[0]: [float(cell.split(" ")[0]) for cell in row[2:]] for row in rows if row[1] == "F1"}
+    f1 = {row[0]: [float(re.match(r"[\d.]+", cell)[0]) for cell in row[2:]] for row in rows if row[1] == "F1"}
     ours, scratch = f1.values()
     assert ours != scratch
     start = folder / "pretraining" / "checkpoint-100"
