@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from processors.task import DataError, Rows, Task
+from storage.activity import doing
 
 
 def read_splits(
@@ -34,7 +35,10 @@ def read_splits(
             raise DataError(f"{task.name}: no file is given for the {split} split: set {key}")
         for path in files[split]:
             _refuse_folder_of_task(task, path)
-        parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
+        parts = []
+        for path in files[split]:
+            with doing(f"read {path}"):
+                parts.append(task.read(task, path, encoding, skip_bad_rows))
         return functools.reduce(operator.add, parts)
 
     if files.get("test") or not task.held_out_share:

@@ -5,7 +5,6 @@ Tasks are checked when a script starts. Each problem names the task and the fiel
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, 
 from processors.sentence_files import read_json_sentences, read_sentence_lines, read_token_lines
 from processors.task import Task
 from processors.text_readers import read_csv, read_json_lines, read_tsv
+from storage.spelling import did_you_mean
 
 # A task that says nothing but what it must: the defaults of the facts.
 BLANK = Task("", "", "", None, None, read=read_tsv, main_metric="", source="", licence="")
@@ -66,16 +66,11 @@ def problems_of(task: Task, kind: Kind) -> list[str]:
 def problems_of_defaults(tasks: Iterable[Task], keys: Container[str]) -> list[str]:
     """Keys in the tasks' `defaults` that the script does not have. keys: those of the script."""
     return [
-        f"task {task.name}: defaults: this script has no key {key!r}{_nearest(str(key), keys)}"
+        f"task {task.name}: defaults: this script has no key {key!r}{did_you_mean(str(key), keys)}"
         for task in tasks
         for key in (task.defaults if isinstance(task.defaults, Mapping) else ())
         if key not in keys
     ]
-
-
-def _nearest(word: str, known: Any) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {match[0]!r}?" if match else ""
 
 
 def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
@@ -155,7 +150,7 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
         known = list(dict.fromkeys([*METRICS, *(ENTITY_METRICS if kind == "words" else ())]))
     for name in task.metrics:
         if name not in known:
-            yield "metrics", f"no metric is called {name!r}{_nearest(name, known)}; known are {', '.join(known)}"
+            yield "metrics", f"no metric is called {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}"
         elif kind == "texts" or (kind == "words" and name not in (*ENTITY_METRICS, *CHARACTER_METRICS)):
             yield from _unfit_metric(task, name, kind)
     if task.score is None and task.main_metric in known:

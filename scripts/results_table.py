@@ -14,6 +14,11 @@ better than all others is marked there (reporting/few_shot_bootstrap.py).
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import csv
 import functools
@@ -327,4 +332,4 @@ def few_shot_of(runs: Sequence[Run], arguments: argparse.Namespace) -> few_shot_
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

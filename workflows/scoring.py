@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from processors.task import Task
+from storage.activity import doing
 from training.config import LoopConfig, RuntimeConfig, UsageError
 from training.processes import show
 from training.results import (
@@ -161,7 +162,8 @@ def score_checkpoints(
     from training.checkpoint import CheckpointFolder, step_of
 
     if config.uses_named_model:
-        scored = score(folder)
+        with doing(f"score {folder}"):
+            scored = score(folder)
         step = step_of(folder.resolve()) if run_that_left(folder) else None
         return SelectedCheckpoint(folder, step, scored, [{"step": step, "split": "test", "metrics": scored.metrics}])
     log = MetricsLog(config.run_dir)
@@ -170,7 +172,8 @@ def score_checkpoints(
     scored: dict[int, Scored] = {}
 
     def score_step(step: int) -> None:
-        scored[step] = score(checkpoints[step])
+        with doing(f"score {checkpoints[step].name}"):
+            scored[step] = score(checkpoints[step])
         evaluations.append({"step": step, "split": "test", "metrics": scored[step].metrics})
 
     if config.eval_all_checkpoints or config.selection == "test":

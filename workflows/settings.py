@@ -166,7 +166,9 @@ class EvaluationConfig(Section):
         description="file to predict on, one text per line (questions: the format of the task's own files); -: "
         "standard input",
     )
-    output_file: str | None = Field(None, description="file for the predictions; default: a file in the output folder")
+    output_file: str | None = Field(
+        None, description="file for the predictions; -: standard output; default: a file in the output folder"
+    )
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.do_predict and self.input_file is None:

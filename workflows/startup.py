@@ -36,6 +36,20 @@ def start() -> None:
         setattr(sys, name, stream if name == "stdin" else LastingStream(stream, failure))
 
 
+def run_main(main: object) -> int:
+    """Runs the `main` of a small script that has called `start`; returns the exit code, 130 after Ctrl-C.
+
+    From here on Ctrl-C is an exception again, so that what is half-written is removed.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
+        print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr)  # noqa: PTH119
+        return 130
+
+
 def end_at_once(number: int, frame: object) -> None:
     """Answers Ctrl-C while the script is being imported, when there is nothing yet to go on with."""
     print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr, flush=True)  # noqa: PTH119

@@ -341,8 +341,6 @@ def write_out(text: str, output: Path | None) -> None:
 
 def print_out(text: str) -> None:
     """Writes to standard output, and to nobody where a reader has gone away; ends the program if it cannot write."""
-    if sys.stdout is None:
-        stop("standard output is closed")
     if failure := to_standard_output(text):
         stop(f"standard output cannot be written: {failure.strerror}")
 
