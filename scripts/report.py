@@ -15,11 +15,17 @@ the data have moved, --data_dir says where they are; otherwise the page says wha
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import base64
 import hashlib
 import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -251,4 +257,4 @@ def number(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))
