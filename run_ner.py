@@ -198,7 +198,7 @@ def score_labels(config: NerConfig, task: Task, split: Split, predicted: Labelle
     details = {"words_not_scored": split.features.cut_words, ORIGINAL_FIGURES: {"loss_published_style": loss}}
     # What metrics of classes take: one row a word.
     flat, chosen = (np.array([id for labels in side for id in labels], dtype=int) for side in (gold, found))
-    outputs = np.eye(len(task.labels), dtype=bool)[chosen]
+    outputs = np.eye(len(task.labels), dtype=np.float32)[chosen]
     metrics = score(tuple(name for name in task.metrics if name not in ENTITY_METRICS), flat, outputs)
     if not ENTITY_METRICS & set(task.metrics):
         return Scored(metrics, predicted.labels, at_chance(flat, outputs, is_regression=False), details)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from models.errors import ModelError
 from storage.names import on_disk
+from storage.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def read_config(folder: Path, **changes):
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **changes)
+    refuse_quantized_weights(getattr(config, "quantization_config", None))
     attention = config._attn_implementation
     if attention is not None and "/" in str(attention):  # transformers would fetch this repository, and load it
         raise ModelError(
@@ -101,6 +103,15 @@ def read_config(folder: Path, **changes):
     return config
 
 
+def refuse_quantized_weights(settings: object) -> None:
+    """Raises ModelError where a configuration has such settings (`quantization_config`)."""
+    if settings is not None:
+        raise ModelError(
+            "config.json says that its weights are quantized (quantization_config), and only weights in fp32, fp16 or "
+            "bf16 are taken: take the model that was quantized"
+        )
+
+
 def architecture_of(config) -> Architecture:
     """The architecture of a transformers configuration; one that is not in `ARCHITECTURES` has nothing special."""
     return ARCHITECTURES.get(config.model_type, Architecture())
@@ -108,13 +119,10 @@ def architecture_of(config) -> Architecture:
 
 def unknown_model(model_type: str) -> str | None:
     """The error text for a model_type that is not in `MODELS`; None for one that is."""
-    from difflib import get_close_matches
-
     if model_type in MODELS:
         return None
     # The name of an architecture, such as the bert of KoSplinter's scripts, is not a mistyped name of a model.
-    near = [] if model_type in ARCHITECTURES else get_close_matches(model_type, MODELS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = "" if model_type in ARCHITECTURES else did_you_mean(model_type, MODELS)
     return (
         f"unknown model_type {model_type!r}{hint}; known: {', '.join(MODELS)}; "
         "any other model: leave model_type out and give --model_name_or_path (hub id or folder)"

@@ -9,6 +9,7 @@ from models.errors import ModelError
 
 # The files in a repository, besides the weights, that transformers with PyTorch needs.
 SMALL_FILES = ("*.json", "*.txt", "*.model")
+TOKENIZER_FILES = "vocab.txt or *.model, tokenizer_config.json, and tokenizer.json where there is one"
 ANSWER_WITHIN_SECONDS = 8
 
 
@@ -22,7 +23,11 @@ def download(name: str, with_weights: bool = True) -> Path:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     missing = f"{name!r} is neither a local folder ({Path(name).absolute()} does not exist)"
-    remedy = "give the path of a folder with --model_name_or_path"
+    if with_weights:
+        remedy, what = "give the path of a folder with --model_name_or_path", name
+    else:  # --model_name_or_path is given already: it is the model that lacks a tokenizer
+        remedy = f"copy the tokenizer's files into the folder of the model: {TOKENIZER_FILES}"
+        what = f"{name} --exclude '*.safetensors' '*.bin' '*.h5'"
     try:
         # One request with a time limit: transformers would try six times for each file.
         files = [file.rfilename for file in HfApi().model_info(name, timeout=ANSWER_WITHIN_SECONDS).siblings]
@@ -37,7 +42,7 @@ def download(name: str, with_weights: bool = True) -> Path:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise ModelError(
             f"{missing} nor reachable on the hub ({reason}), and not in the cache: connect to the network, or "
-            f"fetch it elsewhere with `hf download {name} --local-dir DIR` and {remedy}"
+            f"fetch it elsewhere with `hf download {what} --local-dir DIR` and {remedy}"
         ) from None
 
 

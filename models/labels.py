@@ -67,5 +67,14 @@ def refuse_other_labels(folder: Path, names: Sequence[str], labels: Sequence[str
     if labels and outputs_of_labels(names, labels) is None:
         raise ModelError(
             f"{folder} was trained on labels that are not the task's: there {', '.join(names)}; here "
-            f"{', '.join(labels)}"
+            f"{', '.join(labels)}{_remedy(folder, names, labels)}"
         )
+
+
+def _remedy(folder: Path, names: Sequence[str], labels: Sequence[str]) -> str:
+    if len(names) != len(labels):
+        return ""
+    return (
+        f"; where they mean the same, rename them in id2label of {folder / 'config.json'}, each output with the task's "
+        "name for it"
+    )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig
 
+from models.encoders import refuse_quantized_weights
 from models.errors import ModelError, NotBertError, one_line
 
 # How the keys of encoder and head begin. The rest of a key is the same in all formats, except for the bilinear
@@ -37,6 +38,7 @@ def read_config(folder: Path) -> BertConfig:
         kind = saved.get("model_type", "bert")  # Google's own files lack the key
         if kind not in ("bert", "splinter"):
             raise NotBertError(f"no Splinter in {folder}: Splinter is made of BERT, and this is {kind}")
+        refuse_quantized_weights(saved.get("quantization_config"))
         own = ("model_type", "architectures", "torch_dtype", "dtype")
         return BertConfig.from_dict({name: value for name, value in saved.items() if name not in own})
     except NotBertError:

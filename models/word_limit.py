@@ -13,6 +13,7 @@ from typing import Any
 from models.errors import ModelError
 
 KEY = "max_word_characters"
+MOST = 1_000_000  # far below what regular expressions can count to
 
 
 def word_limit(tokenizer: Any) -> int | None:
@@ -30,11 +31,11 @@ def set_word_limit(tokenizer: Any, characters: int) -> None:
 
 
 def restore_word_limit(tokenizer: Any) -> None:
-    """Sets the limit that the tokenizer was saved with. Raises ModelError where it is no whole number from 1 on."""
+    """Sets the limit that the tokenizer was saved with. Raises ModelError where it is no number from 1 to MOST."""
     saved = tokenizer.init_kwargs.get(KEY)
     if saved is None:
         return
-    if type(saved) is not int or saved < 1:
+    if type(saved) is not int or not 1 <= saved <= MOST:
         raise ModelError(f"{KEY} in tokenizer_config.json is no number of characters: {saved!r:.100}")
     set_word_limit(tokenizer, saved)
 

@@ -285,7 +285,8 @@ def spread_labels(task: Task, ids: np.ndarray, places: tuple[np.ndarray, np.ndar
 
     places: as from `CharacterFeatures.places`.
     """
-    inside = np.array([task.labels.index(label.replace("B-", "I-")) for label in task.labels])
+    # The type may hold "B-" too: "B-SUB-PS".
+    inside = np.array([task.labels.index(f"I-{name[2:]}" if name.startswith("B-") else name) for name in task.labels])
     positions, goes_on = places
     found = ids[positions]
     return np.where(positions < 0, NO_TOKEN, np.where(goes_on, inside[found], found))

@@ -69,15 +69,22 @@ def quoted_records(
     """
     text = text.rstrip("\r\n")
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # process-wide, so it is only ever raised
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    start = 1
-    try:
-        for values in reader:
-            if comments and values and values[0].startswith(comments):
+    start: int | None = None  # where the record begins that is being read
+
+    def lines() -> Iterator[str]:
+        nonlocal start
+        for number, line in enumerate(io.StringIO(text, newline=""), 1):
+            # Before quotes are looked at: they mean nothing in a comment, and a quoted field is none.
+            if start is None and comments and line.startswith(comments):
                 counts[COMMENTS] += 1
-            else:
-                yield Record(start, values or [""])
-            start = reader.line_num + 1
+                continue
+            start = start or number
+            yield line
+
+    try:
+        for values in csv.reader(lines(), strict=True, delimiter=separator):
+            yield Record(start, values or [""])
+            start = None
     except csv.Error as error:
         raise DataError(f"{place}:{start}: the row that starts here is not valid CSV: {error}") from None
 
@@ -148,13 +155,14 @@ def read_table(task: Task, text: str, place: str, quoted: bool, counts: Counter[
 
 
 def column_at(where: str, column: str | int, names: tuple[str, ...], width: int) -> int:
-    """The place of a column that is given by its name or its number. Raises DataError where there is none."""
+    """The place of a column that is given by its name or its number. Raises DataError where there is none, or two."""
     if isinstance(column, int):
         if column >= width:
             raise DataError(f"{where}: there is no column {column}: this line has {width}, counted from 0")
         return column
-    if column not in names:
-        raise DataError(f"{where}: the header has no column {column}: it is {shorten(' '.join(names))}")
+    if names.count(column) != 1:
+        what = "has no column" if column not in names else "names twice the column"
+        raise DataError(f"{where}: the header {what} {column}: it is {shorten(' '.join(names))}")
     return names.index(column)
 
 
@@ -196,7 +204,7 @@ def texts_at(task: Task, header: list[str]) -> list[int] | None:
     """Where the texts are below a header; None where it is no header of this task."""
     if tuple(header) == task.columns:
         return [column if isinstance(column, int) else header.index(column) for column in task.text_columns]
-    if all(column in header for column in task.text_columns):
+    if all(header.count(column) == 1 for column in task.text_columns):
         return [header.index(column) for column in task.text_columns]
     return None
 

@@ -27,6 +27,7 @@ from processors.arrow_files import DamagedFileError, read_batches, write_batches
 from processors.entity_markers import continuation_of, rejoined
 from processors.task import DataError, Rows
 from processors.workers import WorkerContext, begin_worker
+from storage.activity import Activity, doing
 from storage.whole import whole_file
 
 # Part of the key of every cached file. Raise it whenever a change in this file changes the rows.
@@ -185,11 +186,21 @@ def cached_table(
                 return table
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-            write_batches(sink, schema, batches())
+        with (
+            whole_file(path) as temporary,
+            pa.OSFile(str(temporary), "wb") as sink,
+            doing("tokenize", rows) as activity,
+        ):
+            write_batches(sink, schema, _counted(batches(), activity))
     except OSError as error:
         raise DataError(f"{path} could not be written: {error}; --cache_dir takes another folder") from error
     return MappedTable(path, was_cached=False, was_damaged=is_there)
+
+
+def _counted(batches: Iterable[pa.RecordBatch], activity: Activity) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        yield batch
+        activity.advance(batch.num_rows)
 
 
 class Features:

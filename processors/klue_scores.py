@@ -21,16 +21,16 @@ def f1_at_3(labels: np.ndarray, outputs: np.ndarray) -> float:
     return float(f1_score(labels >= SIMILAR, outputs[:, 0] >= SIMILAR, zero_division=0))
 
 
-@metric
+@metric(labels="no_relation first")
 def micro_f1(labels: np.ndarray, outputs: np.ndarray) -> float:
-    """F1 of all classes together but the first, which stands for none of the others (KLUE-RE's no_relation)."""
+    """F1 of all classes together but the first, `no_relation`. With it, the value would be the accuracy."""
     from sklearn.metrics import f1_score
 
     classes = list(range(1, outputs.shape[1]))
     return float(f1_score(labels, outputs.argmax(axis=1), labels=classes, average="micro", zero_division=0))
 
 
-@metric
+@metric(needs_logits=True)
 def auprc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """The area under the precision-recall curve of each class, by trapezoids, averaged over the classes.
 

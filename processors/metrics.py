@@ -14,11 +14,14 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+# The labels that a metric is computed from; "scores" are those of a regression. "no_relation first": classes, the first
+# of which is called so and is left out.
+LabelKind = Literal["classes", "two classes", "no_relation first", "scores"]
 METRICS: dict[str, Metric] = {}
 # The scores of whole entities (`entity_scores`). In a task of words these names mean entities, not classes.
 ENTITY_METRICS = {"f1", "precision", "recall"}
@@ -28,10 +31,11 @@ CHARACTER_METRICS = ("character_macro_f1", "entity_macro_f1", "aligned_character
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """Which labels a metric is for, and whether more of it is better."""
+    """Which labels a metric is for, whether more of it is better, and whether it needs logits, which words have not."""
 
-    labels: Literal["classes", "two classes", "scores"]
+    labels: LabelKind
     greater_is_better: bool
+    needs_logits: bool
 
 
 METRIC_FACTS: dict[str, MetricFacts] = {}
@@ -40,19 +44,25 @@ METRIC_FACTS: dict[str, MetricFacts] = {}
 def metric(
     function: Metric | None = None,
     *,
-    labels: Literal["classes", "two classes", "scores"] = "classes",
+    labels: LabelKind = "classes",
     greater_is_better: bool = True,
+    needs_logits: bool = False,
 ) -> Any:
     """Puts a function into `METRICS`, under its own name: `@metric`, or `@metric(labels="scores")`.
 
     labels: what it is computed from; "scores" are those of a regression. A task is refused whose labels are different.
-    Raises ValueError where the name is taken.
+    needs_logits: the likeliest class of each row is not enough. A task of words, whose logits are not kept, is refused.
+    Raises ValueError where the name is taken, and where `labels` is something else.
     """
     if function is None:
-        return functools.partial(metric, labels=labels, greater_is_better=greater_is_better)
+        return functools.partial(metric, labels=labels, greater_is_better=greater_is_better, needs_logits=needs_logits)
+    if labels not in (known := get_args(LabelKind)):
+        raise ValueError(
+            f"{function.__name__}: labels: one of {', '.join(map(repr, known))} is expected, not {labels!r}"
+        )
     if METRICS.setdefault(function.__name__, function) is not function:
         raise ValueError(f"two metrics are named {function.__name__}")
-    METRIC_FACTS[function.__name__] = MetricFacts(labels, greater_is_better)
+    METRIC_FACTS[function.__name__] = MetricFacts(labels, greater_is_better, needs_logits)
     return function
 
 
@@ -120,7 +130,7 @@ def matthews_correlation(labels: np.ndarray, outputs: np.ndarray) -> float:
         return float(matthews_corrcoef(labels, outputs.argmax(axis=1)))
 
 
-@metric(labels="two classes")
+@metric(labels="two classes", needs_logits=True)
 def roc_auc(labels: np.ndarray, outputs: np.ndarray) -> float:
     """Area under the ROC curve of class 1, whose rows are ranked by their logits; 0.5 where all labels are the same."""
     return _roc_auc(labels, np.nan_to_num(outputs[:, 1] - outputs[:, 0]))

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from processors.delimited import COMMENTS, Record, check_header, number_of_column, split_columns
-from processors.task import BadRows, DataError, Task, number_of, place_of, read_text
-from processors.text_readers import json_objects
+from processors.task import (
+    BadRows,
+    DataError,
+    Task,
+    message_of_unknown_label,
+    number_of,
+    place_of,
+    read_text,
+    without_lone_surrogates,
+)
+from processors.text_readers import BEGINS_AS_JSON, json_objects
 
 CONLL_COMMENTS = ("# ", "## ")
 
@@ -119,11 +128,17 @@ def _blocks(task: Task, text: str, counts: Counter[str]) -> list[list[Record]]:
                 blocks.append([])
         elif not blocks[-1] and comments and line.startswith(comments):
             counts[COMMENTS] += 1
-        elif is_header:
-            is_header = False
         else:
-            blocks[-1].append(Record(number, split_columns(line, separator)))
+            record = Record(number, split_columns(line, separator))
+            if not (is_header and _is_header(task, record.values)):
+                blocks[-1].append(record)
+            is_header = False
     return blocks if blocks[-1] else blocks[:-1]
+
+
+def _is_header(task: Task, fields: list[str]) -> bool:
+    """Whether a first line is the header that the task's files have; those to be labelled may come without it."""
+    return not task.columns or task.columns[WordColumns.of(task).word] in fields
 
 
 def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
@@ -155,7 +170,7 @@ def read_token_lines(task: Task, path: Path, encoding: str = "utf-8", skip_bad_r
 
 def _comments_of(task: Task) -> tuple[str, ...]:
     """What lines begin with that are comments."""
-    return CONLL_COMMENTS if task.comments is None else tuple(task.comments)
+    return CONLL_COMMENTS if task.comments is None else task.comments
 
 
 def _check_first_line(task: Task, text: str, place: str) -> None:
@@ -164,7 +179,7 @@ def _check_first_line(task: Task, text: str, place: str) -> None:
     lines = enumerate(text.split("\n"), 1)
     number, line = next(((n, li) for n, li in lines if li.strip() and not li.startswith(comments or "\n")), (1, ""))
     separator = task.separator or "\t"
-    check_header(place, Record(number, split_columns(line.rstrip("\r"), separator)), tuple(task.columns), separator)
+    check_header(place, Record(number, split_columns(line.rstrip("\r"), separator)), task.columns, separator)
 
 
 def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_bad_rows: bool = False) -> Sentences:
@@ -174,6 +189,7 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     is the text of that number. Raises DataError naming file and line of malformed rows.
     """
     bad = BadRows(path, skip_bad_rows)
+    counts: Counter[str] = Counter()
     words: list[list[str]] = []
     labels: list[list[int]] = []
     keys = [task.text_columns[0], task.label_column]
@@ -188,9 +204,9 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
         elif wrong := unknown_label(task, list(map(str, names))):
             bad.add(line, wrong)
         else:
-            words.append(sentence)
+            words.append([without_lone_surrogates(word, counts) for word in sentence])
             labels.append([task.labels.index(str(name)) for name in names])
-    return finished(path, words, labels, bad, Counter())
+    return finished(path, words, labels, bad, counts)
 
 
 def _wrong_words(key: str, words: Any) -> str:
@@ -202,7 +218,7 @@ def _wrong_words(key: str, words: Any) -> str:
 def unknown_label(task: Task, labels: list[str]) -> str:
     """The message about the first label that is none of the task's; "" where all are."""
     unknown = next((label for label in labels if label not in task.labels), None)
-    return "" if unknown is None else f"unknown label {unknown[:40]!r}: known are {', '.join(task.labels)}"
+    return "" if unknown is None else message_of_unknown_label(task, unknown)
 
 
 def finished(
@@ -211,7 +227,8 @@ def finished(
     """The sentences of a file. Raises DataError where there are none, or malformed ones that must not be skipped."""
     bad.finish(counts)
     if not words:
-        raise DataError(f"{path}: no sentence is left ({'; '.join(f'{what}: {n}' for what, n in counts.items())})")
+        why = "; ".join(f"{what}: {count}" for what, count in counts.items())
+        raise DataError(f"{path}: no sentence is left ({why})" if why else f"{path}: there are no sentences in it")
     return Sentences(words, labels, counts)
 
 
@@ -266,7 +283,8 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
     """The words of a file with a word on each line; None where its lines are sentences.
 
     It is recognised by a label of the task on each line, by tabs (or what else separates columns), or, where there are
-    neither, by blank lines between lines of a single word.
+    neither, by blank lines between lines of a single word. Spaces separate the words of sentences too: then all lines
+    must have the task's columns, perhaps without the label's, and blank lines must stand between groups of them.
     """
     columns = WordColumns.of(task)
     blocks = _blocks(task, text, Counter())
@@ -276,13 +294,16 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
     word = columns.word
     if all(not columns.wrong(r.values) and r.values[columns.label].strip() in task.labels for r in records):
         return [[record.values[word] for record in block] for block in blocks]
+    has_blank_lines = len(blocks) > 1 or text.replace("\r", "").endswith("\n\n")
     if len(records[0].values) == 1:
         is_word = all(len(r.values) == 1 and " " not in r.values[0].strip(" ") for r in records)
-        has_blank_lines = len(blocks) > 1 or text.replace("\r", "").endswith("\n\n")
         return [[record.values[0] for record in block] for block in blocks] if is_word and has_blank_lines else None
-    if columns.separator == " ":  # the words of a sentence are separated by spaces too
-        return None
     full = columns.width or max(columns.word, columns.label) + 1
+    if columns.separator == " ":
+        widths = {len(r.values) for r in records}
+        are_groups = has_blank_lines and any(len(block) > 1 for block in blocks)
+        if not are_groups or widths not in ({full}, {full - 1}):
+            return None
     if len(records[0].values) == full - 1:
         word -= columns.label < word
         columns = WordColumns(word, word, full - 1, (), columns.separator)
@@ -295,8 +316,8 @@ def _unlabelled_token_lines(task: Task, text: str, place: str) -> list[list[str]
 
 
 def _unlabelled_json_sentences(task: Task, text: str, place: str) -> list[list[str]] | None:
-    """The words of JSON lines; None where the text does not begin with an object."""
-    if not text.lstrip().startswith("{"):
+    """The words of JSON lines; None where the text does not begin as JSON."""
+    if not BEGINS_AS_JSON.match(text):
         return None
     bad = BadRows(Path(place), skip=False, flag="")
     words = []
@@ -304,7 +325,8 @@ def _unlabelled_json_sentences(task: Task, text: str, place: str) -> list[list[s
     for line, row in json_objects(text, place, [key], bad):
         if wrong := _wrong_words(key, row[key]):
             bad.add(line, wrong)
-        words.append(row[key])
+        else:
+            words.append([without_lone_surrogates(word, Counter()) for word in row[key]])
     bad.finish(Counter())
     return words
 
@@ -328,14 +350,21 @@ def sentence_lines(words: list[list[str]], labels: list[list[str]]) -> str:
 
 
 def token_lines(words: list[list[str]], labels: list[list[str]]) -> str:
-    """Sentences in the format that `read_token_lines` reads."""
+    """Sentences in the format that `read_token_lines` reads.
+
+    Tabs and line ends, which only words from JSON hold, are written as `\\t` and `\\n`.
+    """
     sentences = (
-        "".join(f"{word}\t{label}\n" for word, label in zip(*pair, strict=True))
+        "".join(f"{_in_one_field(word)}\t{label}\n" for word, label in zip(*pair, strict=True))
         for pair in zip(words, labels, strict=True)
     )
     return "".join(f"{sentence}\n" for sentence in sentences)
 
 
-# Predictions are written in the format of the task's files, so that diff can compare the two. Those of a task with a
-# reader of its own are written one word a line.
+def _in_one_field(word: str) -> str:
+    return word.replace("\t", "\\t").replace("\n", "\\n")
+
+
+# Predictions are written in the form of the task's files, so that diff can compare the two. Those of other readers are
+# written one word a line, and so are those of CoNLL files with further columns, which are not kept.
 WRITERS = {read_sentence_lines: sentence_lines, read_token_lines: token_lines}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from processors.task import DataError, Rows, Task, no_such_file
+from storage.activity import doing
 
 SAMPLE_DATA = "sample_data"  # the folder that scripts/make_sample_data.py writes, unless it is told otherwise
 
@@ -36,7 +38,10 @@ def read_splits(
         for path in files[split]:
             _refuse_folder_of_task(task, path)
             _refuse_missing(task, path)
-        parts = [task.read(task, path, encoding, skip_bad_rows) for path in files[split]]
+        parts = []
+        for path in files[split]:
+            with doing(f"read {path}"):
+                parts.append(task.read(task, path, encoding, skip_bad_rows))
         return functools.reduce(operator.add, parts)
 
     if files.get("test") or not task.held_out_share:
@@ -83,6 +88,11 @@ def stratified_split(task: Task, rows: Any, seed: int) -> tuple[Any, Any]:
     from sklearn.model_selection import train_test_split
 
     classes = None if task.is_regression or not isinstance(rows, Rows) else rows.labels
+    if alone := [task.labels[id] for id, count in Counter(classes or ()).items() if count == 1]:
+        raise DataError(
+            f"{task.name}: the rows cannot be split into training and test rows: only one row has the label "
+            f"{' or '.join(sorted(alone))}, and both parts need one"
+        )
     try:
         train, test = train_test_split(
             range(len(rows)), test_size=task.held_out_share, stratify=classes, random_state=seed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -286,6 +287,13 @@ def names_in(folder: Path, most: int = 6) -> str:
     """The first names in a folder, for an error message."""
     names = sorted(path.name for path in folder.iterdir())
     return (", ".join(names[:most]) + (", ..." if len(names) > most else "")) or "nothing"
+
+
+def message_of_unknown_label(task: Task, label: str) -> str:
+    """What is wrong with a label that is none of the task's."""
+    is_decomposed = unicodedata.normalize("NFC", label) in task.labels
+    hint = "; this one looks the same, but its syllables are written in parts: convert the file to NFC"
+    return f"unknown label {label[:40]!r}: known are {', '.join(task.labels)}{hint if is_decomposed else ''}"
 
 
 def shorten(text: str, most: int = 80) -> str:

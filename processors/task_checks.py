@@ -5,7 +5,6 @@ Tasks are checked when a script starts. Each problem names the task and the fiel
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -13,20 +12,34 @@ from pathlib import PurePath
 from typing import Any, Literal
 
 from processors.klue import read_klue, read_klue_relations
-from processors.klue_ner import labels_characters
+from processors.klue_ner import labels_characters, read_klue_ner
+from processors.klue_scores import SIMILAR
 from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
-from processors.sentence_files import read_json_sentences, read_token_lines
+from processors.sentence_files import read_json_sentences, read_sentence_lines, read_token_lines
 from processors.task import Task
-from processors.text_readers import read_csv, read_json_lines
+from processors.text_readers import read_csv, read_json_lines, read_tsv
+from storage.spelling import did_you_mean
 
+# A task that says nothing but what it must: the defaults of the facts.
+BLANK = Task("", "", "", None, None, read=read_tsv, main_metric="", source="", licence="")
 # What is labelled or answered, which decides what facts a task needs.
 Kind = Literal["texts", "words", "questions"]
 TUPLES = ("columns", "text_columns", "labels", "metrics", "comments", "markers")
 FILES = ("train_file", "dev_file", "test_file")
+FLAGS = ("is_pair", "drop_empty", "greater_is_better")
+# Facts that say how a file with columns is written, and those that readers of files without columns do not look at.
+WRITTEN = ("separator", "header", "comments")
+IGNORED = {
+    **dict.fromkeys((read_json_lines, read_json_sentences, read_klue, read_klue_relations), WRITTEN),
+    **dict.fromkeys((read_sentence_lines, read_klue_ner), ("columns", "text_columns", "label_column", *WRITTEN)),
+}
 # The scores of questions that have no `score` of their own (`processors/qa/answer_scores.py`).
 QUESTION_METRICS = ("em", "f1")
+READERS: dict[Kind, tuple[Any, ...]] = {
+    "texts": (read_tsv, read_csv, read_json_lines, read_klue, read_klue_relations),
+    "words": (read_sentence_lines, read_token_lines, read_json_sentences, read_klue_ner),
+}
 JSON_READERS = (read_json_lines, read_json_sentences, read_klue, read_klue_relations)
-SCORE_RANGE = Task.score_range  # the default
 
 
 def problems_of_tasks(tasks_of_kind: Iterable[tuple[Kind, Sequence[Task]]]) -> list[str]:
@@ -46,23 +59,18 @@ def problems_of(task: Task, kind: Kind) -> list[str]:
     types = list(_wrong_types(task))
     further = {"texts": _wrong_texts, "words": _wrong_words, "questions": _wrong_questions}[kind]
     # With a wrong type, what follows from the values cannot be known.
-    found = types or [*_wrong_places(task), *_wrong_metrics(task, kind), *further(task)]
+    found = types or [*_wrong_places(task), *_wrong_reader(task, kind), *_wrong_metrics(task, kind), *further(task)]
     return [f"task {task.name}: {field}: {what}" for field, what in found]
 
 
 def problems_of_defaults(tasks: Iterable[Task], keys: Container[str]) -> list[str]:
     """Keys in the tasks' `defaults` that the script does not have. keys: those of the script."""
     return [
-        f"task {task.name}: defaults: this script has no key {key!r}{_nearest(str(key), keys)}"
+        f"task {task.name}: defaults: this script has no key {key!r}{did_you_mean(str(key), keys)}"
         for task in tasks
         for key in (task.defaults if isinstance(task.defaults, Mapping) else ())
         if key not in keys
     ]
-
-
-def _nearest(word: str, known: Any) -> str:
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {match[0]!r}?" if match else ""
 
 
 def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
@@ -70,11 +78,18 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
         value = getattr(task, field)
         if isinstance(value, str):
             yield field, f"is a text; a tuple is expected: ({value!r},)"
+        elif isinstance(value, list):
+            yield field, f"is a list; a tuple is expected: {tuple(value)!r}"
         elif value is not None or field != "comments":
             types = (str, int) if field == "text_columns" else (str,)
-            if not isinstance(value, list | tuple) or not all(type(each) in types for each in value):
+            if not isinstance(value, tuple) or not all(type(each) in types for each in value):
                 yield field, f"a tuple of texts is expected, not {value!r}"
-    for field in (*FILES, "name", "folder", "main_metric", "separator"):
+    for field in FLAGS:
+        if not isinstance(getattr(task, field), bool):
+            yield field, f"True or False is expected, not {getattr(task, field)!r}"
+    if task.header is not None and not isinstance(task.header, bool):
+        yield "header", f"True, False or None is expected, not {task.header!r}"
+    for field in (*FILES, "name", "folder", "main_metric", "separator", "source", "licence"):
         value = getattr(task, field)
         if not isinstance(value, str) and not (value is None and field in ("dev_file", "test_file")):
             yield field, f"a text is expected, not {value!r}"
@@ -83,13 +98,19 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
     for field in ("defaults", "label_map"):
         if not isinstance(getattr(task, field), Mapping):
             yield field, f"a dictionary is expected, not {getattr(task, field)!r}"
-    if not callable(task.read):
-        yield "read", f"a function is expected, not {task.read!r}"
+    if isinstance(task.label_map, Mapping):
+        for label, meaning in task.label_map.items():
+            if not isinstance(label, str) or not isinstance(meaning, str):
+                yield "label_map", f"texts are expected, not {label!r}: {meaning!r}"
+    for field in ("read", "score", "read_unanswered"):
+        value = getattr(task, field)
+        if not callable(value) and not (value is None and field != "read"):
+            yield field, f"a function is expected, not {value!r}"
     share = task.held_out_share
     if share is not None and not (isinstance(share, int | float) and 0 < share < 1):
         yield "held_out_share", f"a number between 0 and 1 is expected, not {share!r}"
-    is_pair = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
-    if not is_pair or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
+    has_two_ends = isinstance(task.score_range, list | tuple) and len(task.score_range) == 2
+    if not has_two_ends or not all(isinstance(end, int | float) and math.isfinite(end) for end in task.score_range):
         yield "score_range", f"the lowest and the highest score are expected, such as (0, 5), not {task.score_range!r}"
 
 
@@ -100,10 +121,19 @@ def _wrong_places(task: Task) -> Iterator[tuple[str, str]]:
     for field in ("folder", *FILES):
         value = getattr(task, field)
         inside = "data_dir" if field == "folder" else f"the folder {task.folder!r}"
-        if value is not None and (not value.strip() or PurePath(value).is_absolute() or ".." in PurePath(value).parts):
+        if value is None:
+            continue
+        if not value.strip() or "\0" in value or PurePath(value).is_absolute() or ".." in PurePath(value).parts:
             yield field, f"a path inside {inside} is expected, not {value!r}"
     if task.test_file is None and task.held_out_share is None:
         yield "test_file", "is None: then held_out_share must say how much of the training file is held out"
+
+
+def _wrong_reader(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
+    """A reader of what tasks of a different kind have."""
+    for its, readers in READERS.items():
+        if its != kind and task.read in readers:
+            yield "read", f"{task.read.__name__} reads {its}, and tasks of this kind have {kind}"
 
 
 def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
@@ -120,9 +150,9 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
         known = list(dict.fromkeys([*METRICS, *(ENTITY_METRICS if kind == "words" else ())]))
     for name in task.metrics:
         if name not in known:
-            yield "metrics", f"no metric is called {name!r}{_nearest(name, known)}; known are {', '.join(known)}"
+            yield "metrics", f"no metric is called {name!r}{did_you_mean(name, known)}; known are {', '.join(known)}"
         elif kind == "texts" or (kind == "words" and name not in (*ENTITY_METRICS, *CHARACTER_METRICS)):
-            yield from _unfit_metric(task, name)
+            yield from _unfit_metric(task, name, kind)
     if task.score is None and task.main_metric in known:
         facts = METRIC_FACTS.get(task.main_metric)
         right = facts.greater_is_better if facts else True  # of the known scores of entities and answers
@@ -132,8 +162,10 @@ def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
             yield "greater_is_better", f"is {task.greater_is_better}, but {more} {task.main_metric} is better{hint}"
 
 
-def _unfit_metric(task: Task, name: str) -> Iterator[tuple[str, str]]:
+def _unfit_metric(task: Task, name: str, kind: Kind) -> Iterator[tuple[str, str]]:
     wanted = METRIC_FACTS[name].labels
+    if METRIC_FACTS[name].needs_logits and kind == "words":
+        yield "metrics", f"{name} is computed from logits, and those of words are not kept"
     if task.is_regression != (wanted == "scores"):
         what = "the scores of a regression" if wanted == "scores" else "classes"
         has = "this task has no labels, so it is a regression" if task.is_regression else "this task has labels"
@@ -141,6 +173,11 @@ def _unfit_metric(task: Task, name: str) -> Iterator[tuple[str, str]]:
     elif wanted == "two classes" and len(task.labels) != 2:
         hint = f"; macro_{name} is for any number" if f"macro_{name}" in METRICS else ""
         yield "metrics", f"{name} is for two labels, and this task has {len(task.labels)}{hint}"
+    elif wanted == "no_relation first" and task.labels[0] != "no_relation":
+        yield "metrics", f"{name} leaves out the first label, which must be 'no_relation', not {task.labels[0]!r}"
+    elif name == "f1_at_3" and not task.score_range[0] < SIMILAR <= task.score_range[1]:
+        low, high = task.score_range
+        yield "metrics", f"{name} is for scores below and above 3, and score_range is ({low:g}, {high:g})"
 
 
 def _twice(task: Task, field: str) -> Iterator[tuple[str, str]]:
@@ -153,9 +190,12 @@ def _wrong_labels(task: Task) -> Iterator[tuple[str, str]]:
     yield from _twice(task, "labels")
     if len(task.labels) == 1:
         yield "labels", "there is only one: two or more are expected, or none for a regression"
+    separator = " " if task.read is read_sentence_lines else task.separator
     for label in task.labels:
         if not label or label != label.strip() or "\t" in label or "\n" in label:
             yield "labels", f"{label!r} can stand in no file: it is empty, or has white space around it or tabs in it"
+        elif separator and separator in label and task.read is not read_csv:
+            yield "labels", f"{label!r} can stand in no file: {separator!r} separates columns or labels there"
 
 
 def _wrong_columns(task: Task) -> Iterator[tuple[str, str]]:
@@ -177,10 +217,24 @@ def _wrong_columns(task: Task) -> Iterator[tuple[str, str]]:
             yield field, f"{column!r} is a name: columns must say which column has it, or give its number"
     if task.read is read_csv and len(task.separator) > 1:
         yield "separator", f"one character is expected in CSV, not {task.separator!r}"
+    elif task.read is read_csv and task.separator in (" ", '"'):
+        yield "separator", f"a comma, a semicolon or a tab is expected in CSV, not {task.separator!r}"
+    for field, texts in (("separator", [task.separator]), ("comments", task.comments or ())):
+        if any("\n" in text or "\r" in text for text in texts):
+            yield field, "line ends stand between lines, not in them"
     if "" in (task.comments or ()):
         yield "comments", "'' begins every line"
+    for field in IGNORED.get(task.read, ()):
+        if _is_given(task, field):
+            yield field, f"has no effect with {task.read.__name__}"
     if task.label_column in task.text_columns:
         yield "label_column", f"{task.label_column!r} is one of the text_columns too"
+
+
+def _is_given(task: Task, field: str) -> bool:
+    """Whether a fact differs from its default."""
+    value, default = getattr(task, field), getattr(BLANK, field)
+    return (tuple(value) if isinstance(value, list) else value) != default
 
 
 def _wrong_texts(task: Task) -> Iterator[tuple[str, str]]:
@@ -197,8 +251,15 @@ def _wrong_texts(task: Task) -> Iterator[tuple[str, str]]:
     low, high = task.score_range
     if low >= high:
         yield "score_range", f"the lowest score comes first: ({high:g}, {low:g})" if low > high else "has no width"
-    if task.labels and tuple(task.score_range) != SCORE_RANGE:
+    if task.labels and _is_given(task, "score_range"):
         yield "score_range", "is for a regression, and this task has labels"
+    yield from _for_questions(task)
+
+
+def _for_questions(task: Task) -> Iterator[tuple[str, str]]:
+    for field in ("score", "read_unanswered"):
+        if _is_given(task, field):
+            yield field, "is for questions"
 
 
 def _wrong_words(task: Task) -> Iterator[tuple[str, str]]:
@@ -210,12 +271,18 @@ def _wrong_words(task: Task) -> Iterator[tuple[str, str]]:
         yield "text_columns", "there are none: under which key are the words?"
     if len(task.text_columns) > 1:
         yield "text_columns", f"words are in one column, not in {len(task.text_columns)}"
+    if task.read is read_token_lines and task.columns and not task.text_columns:
+        yield "text_columns", f"there are none: which of {', '.join(task.columns)} holds the word?"
     if bool(task.text_columns) != (task.label_column != ""):
         yield "label_column", "text_columns and label_column are given together or not at all"
     if task.is_pair:
         yield "is_pair", "sentences of words are no pairs"
     if task.markers:
         yield "markers", "are for texts, not for words"
+    for field in ("drop_empty", "score_range"):
+        if _is_given(task, field):
+            yield field, "is for texts, not for words"
+    yield from _for_questions(task)
     for label, meaning in task.label_map.items():
         if label not in task.labels:
             yield "label_map", f"{label!r} is none of the labels: {', '.join(task.labels)}"
@@ -227,6 +294,8 @@ def _wrong_words(task: Task) -> Iterator[tuple[str, str]]:
         meanings = [task.label_map.get(label, label) for label in task.labels]
         if bio_form(meanings) is None:
             yield "labels", _not_bio(meanings)
+        elif set(meanings) == {"O"}:
+            yield "labels", "there are no entities: all of them mean 'O'"
     elif task.label_map:
         yield "label_map", "has no effect without scores of entities (f1, precision, recall)"
 
@@ -256,8 +325,9 @@ def _not_bio(meanings: list[str]) -> str:
 
 
 def _wrong_questions(task: Task) -> Iterator[tuple[str, str]]:
-    for field in ("columns", "text_columns", "labels", "label_map", "label_column", "is_pair", "markers"):
-        if getattr(task, field):
+    texts = ("columns", "text_columns", "labels", "label_map", "label_column", "is_pair", "markers")
+    for field in (*texts, *WRITTEN, "score_range", "drop_empty"):
+        if _is_given(task, field):
             yield field, "is not for questions"
     if task.held_out_share is not None:
         yield "held_out_share", "is not for questions: name a test_file"

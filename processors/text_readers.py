@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +17,17 @@ from processors.task import (
     DataError,
     Rows,
     Task,
+    message_of_unknown_label,
     number_of,
     parse_json,
     place_of,
     read_text,
     without_lone_surrogates,
 )
+
+# Of texts to be labelled, what begins so is JSON; a list of objects too, so that it is refused. A text may begin with a
+# bracket: "[단독] ..."
+BEGINS_AS_JSON = re.compile(r"\s*(\[\s*)?\{")
 
 
 class RowCollector:
@@ -159,8 +165,7 @@ def parse_label(task: Task, text: str) -> int | float | str:
     """The id of a label as it is written in the file, or a regression's score; a text says why it is neither."""
     text = text.strip()
     if not task.is_regression:
-        known = ", ".join(task.labels)
-        return task.labels.index(text) if text in task.labels else f"unknown label {text[:40]!r}: known are {known}"
+        return task.labels.index(text) if text in task.labels else message_of_unknown_label(task, text)
     try:
         score = float(text)
     except ValueError:
@@ -227,7 +232,7 @@ def _unlabelled_columns(task: Task, text: str, place: str, quoted: bool) -> Rows
 
 
 def _unlabelled_json_lines(task: Task, text: str, place: str) -> Rows | None:
-    if not text.lstrip().startswith("{"):
+    if not BEGINS_AS_JSON.match(text):
         return None
     counts: Counter[str] = Counter()
     bad, sides = BadRows(Path(place), skip=False, flag=""), []

@@ -9,6 +9,11 @@ with an `__init__.py`; the scripts at the top and those in `scripts/` are one ro
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import ast
 import sys
@@ -194,4 +199,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

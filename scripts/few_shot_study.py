@@ -14,8 +14,14 @@ stopped ones are resumed. Sizes and samples may be added, but the other argument
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from reporting.few_shot_cells import TASK, published_scores
@@ -126,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -130,12 +130,17 @@ def csv_lines(table: FewShotTable) -> list[dict[str, Any]]:
     return lines
 
 
-def markdown(table: FewShotTable) -> str:
-    """Two rows a model, exact match and F1, as in KoSplinter's README."""
+def grid(table: FewShotTable) -> list[list[str]]:
+    """The table's texts, the header first: two rows a model, exact match and F1, as in KoSplinter's README."""
     lines = [["Model", "", *map(size_title, table.sizes)]]
     for row in table.rows:
         for metric in METRICS:
             texts = [cell_text(table, row, size, metric) for size in table.sizes]
             lines.append([row.label, metric.upper(), *texts])
+    return lines
+
+
+def markdown(table: FewShotTable) -> str:
+    """The table in Markdown, with its legend and notes."""
     title = published_scores()["title"]
-    return f"## {title}\n\n{markdown_grid(lines)}\n\n{bullet_list(legend(table), table.notes)}"
+    return f"## {title}\n\n{markdown_grid(grid(table))}\n\n{bullet_list(legend(table), table.notes)}"

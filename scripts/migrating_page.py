@@ -9,8 +9,14 @@ also answer the originals' flags.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

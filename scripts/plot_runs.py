@@ -14,6 +14,11 @@ results.json below the folders is read, and published scores are drawn too, in t
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import functools
 import math
@@ -297,4 +302,4 @@ def check(runs: Sequence[PlottedRun], metric: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

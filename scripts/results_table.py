@@ -14,6 +14,11 @@ better than all others is marked there (reporting/few_shot_bootstrap.py).
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import csv
 import functools
@@ -219,8 +224,11 @@ def selections_in_words(columns: Sequence[Column]) -> str:
     return "".join(f"; {words[how]} {names}" for how, names in titles.items() if names)
 
 
-def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_published: bool) -> str:
-    """A table in Markdown: a grid for each group of models, then the legend and the notes."""
+def table_grids(table: Table, cells: Cells, all_published: bool) -> tuple[list[tuple[str, list[list[str]]]], list[str]]:
+    """A table's texts: for each group of models its title and its lines, of which the first is the header; the legend.
+
+    The title is empty where the table has no groups.
+    """
     groups = rows_to_show(table, cells, all_published)
     rows = [row for _, members in groups for row in members]
     columns = [
@@ -229,16 +237,23 @@ def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_publish
         if any(row.published(column) or (row.model, row.number, column.task) in cells for row in rows)
     ]
     sized = any(row.size for row in rows)
-    blocks = [f"## {table.title}"]
+    grids = []
     for title, members in groups:
         lines = [["", *(["Size"] if sized else []), *(f"{column.title} ({column.unit})" for column in columns)]]
         for row in members:
             texts = [cell_text(row, column, cells.get((row.model, row.number, column.task))) for column in columns]
             lines.append([row.label, *([row.size or NONE] if sized else []), *texts])
-        blocks.append((f"### {title}\n\n" if table.groups else "") + markdown_grid(lines))
+        grids.append((title if table.groups else "", lines))
     tasks = {column.task for column in columns}
     shown = [runs for (_, _, task), runs in cells.items() if task in tasks]
-    below = legend(columns, shown, has_published=any(row.scores for row in rows))
+    return grids, legend(columns, shown, has_published=any(row.scores for row in rows))
+
+
+def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_published: bool) -> str:
+    """A table in Markdown: a grid for each group of models, then the legend and the notes."""
+    grids, below = table_grids(table, cells, all_published)
+    blocks = [f"## {table.title}"]
+    blocks += [(f"### {title}\n\n" if title else "") + markdown_grid(lines) for title, lines in grids]
     return "\n\n".join(blocks) + "\n\n" + bullet_list(below, notes)
 
 
@@ -281,10 +296,7 @@ def main() -> None:
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     arguments = parse_arguments(list(published["tables"]))
     refuse_missing(arguments.folders)
-    entries = [entry for spec in published["tables"].values() for entry in spec["columns"]]
-    # A column with settings may have metrics of its own (`Column.takes`): its runs are read for their main metric.
-    needed = {entry["task"]: tuple(entry["metrics"]) for entry in entries if "settings" not in entry}
-    found = find_runs(arguments.folders, {**needed, FEW_SHOT: FEW_SHOT_METRICS})
+    found = find_runs(arguments.folders, needed_metrics(published))
     runs = [run for run in found if run.task != FEW_SHOT]
     tables = [(table, *fill_cells(table)) for table in layout(published, runs, arguments.shape)]
     few_shot = few_shot_of(found, arguments)
@@ -302,6 +314,14 @@ def main() -> None:
     write_out(text, arguments.output)
 
 
+def needed_metrics(published: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The metrics that the tables' columns show, by task; results without them are left out."""
+    entries = [entry for spec in published["tables"].values() for entry in spec["columns"]]
+    # A column with settings may have metrics of its own (`Column.takes`): its runs are read for their main metric.
+    needed = {entry["task"]: tuple(entry["metrics"]) for entry in entries if "settings" not in entry}
+    return {**needed, FEW_SHOT: FEW_SHOT_METRICS}
+
+
 def few_shot_of(runs: Sequence[Run], arguments: argparse.Namespace) -> few_shot_table.FewShotTable | None:
     """The few-shot table, if it is asked for and has anything to show."""
     of_task = [run for run in runs if run.task == FEW_SHOT]
@@ -312,4 +332,4 @@ def few_shot_of(runs: Sequence[Run], arguments: argparse.Namespace) -> few_shot_
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

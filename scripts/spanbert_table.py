@@ -11,6 +11,11 @@ says by which recipe its models were pretrained: the SpanBERT paper's, or the Ko
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import functools
 import json
@@ -135,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -23,6 +23,11 @@ to every run (the scripts' --help lists them); they come behind MODEL.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -201,4 +206,4 @@ def finish(arguments: argparse.Namespace, study: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

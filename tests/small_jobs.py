@@ -77,7 +77,7 @@ def make_job(folder: Path, loss_of=loss_of_rows, evaluate=None, dropout=0.0, mod
         config=config,
         runtime=runtime,
         checkpoints=CheckpointFolder(folder, config.save_total_limit, config.save_optimizer),
-        log=MetricsLog(folder),
+        log=MetricsLog.of(config),
         write_model=lambda target, state: save_file(model.state_dict(), target / "model.safetensors"),
         identity={"learning_rate": config.learning_rate, "data": "abc"},
         data={"train.tsv": "abc"},

@@ -6,7 +6,6 @@ Everything that is wrong with a command is reported at once, each problem with i
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import types
@@ -20,9 +19,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from storage.names import on_disk
+from storage.spelling import did_you_mean, nearest_of
 from training.config import Given, LoopConfig, Place, Section, UsageError
 from training.flags import FILE_FLAGS, describe, own_task_of, parser_of, value_of_words
-from training.original_flags import answer_to_config_file, answer_to_flag, answer_to_task
+from training.original_flags import answer_to_config_file, answer_to_flag, answer_to_task, flags_meant
 
 Config = typing.TypeVar("Config", bound=LoopConfig)
 
@@ -121,7 +121,7 @@ def _fill_in_settings_of_task(
         problems.append(f"{prefix}{task} is a task of {script_of_task[task]}; those of this script: {known}")
     else:
         answer = answer_to_task(task, tasks, script_of_task)
-        hint = f": {answer}" if answer else nearest(task, tasks)
+        hint = f": {answer}" if answer else did_you_mean(task, tasks)
         problems.append(f"{prefix}unknown task {task!r}{hint}; known: {known}")
 
 
@@ -197,12 +197,6 @@ def _shorten(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
-def nearest(word: str, known: Any) -> str:
-    """`; did you mean "x"?`, or nothing where no known word is near."""
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {match[0]!r}?" if match else ""
-
-
 def _read_config_file(
     config_class: type[Section],
     config_file: str,
@@ -236,7 +230,7 @@ def _find_config_file(config_file: str, task: str | None, config_root: Path) -> 
     if not config_root.is_dir():
         known = f"; there is no folder {config_root}"
     answer = answer_to_config_file(config_file, task)
-    close = f"; {answer}" if answer else nearest(config_file, files)
+    close = f"; {answer}" if answer else did_you_mean(config_file, files)
     raise FileNotFoundError(f"no configuration file {config_file!r}: neither {beside_task} nor a path{close}{known}")
 
 
@@ -293,7 +287,7 @@ def _read_flags(
     problems += [f"unknown flag {word}{_hint_about(word, names, script)}" for word in strange]
     if unknown and not strange:
         problems += [f"unexpected word {word!r}: settings are given as --key value" for word in unknown]
-    settings = RawSettings()
+    settings = RawSettings(broken={key for word in strange for key in _keys_meant(word, names, script)})
     for name, groups in vars(known).items():
         key = config_class.ALIASES.get(name, name)
         annotation = str if key in FILE_FLAGS else config_class.model_fields[key].annotation
@@ -325,7 +319,15 @@ def _hint_about(word: str, names: Sequence[str], script: str) -> str:
     answer, is_for_this_script = answer_to_flag(name, script, names, dashes)
     if is_for_this_script:
         return f": {answer}"
-    return nearest(word, [f"{dashes}{name}" for name in names]) + (f"; {answer}" if answer else "")
+    return did_you_mean(word, [f"{dashes}{name}" for name in names]) + (f"; {answer}" if answer else "")
+
+
+def _keys_meant(word: str, names: Sequence[str], script: str) -> set[str]:
+    """The keys that an unknown flag may have been meant to set. Nothing is said about them, as it would be no news."""
+    name = word.lstrip("-")
+    found = set(flags_meant(name, script, names)) or {nearest_of(word, [f"--{name}" for name in names])}
+    keys = {str(flag).lstrip("-") for flag in found if flag}
+    return keys | {"config_file", "task"} if keys & {"task", *FILE_FLAGS} else keys
 
 
 def _names(config_class: type[Section]) -> list[str]:

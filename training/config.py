@@ -15,6 +15,7 @@ from typing import ClassVar, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from training.processes import process_count
+from training.tensorboard_file import LIBRARY, is_installed
 
 Every = int | Literal["epoch"]
 LARGEST_SEED = 2**32 - 1  # what NumPy's and scikit-learn's generators take
@@ -176,6 +177,11 @@ class OutputConfig(Section):
     save_optimizer: bool = Field(
         False, description="keep the training state in every checkpoint, not only in the newest"
     )
+    report_to: Literal["none", "tensorboard"] = Field(
+        "none",
+        description="who else gets the figures of metrics.jsonl; tensorboard: a file in the output folder, which "
+        "TensorBoard shows as curves",
+    )
 
     @field_validator("logging_steps", "eval_steps", "save_steps")
     @classmethod
@@ -188,6 +194,9 @@ class OutputConfig(Section):
         if self.resume and is_typed("overwrite_output_dir", given) and self.overwrite_output_dir:
             message = "--resume goes on with an earlier run and --overwrite_output_dir deletes it: give one"
             yield Contradiction(("resume", "overwrite_output_dir"), message)
+        if self.report_to == LIBRARY and not is_installed():
+            message = f"report_to {LIBRARY} needs a library that is not installed: python3 -m pip install {LIBRARY}"
+            yield Contradiction(("report_to",), message)
 
     @property
     def evaluates_every(self) -> Every:
@@ -268,7 +277,7 @@ class LoopConfig(TrainingConfig, OutputConfig, RuntimeConfig):
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.dry_run:
             why = "on a dry run, which begins anew and writes nothing"
-            yield from without_effect(["resume", "overwrite_output_dir"], given, ("dry_run",), why)
+            yield from without_effect(["resume", "overwrite_output_dir", "report_to"], given, ("dry_run",), why)
         if self.early_stopping_patience and self.evaluates_every == 0:
             message = "early_stopping_patience needs evaluations during training: set eval_steps"
             yield Contradiction(("early_stopping_patience", *EVALUATION_STEPS), message)

@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 
+from storage.activity import clock
 from training.loop import Job, TrainingRun
 from training.plan import batches_from
-from training.progress import clock
 from training.row_random import RowDraws
 
 # The first steps allocate memory and load libraries; only the steps after them are timed.

@@ -88,12 +88,11 @@ def evaluate(
                 yield from _read_off(under_way, runtime)
             under_way = None if outputs is None else (rows, outputs)
             progress.advance(len(together[number]))
-            progress.show_now_and_then()
         if together:
             yield from _read_off(under_way, runtime)
     finally:
         model.train(was_training)
-    progress.close()
+        progress.close()
 
 
 def _read_off(own: tuple[np.ndarray, Tensor] | None, runtime: Runtime) -> Iterator[tuple[np.ndarray, np.ndarray]]:

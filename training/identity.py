@@ -13,6 +13,7 @@ from typing import Any
 from training.config import UsageError
 
 LABELS = "labels"  # the key of the task's labels, in the order of their ids
+LENGTHS = {"num_train_epochs", "max_steps", "min_steps"}  # the settings that say how long a run is
 ROWS = " rows"  # the end of the keys whose values are contents of rows
 
 
@@ -24,7 +25,22 @@ def rows_content(texts: str, labels: str, number: int) -> dict[str, Any]:
 def refuse_another_run(saved: Mapping[str, Any], current: Mapping[str, Any], checkpoint: Path) -> None:
     """Raises UsageError where a checkpoint belongs to a run with other settings, labels or rows."""
     if found := differences(saved, current):
-        raise UsageError(f"{checkpoint} belongs to another run: {', '.join(found)}; resuming needs the same")
+        told = f"{checkpoint} belongs to another run: {', '.join(found)}; resuming needs the same"
+        raise UsageError(told + way_to_another_length(saved, current, checkpoint))
+
+
+def way_to_another_length(saved: Mapping[str, Any], current: Mapping[str, Any], checkpoint: Path) -> str:
+    """How to train longer, for the end of a message, where two runs differ in nothing but their length; else ""."""
+    changed = {key for key in {**saved, **current} if saved.get(key) != current.get(key)}
+    if not changed or not changed <= LENGTHS:
+        return ""
+    epochs = (current.get("num_train_epochs") or 0) - (saved.get("num_train_epochs") or 0)
+    more = f"--num_train_epochs {epochs:g}" if changed == {"num_train_epochs"} and epochs > 0 else "the steps you want"
+    return (
+        ". A run's learning rate is planned to its end, so it cannot be made longer: without --resume, "
+        f"--model_name_or_path {checkpoint} --output_dir NAME with {more} trains its weights further, in a run of its "
+        "own, and --overwrite_output_dir trains from the beginning"
+    )
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

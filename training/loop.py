@@ -10,6 +10,7 @@ only the contents of tensors may differ between two batches of the same shape.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 
 from torch import nn
 
+from storage.activity import doing
 from training.checkpoint import STATE_FILE, CheckpointFolder
 from training.config import LoopConfig, UsageError
 from training.identity import refuse_another_run
@@ -114,9 +116,13 @@ def fit(job: Job) -> State:
     record = {"data": job.data, "rows": job.rows, "precision": job.runtime.precision}
     write_json(folder / CONFIG_FILE, config.model_dump())
     write_json(folder / TRAINING_FILE, record)
+    job.log.begin()
     state = run.state
-    progress = Progress(job.runtime, "train", plan.steps, "step", done=state.step)
-    with stop_request(job.runtime.processes) as stop:
+    with (
+        contextlib.closing(Progress(job.runtime, "train", plan.steps, "step", done=state.step)) as progress,
+        stop_request(job.runtime.processes) as stop,
+    ):
+        progress.can_tell_more = True
         if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
             run.end_step(stop)
         for batches in batches_from(plan, job.collate, state.step, job.runtime):
@@ -127,8 +133,9 @@ def fit(job: Job) -> State:
             is_last = state.step == plan.steps
             if plan.is_due(config.logging_steps, state.step) or (is_last and config.logging_steps):
                 progress.show(run.log_loss())
+            elif progress.is_asked:
+                progress.show(run.look_at_loss())
             run.end_step(stop)
-    progress.close()
     figures = state.figures(plan) | {"peak_memory_bytes": job.runtime.peak_memory_bytes()}
     figures |= run.stepper.graphs()
     if line := run.stepper.describe_graphs():
@@ -192,21 +199,35 @@ class TrainingRun:
         state, plan = self.state, self.plan
         self.read()
         loss = state.window_loss / max(1, state.window_terms)
-        rate, learning_rate = state.window_rows / state.window_seconds, self.stepper.learning_rate
+        rate = state.window_rows / state.window_seconds
         self.job.log.write(
             "train",
             step=state.step,
             epoch=round(state.step / plan.steps_per_epoch, 4),
             loss=loss,
-            learning_rate=learning_rate,
+            learning_rate=self.stepper.learning_rate,
             rows_per_second=round(rate, 1),
             seconds=round(state.seconds, 1),
             **self.stepper.graphs(),
         )
         state.window_loss = state.window_terms = state.window_seconds = 0.0
         state.window_rows = 0
-        epoch = state.step / plan.steps_per_epoch
-        return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {learning_rate:.2e}  {rate:.0f} rows/s"
+        return self._in_words(loss, rate)
+
+    def look_at_loss(self) -> str:
+        """The line to show between two log lines: the mean loss of this process's rows since the loss was last read.
+
+        It writes and changes nothing, because a clock decides when it is called, and in one process only.
+        """
+        loss, terms = self.stepper.look()
+        state, rate = self.state, self.state.window_rows / max(self.state.window_seconds, 1e-9)
+        if self.runtime.processes == 1:  # what was read when a checkpoint was saved belongs to the window, too
+            loss, terms = loss + state.window_loss, terms + state.window_terms
+        return self._in_words(loss / max(1, terms), rate)
+
+    def _in_words(self, loss: float, rate: float) -> str:
+        epoch = self.state.step / self.plan.steps_per_epoch
+        return f"epoch {epoch:.2f}  loss {loss:.4f}  lr {self.stepper.learning_rate:.2e}  {rate:.0f} rows/s"
 
     def read(self) -> None:
         """Adds the counts of all processes to the state. Raises UsageError where the loss is not finite.
@@ -265,7 +286,8 @@ class TrainingRun:
         self.model.eval()
         try:
             with stop.at_once(self.runtime):
-                split, metrics = job.evaluate()
+                with doing("score the model"):
+                    split, metrics = job.evaluate()
         except KeyboardInterrupt:
             return False
         finally:

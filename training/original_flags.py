@@ -85,15 +85,26 @@ def answer_to_flag(name: str, script: str, known: Collection[str], dashes: str =
     for the key of a JSON file. The answer is like `KoBigBird's --dataset is --task here; ...`; "" if no original has
     the flag.
     """
-    rows = [row for part in original_scripts() for row in part.rows if row.flag == name]
-    fitting = [row for row in rows if script in row.scripts]
-    fitting += [row for row in rows if row.here and set(row.flags_here) <= set(known)]
+    rows, fitting = _rows_of(name, script, known)
     if not rows:
         return "", False
     row = (fitting or rows)[0]
     where = "here" if fitting else f"in {' and '.join(row.scripts)}"
     what = f"is {row.here.replace('--', dashes)} {where}" if row.here else "has no counterpart here"
     return f"{row.project}'s {dashes}{name} {what}; {row.en}", bool(fitting)
+
+
+def flags_meant(name: str, script: str, known: Collection[str]) -> list[str]:
+    """The flags of a script, without dashes, that do what an original's flag did; arguments as in `answer_to_flag`."""
+    _, fitting = _rows_of(name, script, known)
+    return fitting[0].flags_here if fitting else []
+
+
+def _rows_of(name: str, script: str, known: Collection[str]) -> tuple[list[OriginalFlag], list[OriginalFlag]]:
+    """The rows about a flag, and those of them that answer for this script, the best first."""
+    rows = [row for part in original_scripts() for row in part.rows if row.flag == name]
+    fitting = [row for row in rows if script in row.scripts]
+    return rows, fitting + [row for row in rows if row.here and set(row.flags_here) <= set(known)]
 
 
 def answer_to_task(name: str, known: Collection[str], script_of_task: Mapping[str, str]) -> str:

@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+from storage.activity import note_a_line
+
 SECONDS_TO_STOP = 30  # as torchrun gives its processes
 
 
@@ -67,3 +69,4 @@ def show(text: str) -> None:
     """Prints results on standard output, once, however many processes there are."""
     if is_main_process():
         print(text, flush=True)
+        note_a_line()

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from storage import whole
-from training.config import UsageError
+from training.config import OutputConfig, UsageError
 from training.processes import is_main_process
+from training.tensorboard_file import NAME as TENSORBOARD_NAME
+from training.tensorboard_file import TensorBoardFile
 
 RESULTS_FILE = "results.json"
 METRICS_FILE = "metrics.jsonl"
@@ -37,10 +39,25 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "pyarrow", "n
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object per line. Each step stands there once, however often the run was resumed."""
+    """`metrics.jsonl`: one JSON object per line. Each step stands there once, however often the run was resumed.
 
-    def __init__(self, output_dir: Path):
+    curves: TensorBoard's file, which has the same figures; None where it was not asked for.
+    """
+
+    def __init__(self, output_dir: Path, curves: TensorBoardFile | None = None):
         self.path = output_dir / METRICS_FILE
+        self.curves = curves
+
+    @classmethod
+    def of(cls, config: OutputConfig) -> MetricsLog:
+        """The log of a run that trains."""
+        return cls(config.run_dir, TensorBoardFile(config.run_dir) if config.report_to == "tensorboard" else None)
+
+    def begin(self) -> None:
+        """Brings TensorBoard's file to where the log is. Raises UsageError where the disk does not take it."""
+        if self.curves and is_main_process():
+            with self._written_or_said(self.curves.path):
+                self.curves.begin(self.read())
 
     def write(self, event: str, **values: Any) -> None:
         """Appends a line by a single `write`, so that a kill can only cut it off at the end of the file.
@@ -49,12 +66,22 @@ class MetricsLog:
         """
         if not is_main_process():
             return
+        line = {"event": event, **values}
+        with self._written_or_said(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if self.curves:
+            with self._written_or_said(self.curves.path):
+                self.curves.add(line)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _written_or_said(path: Path) -> Iterator[None]:
+        """Turns an OSError into a UsageError that names the file and the way to go on."""
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")
+            yield
         except OSError as error:
             raise UsageError(
-                f"{self.path} could not be written ({error.strerror}): mend that and go on with --resume"
+                f"{path} could not be written ({error.strerror}): mend that and go on with --resume"
             ) from error
 
     def read(self) -> list[dict[str, Any]]:
@@ -179,7 +206,7 @@ def delete_earlier_run(output_dir: Path) -> None:
 def written_by_runs(output_dir: Path) -> list[Path]:
     """The files and folders in `output_dir` that a run wrote."""
     names = (RESULTS_FILE, METRICS_FILE, CONFIG_FILE, SEEDS_FILE, TRAINING_FILE, QUESTION_SCORES_FILE)
-    patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*"]
+    patterns = [r"(nbest_)?predictions[-.].*", r"null_odds[-.].*", TENSORBOARD_NAME.pattern]
     files = re.compile("|".join([*map(re.escape, names), *patterns]))
     folders = re.compile(rf"{CHECKPOINT_PREFIX}\d+|\.{CHECKPOINT_PREFIX}\d+\..*")
     return [path for path in output_dir.glob("*") if (folders if path.is_dir() else files).fullmatch(path.name)]

@@ -19,10 +19,12 @@ import torch
 import torch.distributed
 from torch import Tensor, nn
 
+from storage.activity import note_a_line
 from training.captured_step import ReplayedFunction
 from training.config import RuntimeConfig, UsageError, rehearses_capture
 from training.memory import is_about_memory
 from training.processes import is_main_process, number_on_this_machine, process_count, process_number
+from training.pulse import write_line
 
 # The other processes wait while the first tokenizes a corpus. A process that dies is noticed at once all the same.
 LONGEST_WAIT = datetime.timedelta(days=1)
@@ -270,9 +272,8 @@ class Runtime:
     def say(self, text: str) -> None:
         """A line for the person at the keyboard, on standard error, so that standard output is free for results."""
         if self.is_main:
-            from tqdm import tqdm
-
-            tqdm.write(text, file=sys.stderr)
+            write_line(text)
+            note_a_line()
 
     def say_once(self, text: str) -> None:
         """Says a line as `say` does, but each line only once: some would be repeated for every checkpoint."""

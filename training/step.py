@@ -190,6 +190,11 @@ class Stepper:
         self.terms = self.real_tokens = self.padded_tokens = 0
         return loss, terms, int(real_tokens), int(padded_tokens)
 
+    def look(self) -> tuple[float, float]:
+        """Loss and terms of this process since `read`, which stay as they are: the CPU waits for the device once."""
+        with self.runtime.memory_runs_out(self._smaller_batches()):
+            return float(self.loss), float(self.terms)
+
     @property
     def learning_rate(self) -> float:
         """The learning rate of the next step, known without asking the device."""

@@ -19,6 +19,7 @@ from processors.features import NO_LABEL
 from processors.klue_scores import tag_scores
 from processors.sentence_files import Sentences
 from processors.task import DataError, Task, number_of
+from storage.activity import doing
 from training.identity import rows_content
 from workflows.encoding import describe, hash_of, note_of_long_words, say_what_was_damaged
 from workflows.fine_tuning import ReadyModel, Split, predictions_of
@@ -37,7 +38,7 @@ def encode_characters(
     The batches have `labels`, int64 `[B, L]`: a label id for every token, special tokens included, NO_LABEL for
     padding; their terms are the tokens. name: of the split.
     """
-    with runtime.first_alone():
+    with doing(f"encode {name}"), runtime.first_alone():
         features = build_character_features(
             rows, model.tokenizer, config.max_seq_len, Path(config.cache_dir), config.threads
         )

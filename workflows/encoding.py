@@ -15,6 +15,7 @@ from processors.features import NO_LABEL, MappedTable, build_features, warn_of_u
 from processors.ner import build_window_features
 from processors.sentence_files import Sentences
 from processors.task import DataError, Rows, number_of
+from storage.activity import doing
 from training.identity import rows_content
 from workflows.fine_tuning import ReadyModel, Split
 from workflows.settings import FineTuningConfig
@@ -28,7 +29,7 @@ def encode_texts(config: FineTuningConfig, runtime: Runtime, model: ReadyModel, 
 
     The batches have `labels`, `[B]`: int64 label ids, or fp32 scores of a regression. name: of the split.
     """
-    with runtime.first_alone():
+    with doing(f"encode {name}"), runtime.first_alone():
         features = build_features(
             rows,
             model.tokenizer,
@@ -67,7 +68,7 @@ def encode_sentences(
     The batches have `labels`, int64 `[B, L]`: the label id of a word at its first token, NO_LABEL elsewhere; their
     terms are the words. name: of the split.
     """
-    with runtime.first_alone():
+    with doing(f"encode {name}"), runtime.first_alone():
         features = build_window_features(
             rows, model.tokenizer, config.max_seq_len, config.ner_stride, Path(config.cache_dir), config.threads
         )

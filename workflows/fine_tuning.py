@@ -17,6 +17,7 @@ from models.word_limit import set_word_limit
 from processors.repeated_rows import count_repeats
 from processors.splits import read_splits
 from processors.task import Task
+from storage.activity import doing
 from workflows.scoring import Scored, check_checkpoints, check_named_model
 from workflows.settings import FineTuningConfig
 
@@ -72,7 +73,8 @@ def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
     files = config.files(task.folder)
     key = config.TEST_FILE_KEY
     splits = read_splits(task, names, files, config.encoding, config.skip_bad_rows, config.seed, key)
-    count_repeats(splits)
+    with doing("look for rows that are there twice"):
+        count_repeats(splits)
     return splits
 
 
@@ -85,7 +87,8 @@ def find_model_folder(config: FineTuningConfig, task: Task) -> Path | None:
     if not config.do_train and not config.uses_named_model:
         check_checkpoints(config, task)
         return None
-    folder = find_model(config.model_type, config.model_name_or_path)
+    with doing("fetch the model"):
+        folder = find_model(config.model_type, config.model_name_or_path)
     if not config.do_train:
         check_named_model(config, task, folder)
     return folder
@@ -204,7 +207,7 @@ def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Map
         identity[f"{config.training_split}{ROWS}"] = splits[config.training_split].content
     return {
         "checkpoints": CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
-        "log": MetricsLog(config.run_dir),
+        "log": MetricsLog.of(config),
         "identity": identity,
         "data": {str(path): sha256_of(path) for name in splits for path in config.files(task.folder)[name]},
         "rows": {name: len(split.rows) for name, split in splits.items()},

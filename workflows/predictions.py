@@ -40,8 +40,8 @@ def read_inputs(config: FineTuningConfig, task: Task, read: Callable[[Task, Path
 
 
 def writes_to_standard_output(config: FineTuningConfig) -> bool:
-    """Whether predictions go to standard output, where numbers are short: with `--input_file -`."""
-    return config.input_file == "-" and not config.output_file
+    """Whether predictions go to standard output, where numbers are short: `--output_file -`, or `--input_file -`."""
+    return config.output_file == "-" or (config.input_file == "-" and not config.output_file)
 
 
 def prediction_path(config: FineTuningConfig, name: str) -> Path:

@@ -17,6 +17,7 @@ from processors.features import warn_of_unknown
 from processors.pretraining.blocks import Blocks, hold_out
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import Corpus, open_corpus
+from storage.activity import counted, doing
 from storage.names import on_disk
 from storage.whole import remove_whole
 from training.command_line import Config
@@ -80,8 +81,9 @@ def open_corpora(config: EncoderConfig) -> tuple[list[Corpus], dict[str, str]]:
     Raises DataError where a corpus does not exist or has no files.
     """
     how = config.text_field, config.documents, config.encoding, config.skip_bad_rows, config.lower_cases_texts
-    corpora = [open_corpus([on_disk(Path(path))], *how) for path in config.corpus]
-    return corpora, {str(file): sha256 for corpus in corpora for file, sha256 in corpus.hashes.items()}
+    with doing("look through the corpora"):
+        corpora = [open_corpus([on_disk(Path(path))], *how) for path in config.corpus]
+        return corpora, {str(file): sha256 for corpus in corpora for file, sha256 in corpus.hashes.items()}
 
 
 def find_start(config: EncoderConfig) -> Path | None:
@@ -130,9 +132,10 @@ def train_tokenizer(config: EncoderConfig, runtime, corpora: Sequence[Corpus], h
         if not target.is_dir():
             digest.unlink(missing_ok=True)  # of one that was damaged, or deleted by hand
             runtime.say(f"making a {config.train_vocab} vocabulary of {config.vocab_size} tokens")
-            lines = itertools.chain.from_iterable(corpus.lines() for corpus in corpora)
             train = {"sentencepiece": train_sentencepiece, "wordpiece": train_wordpiece}[config.train_vocab]
-            train(lines, target, config.vocab_size, config.tokenizer_lower_cases, seed=config.seed)
+            with doing("make the vocabulary", unit="line") as activity:
+                lines = counted(itertools.chain.from_iterable(corpus.lines() for corpus in corpora), activity)
+                train(lines, target, config.vocab_size, config.tokenizer_lower_cases, seed=config.seed)
         if not digest.is_file():
             write_whole(digest, sha256_of(target))
     return build_tokenizer(None, target)
@@ -166,10 +169,11 @@ def tokenize_corpora(config: EncoderConfig, runtime, corpora: Sequence[Corpus], 
 
     Raises DataError where a corpus has no text or malformed lines.
     """
-    return [
-        _tokenize_corpus(config, runtime, path, corpus, tokenizer)
-        for path, corpus in zip(config.corpus, corpora, strict=True)
-    ]
+    parts = []
+    for path, corpus in zip(config.corpus, corpora, strict=True):
+        with doing(f"prepare {path}"):
+            parts.append(_tokenize_corpus(config, runtime, path, corpus, tokenizer))
+    return parts
 
 
 def _tokenize_corpus(config: EncoderConfig, runtime, path: str, corpus: Corpus, tokenizer) -> Blocks:
@@ -181,7 +185,6 @@ def _tokenize_corpus(config: EncoderConfig, runtime, path: str, corpus: Corpus, 
         nonlocal progress
         progress = progress or Progress(runtime, f"tokenize {path}", characters, "character")
         progress.advance(done - progress.done)
-        progress.show_now_and_then()
 
     with runtime.first_alone():
         blocks = build_blocks(
@@ -317,7 +320,7 @@ def pretraining_job(
         config=config,
         runtime=runtime,
         checkpoints=CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
-        log=MetricsLog(config.run_dir),
+        log=MetricsLog.of(config),
         write_model=write_model,
         identity=config.identity(runtime.precision)
         | {"training rows": rows.training.content, "held-out rows": held_out.content if held_out else None, **identity},

@@ -17,6 +17,7 @@ from processors.qa.questions import UNANSWERABLE, Questions, read_unanswered
 from processors.qa.squad_scores import n_best_figures, squad_figures
 from processors.qa.windows import GoldSpans, Lengths, QuestionFeatures, build_question_features
 from processors.task import DataError, Task
+from storage.activity import doing
 from training.config import Contradiction, Every, Given, without_effect
 from training.identity import rows_content
 from training.results import ORIGINAL_FIGURES
@@ -132,7 +133,7 @@ def windows_of(
 ) -> QuestionFeatures:
     """Windows of the contexts, each with its question, from the cache where they are there."""
     lengths = Lengths(config.max_seq_length, config.doc_stride, config.max_query_length)
-    with runtime.first_alone():
+    with doing("cut the contexts into windows"), runtime.first_alone():
         cache_dir = Path(config.cache_dir)
         features = build_question_features(rows, model.tokenizer, lengths, cache_dir, config.threads, special)
     say_what_was_damaged(runtime, features.contexts, features.queries)

@@ -94,7 +94,6 @@ def _all_rows(
         rows = np.arange(part * ROWS_AT_ONCE, min((part + 1) * ROWS_AT_ONCE, len(blocks)))
         yield rows, *blocks.padded(rows, rules.vocabulary.pad_id).values()
         progress.advance(len(rows))
-        progress.show_now_and_then()
     progress.close()
 
 

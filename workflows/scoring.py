@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from processors.task import Task
+from storage.activity import doing
 from training.config import LoopConfig, RuntimeConfig, UsageError
 from training.processes import show
 from training.results import (
@@ -167,7 +168,8 @@ def score_checkpoints(
     from training.checkpoint import CheckpointFolder, step_of
 
     if config.uses_named_model:
-        scored = score(*load(folder))
+        with doing(f"score {folder}"):
+            scored = score(*load(folder))
         step = step_of(folder.resolve()) if run_that_left(folder) else None
         return SelectedCheckpoint(folder, step, scored, [{"step": step, "split": "test", "metrics": scored.metrics}])
     log = MetricsLog(config.run_dir)
@@ -178,12 +180,13 @@ def score_checkpoints(
 
     def score_step(step: int) -> None:
         nonlocal ready
-        if ready is None or not config.do_train:
-            ready = None  # frees its memory first
-            ready = load(checkpoints[step])
-        else:  # of this very run, so nothing but the weights differs, and a model that is loaded keeps its CUDA graphs
-            CheckpointFolder(config.run_dir).load_weights(ready[0].network, checkpoints[step])
-        scored[step] = score(*ready)
+        with doing(f"score {checkpoints[step].name}"):
+            if ready is None or not config.do_train:
+                ready = None  # frees its memory first
+                ready = load(checkpoints[step])
+            else:  # of this very run: only the weights differ, and a model that is loaded keeps its CUDA graphs
+                CheckpointFolder(config.run_dir).load_weights(ready[0].network, checkpoints[step])
+            scored[step] = score(*ready)
         evaluations.append({"step": step, "split": "test", "metrics": scored[step].metrics})
 
     if config.eval_all_checkpoints or config.selection == "test":

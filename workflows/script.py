@@ -23,6 +23,7 @@ from training.command_line import Config, resolve
 from training.config import LoopConfig, RuntimeConfig, UsageError, is_typed
 from training.memory import is_about_memory
 from training.processes import end_with_launcher, is_main_process, leave, process_count, show
+from training.pulse import pulse
 from training.results import (
     CONFIG_FILE,
     SEEDS_FILE,
@@ -105,7 +106,8 @@ def run_command(
             end_with_launcher()
             config, given = resolve(config_class, argv, tasks, config_root, about, script_of_task, Path(script).name)
             clear_away(config)
-            run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
+            with pulse(Path(script).name):
+                run(config, config.overwrite_output_dir and is_typed("overwrite_output_dir", given))
     except (Exception, KeyboardInterrupt) as error:
         # A library that is interrupted may say so in other words, such as that it cannot be imported.
         if was_interrupted or isinstance(error, KeyboardInterrupt):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr, field_validator
 
 from models import MODELS, unknown_model
+from models.word_limit import MOST as MOST_WORD_CHARACTERS
 from storage.names import on_disk
 from training.config import (
     EVALUATION_STEPS,
@@ -72,6 +73,7 @@ class ModelConfig(Section):
     max_word_characters: int | None = Field(
         None,
         ge=1,
+        le=MOST_WORD_CHARACTERS,
         description="the most characters of a word that is taken apart, longer ones become [UNK]; default: the "
         "tokenizer's own limit, which is 100 as published",
     )
@@ -137,6 +139,7 @@ class StagesConfig(Section):
                 "save_total_limit",
                 "save_optimizer",
                 "overwrite_output_dir",
+                "report_to",
             ]
             yield from without_effect(idle, given, ("do_train",), "without training (do_train is false)")
 
@@ -163,7 +166,9 @@ class EvaluationConfig(Section):
         description="file to predict on, one text per line (questions: the format of the task's own files); -: "
         "standard input",
     )
-    output_file: str | None = Field(None, description="file for the predictions; default: a file in the output folder")
+    output_file: str | None = Field(
+        None, description="file for the predictions; -: standard output; default: a file in the output folder"
+    )
 
     def contradictions(self, given: Given) -> Iterator[Contradiction]:
         if self.do_predict and self.input_file is None:

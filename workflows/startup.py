@@ -22,7 +22,7 @@ def start() -> None:
     """Makes the standard streams last, and answers Ctrl-C in a line until `run_command` takes over."""
     signal.signal(signal.SIGINT, end_at_once)
     sys.unraisablehook = interrupt_again
-    sys.excepthook = end_without_memory
+    sys.excepthook = end_in_a_line
     # A large corpus is in thousands of files, each open for as long as the run; what is usual is a limit of 1,024.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if sys.platform == "linux":  # macOS has no limit here, and refuses to take that
@@ -36,22 +36,54 @@ def start() -> None:
         setattr(sys, name, stream if name == "stdin" else LastingStream(stream, failure))
 
 
+def run_main(main: object) -> int:
+    """Runs the `main` of a small script that has called `start`; returns the exit code, 130 after Ctrl-C.
+
+    From here on Ctrl-C is an exception again, so that what is half-written is removed.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C changes nothing now
+        print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr)  # noqa: PTH119
+        return 130
+
+
 def end_at_once(number: int, frame: object) -> None:
     """Answers Ctrl-C while the script is being imported, when there is nothing yet to go on with."""
     print(f"\n{os.path.basename(sys.argv[0])}: interrupted", file=sys.stderr, flush=True)  # noqa: PTH119
     os._exit(130)
 
 
-def end_without_memory(kind: type, error: BaseException, traceback: object) -> None:
-    """Says in a line that memory has run out where `run_command` cannot yet: while the script is being imported."""
+def end_in_a_line(kind: type, error: BaseException, traceback: object) -> None:
+    """Answers in a line where `run_command` cannot yet, while the script is being imported.
+
+    Memory may have run out, or Python refuses a task or a metric as it is written in `processors/`.
+    """
     from training.memory import is_about_memory
 
-    if not is_about_memory(error):
+    if is_about_memory(error):
+        message = f"memory has run out ({kind.__name__}) before the run began: end other programs"
+    elif issubclass(kind, TypeError | ValueError | NameError | SyntaxError) and (place := _place_of_fact(error)):
+        message = f"{place}: {error.msg if isinstance(error, SyntaxError) else error}"
+    else:
         sys.__excepthook__(kind, error, traceback)
         return
-    name = os.path.basename(sys.argv[0])  # noqa: PTH119
-    print(f"{name}: memory has run out ({kind.__name__}) before the run began: end other programs", file=sys.stderr)
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)  # noqa: PTH119
     os._exit(2)
+
+
+def _place_of_fact(error: BaseException) -> str:
+    """File and line of what is being imported from `processors/`; "" where the error comes from elsewhere."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "processors", "")  # noqa: PTH118, PTH120
+    file, line = getattr(error, "filename", None) or "", getattr(error, "lineno", None)
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_name == "<module>" and not isinstance(error, SyntaxError):
+            file, line = step.tb_frame.f_code.co_filename, step.tb_lineno
+        step = step.tb_next
+    return f"{os.path.relpath(file)}:{line}" if file.startswith(folder) else ""
 
 
 def interrupt_again(unraisable: object) -> None:

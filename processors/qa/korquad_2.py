@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from processors.qa.answer_scores import UNFINISHED_TAG
+from processors.qa.nearly_right import KORQUAD_2, about_content, other_name, parse_questions
 from processors.qa.questions import (
     UNANSWERABLE,
     UNREAD,
@@ -30,7 +31,7 @@ from processors.qa.questions import (
     shown,
     text_of,
 )
-from processors.task import BadRows, DataError, Task, check_is_file, names_in, place_of, read_json
+from processors.task import BadRows, DataError, Task, check_is_file, names_in, place_of, read_text
 
 # The tags of tables and lists are kept: they tell in which cell or item a text stands, and an answer may include them.
 # All other tags of HTML and MathML are removed. A name in neither list is text and not a tag (<서울>, <Help!>).
@@ -201,10 +202,13 @@ def _names(path: Path | None, ending: str) -> list[str]:
 
 
 def _documents(file: Path | None, encoding: str) -> list:
-    content = read_json(file, encoding)
+    content = parse_questions(read_text(file, encoding), place_of(file), KORQUAD_2)
     documents = content.get("data") if isinstance(content, dict) else None
     if not isinstance(documents, list):
-        raise DataError(f'{place_of(file)}: not in the KorQuAD 2.1 format: an object with a list "data" is expected')
+        raise DataError(
+            f'{place_of(file)}: not in the KorQuAD 2.1 format: an object with a list "data" is expected'
+            f"{about_content(content, KORQUAD_2)}"
+        )
     if any(isinstance(document, dict) and "paragraphs" in document for document in documents):
         raise DataError(
             f'{place_of(file)}: in the SQuAD format, with "paragraphs"; in the KorQuAD 2.1 format each entry of "data" '
@@ -222,7 +226,7 @@ def _context(document: Any, counts: Counter[str]) -> tuple[str, CleanedText]:
     """The document's page, as it is and cleaned. Raises Malformed where it cannot be used."""
     context = text_of(document, "context", counts)
     if not isinstance(document.get("qas"), list):
-        raise Malformed('no list "qas"')
+        raise Malformed(f'no list "qas"{other_name(document, "qas")}')
     tag, comment = UNFINISHED_TAG.search(context), context.rfind("<!--")
     at = tag.start() if tag else -1
     if comment >= 0 and context.find("-->", comment + 2) < 0:  # <!--> is a whole comment
@@ -253,12 +257,19 @@ def _add(questions: Questions, qa: Any, context: str, cleaned: CleanedText, answ
     if questions.is_labelled:
         answer = qa.get("answer")
         if not isinstance(answer, dict):
-            raise Malformed('no object "answer"')
+            raise Malformed(f'no object "answer"{_about_answer(qa)}')
         text = text_of(answer, "text", questions.counts)
         text, span = answers.locate(id, context, cleaned, text, answer_start(answer, context))
         golds = (text,)
     seen.add(id)
     questions.add(id, question, len(questions.contexts), golds, span)
+
+
+def _about_answer(qa: dict) -> str:
+    right = '{"text": "...", "answer_start": 0}'
+    if isinstance(qa.get("answers"), list):
+        return f'; it has a list "answers", as SQuAD has; here each question has one "answer": {right}'
+    return f"; right is {right}" if "answer" in qa else ""
 
 
 class _Answers:

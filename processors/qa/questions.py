@@ -12,6 +12,15 @@ from typing import Any
 import numpy as np
 
 from processors.qa.answer_scores import normalize
+from processors.qa.nearly_right import (
+    SQUAD,
+    about_answers,
+    about_content,
+    about_entry,
+    about_start,
+    other_name,
+    parse_questions,
+)
 from processors.task import (
     SHOWN_ROWS,
     BadRows,
@@ -19,7 +28,7 @@ from processors.task import (
     Malformed,
     Task,
     place_of,
-    read_json,
+    read_text,
     without_lone_surrogates,
 )
 
@@ -113,10 +122,12 @@ def read_unanswered(task: Task, path: Path | None, encoding: str = "utf-8") -> Q
 
 
 def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
-    place, content = place_of(path), read_json(path, encoding)
+    place = place_of(path)
+    content = parse_questions(read_text(path, encoding), place, SQUAD)
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
-        raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected')
+        about = about_content(content, SQUAD)
+        raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected{about}')
     questions = Questions(is_labelled=is_labelled)
     offsets = OffsetReport()
     seen: set[str] = set()
@@ -124,7 +135,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
-            bad.messages.append(f'{place}: data[{a}]: no list "paragraphs"')
+            bad.messages.append(f'{place}: data[{a}]: no list "paragraphs"{about_entry(article)}')
             continue
         for p, paragraph in enumerate(paragraphs):
             where = f"data[{a}].paragraphs[{p}]"
@@ -172,7 +183,7 @@ def _paragraph(paragraph: Any, counts: Counter[str]) -> tuple[str, list]:
     context = text_of(paragraph, "context", counts)
     qas = paragraph.get("qas")
     if not isinstance(qas, list):
-        raise Malformed('no list "qas"')
+        raise Malformed(f'no list "qas"{other_name(paragraph, "qas")}')
     return context, qas
 
 
@@ -188,7 +199,7 @@ def question_id(qa: Any, seen: Container[str]) -> str:
         raise Malformed("is no object")
     id = qa.get("id", qa.get("guid"))  # KLUE-MRC says guid
     if not isinstance(id, (str, int)) or isinstance(id, bool) or id == "":
-        raise Malformed('no "id"')
+        raise Malformed(f'no "id"{other_name(qa, "id") if id is None else ""}')
     if without_lone_surrogates(str(id), Counter()) != str(id):
         raise Malformed("its id contains half a surrogate pair, which no file of predictions can hold")
     if str(id) in seen:
@@ -200,7 +211,7 @@ def text_of(part: Any, key: str, counts: Counter[str]) -> str:
     """The text under `key`. Raises Malformed where it is missing or only white space."""
     text = part.get(key) if isinstance(part, dict) else None
     if not isinstance(text, str):
-        raise Malformed(f'no text "{key}"')
+        raise Malformed(f'no text "{key}"{other_name(part, key)}')
     if not text.strip():
         raise Malformed(f"the {key} is empty")
     return without_lone_surrogates(text, counts)
@@ -212,7 +223,7 @@ def _answers(
     """The gold answers, and the span of the first one in the context."""
     answers = qa.get("answers", [])
     if not isinstance(answers, list):
-        raise Malformed('"answers" is no list')
+        raise Malformed(f'"answers" is no list{about_answers(answers)}')
     is_impossible = qa.get("is_impossible", not answers)
     if not isinstance(is_impossible, bool):
         raise Malformed(f'"is_impossible" is {is_impossible!r}, not true or false')
@@ -222,13 +233,13 @@ def _answers(
         if answers and any(isinstance(answer, dict) and answer.get("text") for answer in answers):
             raise Malformed("is_impossible is true, but there are answers")
         if "is_impossible" not in qa and "answers" not in qa:
-            raise Malformed('no list "answers"')
+            raise Malformed(f'no list "answers"{other_name(qa, "answers")}')
         return (), UNANSWERABLE
     texts = []
     for answer in answers:
         text = answer.get("text") if isinstance(answer, dict) else None
         if not isinstance(text, str) or not text.strip():
-            raise Malformed('an answer without "text"')
+            raise Malformed(f'an answer without "text"{about_answers(answers)}')
         answer_start(answer, context)
         texts.append(without_lone_surrogates(text, counts))
     return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
@@ -238,7 +249,7 @@ def answer_start(answer: dict, context: str) -> int:
     """An answer's `answer_start`. Raises Malformed where it is missing or outside the context."""
     start = answer.get("answer_start")
     if not isinstance(start, int) or isinstance(start, bool):
-        raise Malformed('an answer without "answer_start", a whole number')
+        raise Malformed(f'an answer without "answer_start", a whole number{about_start(start)}')
     if not 0 <= start < len(context):
         raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
     return start

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from processors.qa.nearly_right import about_first_line, other_name
 from processors.qa.questions import UNANSWERABLE, Questions, check_any_left, question_id, shown, text_of
 from processors.task import (
     BROKEN_ARCHIVE,
@@ -70,12 +71,13 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
     questions = Questions(is_labelled=is_labelled)
     contexts: dict[str, int] = {}
     line_of: dict[str, int] = {}
-    line = 0
+    line, first = 0, b""
     try:
         for line, data in enumerate(_lines(path), 1):
             if not data.strip():
                 questions.counts[BLANK] += 1
                 continue
+            first = first or data[:100]
             if _is_in_another_language(data):
                 questions.counts[OTHER_LANGUAGE] += 1
                 continue
@@ -102,7 +104,8 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
         raise DataError(f"{place}: there is nothing in it")
     if bad.messages and not (bad.skip or bad.lost or questions.ids or questions.counts):
         keys = '"example_id", "language", "question_text" and "document_plaintext"'
-        raise DataError(f"{place}: no line is a question of TyDi QA v1.0, an object with {keys}\n{bad.messages[0]}")
+        why = about_first_line(first) or f"\n{bad.messages[0]}"
+        raise DataError(f"{place}: no line is a question of TyDi QA v1.0, an object with {keys}{why}")
     bad.finish(questions.counts, BROKEN_OFF)
     check_any_left(questions, place)
     return questions
@@ -160,7 +163,7 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
         questions.counts[OTHER_LANGUAGE] += 1
         return
     if "example_id" not in sample:
-        raise Malformed('no "example_id"')
+        raise Malformed(f'no "example_id"{other_name(sample, "example_id")}')
     counts: Counter[str] = Counter()
     try:
         if not isinstance(sample["example_id"], str | int):
@@ -187,7 +190,9 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
 
 
 def _name(sample: dict) -> str:
-    return f"question {str(sample.get('example_id'))!r}"
+    if "example_id" not in sample:
+        return f'a question without "example_id"{other_name(sample, "example_id")}'
+    return f"question {str(sample['example_id'])!r}"
 
 
 def _minimal_answers(annotations: Any) -> list[tuple[int, int]] | None:

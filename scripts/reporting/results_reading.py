@@ -28,7 +28,8 @@ CHANCE = ("⚠", "a run in this cell ended at chance level; its score is in the 
 # Settings that change where a run is saved or what it prints, not what it learns (`data` compares files by content).
 IDLE_SETTINGS = frozenset(
     "seed seeds output_dir ckpt_dir data_dir cache_dir config_file overwrite_output_dir resume threads verbose_logging "
-    "save_optimizer save_total_limit do_train do_eval do_predict input_file output_file eval_batch_size no_cuda".split()
+    "save_optimizer save_total_limit do_train do_eval do_predict input_file output_file eval_batch_size no_cuda "
+    "report_to".split()
 )
 
 
@@ -340,8 +341,6 @@ def write_out(text: str, output: Path | None) -> None:
 
 def print_out(text: str) -> None:
     """Writes to standard output, and to nobody where a reader has gone away; ends the program if it cannot write."""
-    if sys.stdout is None:
-        stop("standard output is closed")
     if failure := to_standard_output(text):
         stop(f"standard output cannot be written: {failure.strerror}")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from reporting.study import is_finished, run_unless_finished, say, started
+from storage.activity import clock
 from storage.whole import write_whole
-from training.progress import clock
 
 SECONDS_FILE = "seconds.json"  # name of a run -> the seconds of its command, for runs that were never interrupted
 SECONDS_BETWEEN_LINES = 60.0

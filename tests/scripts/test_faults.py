@@ -64,7 +64,7 @@ def test_streams_that_cannot_be_written_end_no_run(user: User, redirection: str,
     ("redirection", "code", "said"),
     [
         (">/dev/full", 2, "results_table.py: standard output cannot be written: No space left on device\n"),
-        (">&-", 2, "results_table.py: standard output is closed\n"),
+        (">&-", 2, "results_table.py: standard output cannot be written: it is closed\n"),
         ("| true; exit ${PIPESTATUS[0]}", 0, ""),
     ],
 )
@@ -105,6 +105,47 @@ def test_every_script_begins_with_what_answers_ctrl_c():
         assert ast.unparse(guard).split() == (
             "if __name__ == '__main__': from workflows.startup import start start()".split()
         )
+
+
+def test_small_scripts_do_too():
+    paths = [path for path in (REPOSITORY / "scripts").glob("*.py") if "__main__" in path.read_text(encoding="utf-8")]
+    assert len(paths) >= 9
+    for path in paths:
+        _, future, guard, *_, end = ast.parse(path.read_text(encoding="utf-8")).body
+        assert ast.unparse(future) == "from __future__ import annotations", path
+        assert ast.unparse(guard).split() == (
+            "if __name__ == '__main__': from reporting.start import run_main, start start()".split()
+        ), path
+        assert ast.unparse(end).split() == "if __name__ == '__main__': sys.exit(run_main(main))".split(), path
+
+
+@pytest.mark.parametrize("name", ["make_sample_data", "plot_runs", "results_table", "few_shot_study"])
+def test_small_scripts_whose_output_cannot_be_written(name: str, tmp_path: Path):
+    command = ["bash", "-c", '"$@" >/dev/full', "bash", sys.executable, REPOSITORY / "scripts" / f"{name}.py", "--help"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", cwd=tmp_path, check=False)
+    assert done.stderr == "standard output cannot be written: No space left on device\n"
+
+
+def test_the_sample_is_made_where_nothing_can_be_shown(tmp_path: Path):
+    command = ["bash", "-c", '"$@" >/dev/full', "bash", sys.executable, REPOSITORY / "scripts" / "make_sample_data.py"]
+    command += ["--output_dir", tmp_path / "sample", "--rows", "40", "--tasks", "nsmc"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "standard output cannot be written: No space left on device\n")
+    assert (tmp_path / "sample" / "nsmc").is_dir()
+
+
+def test_ctrl_c_in_a_small_script():
+    code = (
+        "import signal\n"
+        "from workflows.startup import run_main\n"
+        "def main():\n"
+        "    try: signal.raise_signal(signal.SIGINT)\n"
+        "    finally: print('tidied up')\n"
+        "raise SystemExit(run_main(main))"
+    )
+    done = python(code)
+    assert (done.returncode, done.stdout) == (130, "tidied up\n")
+    assert done.stderr.endswith(": interrupted\n") and "Traceback" not in done.stderr
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

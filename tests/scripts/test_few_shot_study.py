@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 
 from conftest import REPOSITORY, User
@@ -182,10 +183,28 @@ def test_the_shell_script_from_anywhere(tmp_path: Path):
     assert done.returncode == 0 and done.stdout.startswith("usage: run_korquad_few_shot.sh")
 
 
+@pytest.fixture
+def brief_study(tmp_path: Path) -> Path:
+    """The study's script in a copy of the suite whose pretraining for the sample has 100 steps instead of 2,400."""
+    copy = tmp_path / "suite"
+    for name in ("config", "models", "processors", "scripts", "storage", "training", "workflows"):
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pretrain_splinter.py", "run_splinter_qa.py"):
+        shutil.copy(REPOSITORY / name, copy)
+    path = copy / "config" / "splinter" / "sample.json"
+    brief = {"max_steps": 100, "eval_steps": 50, "save_steps": 50, "held_out_share": 0.01}
+    path.write_text(json.dumps(json.loads(path.read_text()) | brief))
+    return copy / "scripts" / "few_shot_study.py"
+
+
 @pytest.mark.slow
-def test_the_whole_study_on_the_sample(user: User, tmp_path: Path):
-    """Pretraining, twelve fine-tunings, the table and the figure; pretraining is worth ten points of F1 at least."""
-    command = [sys.executable, REPOSITORY / "scripts/few_shot_study.py", "--scale", "sample"]
+def test_the_whole_study_on_the_sample(user: User, brief_study: Path, tmp_path: Path):
+    """Pretraining, four fine-tunings, the table and the figure, from the commands that the study makes by itself.
+
+    What a whole pretraining is worth stands in docs/few_shot.md. Here it is too short for that; what is checked is that
+    it learned, and that its weights are those that one model begins with, and the other one does not.
+    """
+    command = [sys.executable, brief_study, "--scale", "sample", "--few_shot", "16", "32", "--samples", "1"]
     command += ["--ckpt_dir", tmp_path, "--cache_dir", tmp_path / "cache"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
     assert done.returncode == 0, done.stderr
@@ -193,14 +212,24 @@ def test_the_whole_study_on_the_sample(user: User, tmp_path: Path):
     assert {path.name for path in folder.iterdir()} == {
         *("study.json", "pretraining", "splinter", "from-scratch", "table.md", "few_shot.png", "few_shot.svg")
     }
+    losses = [each["metrics"]["loss"] for each in results_in(folder / "pretraining")["evaluations"]]
+    assert len(losses) == 2 and losses[1] < losses[0]
     rows = [line.split("|")[1:-1] for line in (folder / "table.md").read_text().splitlines() if line.startswith("|")]
     header, _, *rows = [[cell.strip() for cell in row] for row in rows]
-    assert header == ["Model", "", "16", "64"]
+    assert header == ["Model", "", "16", "32"]
     assert [row[0].endswith("from scratch") for row in rows] == [False, False, True, True]
-    f1 = {row[0]: [float(cell.split(" ")[0]) for cell in row[2:]] for row in rows if row[1] == "F1"}
+    f1 = {row[0]: [float(re.match(r"[\d.]+", cell)[0]) for cell in row[2:]] for row in rows if row[1] == "F1"}
     ours, scratch = f1.values()
-    assert min(np.subtract(ours, scratch)) >= 10, f1
-    results = json.loads((folder / "from-scratch" / "64" / "seed-44" / "results.json").read_text())
-    assert results["config"]["from_scratch"] and results["config"]["few_shot"] == [64]
+    assert ours != scratch
+    start = folder / "pretraining" / "checkpoint-100"
+    for name in ("splinter", "from-scratch"):
+        for size in (16, 32):
+            config = results_in(folder / name / str(size) / "seed-42")["config"]
+            assert config["from_scratch"] == (name == "from-scratch") and config["few_shot"] == [size]
+            assert Path(config["model_name_or_path"]) == start
     again = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, cwd=user.folder)
-    assert again.returncode == 0 and "6 of them are finished" in again.stdout
+    assert again.returncode == 0 and "2 of them are finished" in again.stdout
+
+
+def results_in(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))

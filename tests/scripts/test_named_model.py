@@ -155,7 +155,10 @@ def test_names_such_as_label_0_are_taken_in_order(user: User):
 def test_models_that_cannot_be_used(user: User):
     make(user, "moods", ElectraForSequenceClassification, ("neg", "pos"))
     message = user.is_refused(*by_name("nsmc", "moods", "--do_eval"))
-    assert message == "moods was trained on labels that are not the task's: there neg, pos; here 0, 1"
+    assert message == (
+        "moods was trained on labels that are not the task's: there neg, pos; here 0, 1; where they mean the same, "
+        "rename them in id2label of moods/config.json, each output with the task's name for it"
+    )
     make(user, "encoder", ElectraModel)
     message = user.is_refused(*by_name("nsmc", "encoder", "--do_eval"))
     assert message.startswith("encoder holds no trained head for 2 outputs: it is a model to train from.")

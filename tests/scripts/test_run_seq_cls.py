@@ -204,6 +204,25 @@ def test_evaluating_again_gives_the_same_score_and_keeps_what_is_known_of_the_tr
     assert after["config"]["weight_decay"] == 0.01  # of the training, though this command did not say so
 
 
+def test_more_epochs(user):
+    """A finished run is not made longer by --resume, and the way that the message names works."""
+    user.types(*nsmc("one-epoch", "--max_steps", 2, "--eval_steps", 0, "--no_cuda"))
+    longer = nsmc("one-epoch", "--max_steps", 4, "--eval_steps", 0, "--no_cuda", "--resume")
+    checkpoint = user.run_dir("one-epoch") / "checkpoint-2"
+    assert f"--model_name_or_path ckpt/one-epoch/{checkpoint.name} --output_dir NAME with" in user.is_refused(*longer)
+    words = ["--model_name_or_path", checkpoint, "--max_steps", 2, "--eval_steps", 0, "--no_cuda"]
+    user.types(*nsmc("further", *words))
+    assert user.results("further")["step"] == 2
+
+
+def test_predictions_on_a_file_go_to_standard_output(trained, user):
+    trained("nsmc")
+    file = user.folder / "sample_data" / "texts.txt"
+    finished = user.types(*nsmc("nsmc", "--do_predict", "--input_file", file, "--output_file", "-"))
+    assert [row["text1"] for row in table(finished.out)] == file.read_text(encoding="utf-8").splitlines()
+    assert not (user.folder / "-").exists()
+
+
 def test_texts_from_standard_input_are_labelled_on_standard_output(trained, user):
     trained("nsmc")
     texts = (user.folder / "sample_data" / "texts.txt").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ import pytest
 from processors.seq_cls import SEQUENCE_CLASSIFICATION_TASKS
 from run_long_qa import LongQuestionAnsweringConfig
 from run_seq_cls import SequenceClassificationConfig
-from training.command_line import nearest, resolve
+from storage.spelling import did_you_mean
+from training.command_line import resolve
 from training.config import LARGEST_SEED, Given, Place, UsageError
 from training.flags import describe
 
@@ -83,6 +84,31 @@ def test_everything_wrong_comes_at_once_with_its_place(command: Command):
             "do_predict needs input_file: the file to predict on, or - for standard input",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("--task nsmc --model_typ kobert", "model_type"),
+        ("--tsk nsmc --config_file x.json", "task"),
+        ("--task nsmc --config_fil x.json", "config_file"),
+        ("--task nsmc --model_type kobert --do_predikt --input_file x", "do_predict"),
+        ("--task nsmc --model_type kobert --do_predict --input_fil x", "input_file"),
+    ],
+)
+def test_nothing_is_said_that_only_follows_from_an_unknown_flag(command: Command, words: str, meant: str):
+    flag = next(word for word in words.split() if word.startswith("--") and word[2:] not in {*FIELDS, "config_file"})
+    with pytest.raises(UsageError) as caught:
+        command.resolve(*words.split())
+    assert str(caught.value) == f"unknown flag {flag}; did you mean '--{meant}'?"
+    with pytest.raises(UsageError) as caught:
+        command.resolve(*words.split(), "--threads", "0")
+    assert str(caught.value).endswith("\n--threads must be greater than or equal to 1, not 0")
+
+
+def test_nothing_is_said_that_only_follows_from_an_original_flag(command: Command):
+    with pytest.raises(UsageError, match=r"^unknown flag --dataset: KoBigBird's --dataset is --task here; [^\n]*$"):
+        command.resolve("--dataset", "nsmc", "--config_file", "x.json")
 
 
 @pytest.mark.parametrize("key", [key for key in FIELDS if key != "task"])
@@ -563,6 +589,6 @@ def test_help_shows_every_key_with_its_default(command: Command, capsys):
     assert all(name in shown["task"] for name in TASKS)
 
 
-def test_nearest():
-    assert nearest("learning_rat", ["learning_rate", "seed"]) == "; did you mean 'learning_rate'?"
-    assert nearest("zzz", ["learning_rate", "seed"]) == ""
+def test_did_you_mean():
+    assert did_you_mean("learning_rat", ["learning_rate", "seed"]) == "; did you mean 'learning_rate'?"
+    assert did_you_mean("zzz", ["learning_rate", "seed"]) == ""

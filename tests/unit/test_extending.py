@@ -94,6 +94,7 @@ def test_unknown_metrics_second_names_and_unknown_settings_are_refused(tmp_path:
     path = copy / "processors" / "seq_cls.py"
     source = path.read_text(encoding="utf-8")
     command = ("run_seq_cls.py", "--task", "my-task", "--config_file", "koelectra-base-v3.json")
+    file, line = "processors/seq_cls.py", source[: source.index('name="my-task"')].count("\n") + 1
     for old, new, message in (
         (
             '"balanced_accuracy")',
@@ -106,6 +107,13 @@ def test_unknown_metrics_second_names_and_unknown_settings_are_refused(tmp_path:
             '{"num_train_epoch": 5}',
             "task my-task: defaults: this script has no key 'num_train_epoch'; did you mean",
         ),
+        (
+            'name="my-task"',
+            'nam="my-task"',
+            f"{file}:{line - 1}: Task.__init__() got an unexpected keyword argument 'nam'",
+        ),
+        ('"balanced_accuracy")', "balanced)", f"{file}:{line + 10}: name 'balanced' is not defined"),
+        ('name="my-task"', 'name="my-task', f"{file}:{line}: unterminated string literal"),
     ):
         assert source.count(old) == 1
         path.write_text(source.replace(old, new), encoding="utf-8")

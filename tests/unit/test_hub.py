@@ -12,7 +12,7 @@ import torch
 from huggingface_hub import constants
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 
-from models import MODELS, ModelError, find_model, hub
+from models import MODELS, ModelError, find_model, find_tokenizer, hub
 from models.encoders import ARCHITECTURES
 from models.hub import files_to_fetch
 
@@ -241,6 +241,22 @@ def test_a_hub_out_of_reach(answer: int | str, server: Hub, tmp_path: Path, monk
         "and not in the cache: connect to the network, or fetch it elsewhere with "
         f"`hf download {REPOSITORY} --local-dir DIR` and give the path of a folder with --model_name_or_path"
     )
+
+
+def test_a_checkpoint_without_a_tokenizer_while_the_hub_is_out_of_reach(server: Hub, tmp_path: Path):
+    """Another --model_name_or_path would help nobody: that model is here, and lacks only its tokenizer."""
+    server.answer = 500
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ModelError) as caught:
+        find_tokenizer("koelectra-base-v3", tmp_path / "mine")
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'mine'} holds no tokenizer, and that of model_type koelectra-base-v3 is ne")
+    assert "`hf download monologg/koelectra-base-v3-discriminator --exclude '*.safetensors' '*.bin'" in message
+    assert (
+        "and copy the tokenizer's files into the folder of the model: vocab.txt or *.model, tokenizer_config.json, and "
+        "tokenizer.json where there is one" in message
+    )
+    assert "--model_name_or_path" not in message and "\n" not in message
 
 
 @pytest.mark.parametrize("answer", [404, 401])

@@ -58,3 +58,24 @@ def test_rows_of_pretraining_are_known_by_one_hash():
 def test_the_error():
     with pytest.raises(UsageError, match=r"^run/checkpoint-3 belongs to another run: seed was 42, is now 7; resuming "):
         refuse_another_run(RUN, RUN | {"seed": 7}, Path("run/checkpoint-3"))
+
+
+@pytest.mark.parametrize(
+    ("edited", "way"),
+    [
+        ({"num_train_epochs": 3.0}, "--num_train_epochs 2"),
+        ({"num_train_epochs": 0.5}, "the steps you want"),
+        ({"max_steps": 100}, "the steps you want"),
+    ],
+)
+def test_more_epochs(edited: dict, way: str):
+    run = RUN | {"num_train_epochs": 1.0, "max_steps": -1}
+    with pytest.raises(UsageError) as caught:
+        refuse_another_run(run, run | edited, Path("run/checkpoint-3"))
+    assert str(caught.value).endswith(
+        "; resuming needs the same. A run's learning rate is planned to its end, so it cannot be made longer: without "
+        f"--resume, --model_name_or_path run/checkpoint-3 --output_dir NAME with {way} trains its weights further, in "
+        "a run of its own, and --overwrite_output_dir trains from the beginning"
+    )
+    with pytest.raises(UsageError, match=r"resuming needs the same$"):
+        refuse_another_run(run, run | edited | {"seed": 7}, Path("run/checkpoint-3"))

@@ -1,5 +1,6 @@
 """KLUE-NER: the file of characters, and which token labels which characters, by hand and as KLUE-baseline has it."""
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -265,3 +266,11 @@ def test_labels_of_tokens_and_of_characters(tmp_path: Path):
         ["B-PS", "I-PS", "?", "?"]
     )
     assert short.label_ids(np.array([0]), rows.labels, O, 3, -100).tolist() == [[O, 0, O]]
+
+
+def test_types_may_hold_what_labels_begin_with():
+    task = dataclasses.replace(TASK, labels=("B-SUB-PS", "I-SUB-PS", "O"))
+    places = np.array([0, 0, 1, 1]), np.array([False, True, False, True])
+    assert label_names(task, spread_labels(task, np.array([0, 1]), places)) == [
+        "B-SUB-PS", "I-SUB-PS", "I-SUB-PS", "I-SUB-PS",
+    ]  # fmt: skip

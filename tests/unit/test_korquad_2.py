@@ -420,7 +420,9 @@ def test_a_broken_file_among_others(tmp_path: Path):
         read_korquad_2(KORQUAD_2, tmp_path)
     first, second = str(error.value).split("\n")
     assert first.startswith(f"{tmp_path}/b.json:1: not valid JSON: ")
-    assert second == f'{tmp_path}/c.json: not in the KorQuAD 2.1 format: an object with a list "data" is expected'
+    assert second.startswith(
+        f'{tmp_path}/c.json: not in the KorQuAD 2.1 format: an object with a list "data" is expected; right is {{"data"'
+    )
     questions = read_korquad_2(KORQUAD_2, tmp_path, skip_bad_rows=True)
     assert questions.ids == ["가", "라"] and questions.counts == {f"{BROKEN_FILES} (first {first})": 2}
 
@@ -545,11 +547,23 @@ def test_what_is_no_tag_does_not_break_off(page: str, file: Path):
         (qa("q", "가", 9), "question 'q': answer_start 9 is outside the context of 8 characters"),
         (qa("q", "가", -1), "question 'q': answer_start -1 is outside the context of 8 characters"),
         (qa("q", "가", None), "question 'q': an answer without \"answer_start\", a whole number"),
-        (qa("q", "가", "3"), "question 'q': an answer without \"answer_start\", a whole number"),
+        (
+            qa("q", "가", "3"),
+            'question \'q\': an answer without "answer_start", a whole number; it is the text "3": write it without '
+            "quotes",
+        ),
         (qa("q", "가", True), "question 'q': an answer without \"answer_start\", a whole number"),
         (qa("q", " ", 3), "question 'q': the text is empty"),
         (qa("q", None, 3), "question 'q': no text \"text\""),
-        (qa("q", "가", 3, answer=None), "question 'q': no object \"answer\""),
+        (
+            qa("q", "가", 3, answer=None),
+            'question \'q\': no object "answer"; right is {"text": "...", "answer_start": 0}',
+        ),
+        (
+            {"id": "q", "question": "?", "answers": [{"text": "가", "answer_start": 3}]},
+            'question \'q\': no object "answer"; it has a list "answers", as SQuAD has; here each question has one '
+            '"answer": {"text": "...", "answer_start": 0}',
+        ),
         (qa("q", "가", 3, question=""), "question 'q': the question is empty"),
         (qa(None, "가", 3), 'qas[1]: no "id"'),
         (qa("r", "가", 3), "question 'r': another question has the same id"),

@@ -113,6 +113,11 @@ def test_other_labels_are_refused_with_both_lists(names: tuple[str, ...], tmp_pa
     words = (
         f"{tmp_path} was trained on labels that are not the task's: there {', '.join(names)}; here {', '.join(LABELS)}"
     )
+    if len(names) == len(LABELS):
+        words += (
+            f"; where they mean the same, rename them in id2label of {tmp_path / 'config.json'}, each output with the "
+            "task's name for it"
+        )
     with pytest.raises(ModelError) as caught:
         build_model(tmp_path, "sequence", LABELS, fresh_head=False)
     assert str(caught.value) == words

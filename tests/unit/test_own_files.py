@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from processors import TASKS
 from processors.ner import read_json_sentences, read_token_lines
-from processors.sentence_files import WRITERS, read_sentence_lines
+from processors.sentence_files import WRITERS, read_sentence_lines, token_lines
 from processors.sentence_files import read_unlabelled as read_unlabelled_sentences
 from processors.seq_cls import read_csv, read_json_lines, read_tsv
 from processors.splits import stratified_split
@@ -96,6 +97,18 @@ def test_quotes_in_csv_hold_separators_and_line_ends(tmp_path: Path):
     assert rows.first == ['가, "나"\n다']
 
 
+def test_comments_in_csv_are_told_from_quoted_fields(tmp_path: Path):
+    task = own(TEXTS, read=read_csv, columns=(), comments=("#",))
+    content = '# it, is "open\ntext,label\n"#tag\n# more",yes\n# a, b\n나,no\n다,?\n'
+    assert problem(read, task, tmp_path, content) == "own.txt:7: unknown label '?': known are no, yes"
+    rows = read(task, tmp_path, content.removesuffix("다,?\n"))
+    assert (rows.first, rows.labels, dict(rows.counts)) == (
+        ["#tag\n# more", "나"],
+        [1, 0],
+        {"comment lines left out": 2},
+    )
+
+
 def test_several_text_columns_are_joined_unless_they_are_a_pair(tmp_path: Path):
     task = own(TEXTS, columns=(), text_columns=("title", "body"))
     content = "title\tbody\tlabel\n제목\t글\tyes\n"
@@ -124,6 +137,7 @@ def test_labels_of_json_lines_may_be_numbers(tmp_path: Path):
             "id\tdocument\tlabel\n",
             "own.txt:1: the header has no column text: it is 'id document label'",
         ),
+        ({"columns": ()}, "text\ttext\tlabel\n", "own.txt:1: the header names twice the column text: it is 'text text"),
         (NUMBERED, "yes\t좋다\n", "own.txt:1: there is no column 2: this line has 2, counted from 0"),
         (NUMBERED, "yes\tx\t가\nno\t나\n", "own.txt:2: 2 columns instead of 3, which the first line has"),
         ({"comments": ("#",)}, "# 말\n#\n", "own.txt: there is nothing in it but comments"),
@@ -145,6 +159,17 @@ def test_labels_of_json_lines_may_be_numbers(tmp_path: Path):
 )
 def test_files_that_do_not_fit_the_task(changes: dict, content: str, message: str, tmp_path: Path):
     assert problem(read, own(TEXTS, **changes), tmp_path, content).startswith(message)
+
+
+def test_a_label_in_parts_is_told_from_the_one_it_looks_like(tmp_path: Path):
+    """macOS writes Hangul syllables as single letters where it can."""
+    label = unicodedata.normalize("NFD", "긍정")
+    message = "unknown label '긍정': known are 긍정, O; this one looks the same, but its syllables are written in parts"
+    message = message.replace("긍정", label, 1)
+    texts, words = (own(task, columns=(), labels=("긍정", "O")) for task in (TEXTS, WORDS))
+    assert problem(read, texts, tmp_path, f"text\tlabel\n가\t{label}\n").startswith(f"own.txt:2: {message}")
+    assert problem(read, words, tmp_path, f"가\t{label}\n").startswith(f"own.txt:1: {message}")
+    assert problem(read, words, tmp_path, "가\tX\n") == "own.txt:1: unknown label 'X': known are 긍정, O"
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -187,6 +212,7 @@ def test_conll_with_a_header(tmp_path: Path):
     assert problem(read, task, tmp_path, "가\tO\n").startswith(
         "own.txt:1: the header line is missing: expected word tag"
     )
+    assert problem(read, task, tmp_path, "word\ttag\n") == "own.txt: there are no sentences in it"
 
 
 @pytest.mark.parametrize(
@@ -339,6 +365,45 @@ def test_white_space_is_cut_as_in_training(tmp_path: Path):
     assert trained == [["10\u00a0km", "뛰었\u3000다\x1c", "\u2028"]]
     assert unlabelled(task, tmp_path, f"{sentence}\r\n").words == trained
     assert unlabelled(task, tmp_path, f"{sentence}\tO O O\r\n").words == trained
+
+
+def test_columns_between_spaces_without_labels(tmp_path: Path):
+    """They are told from sentences by their number and by blank lines between groups of lines."""
+    task = own(KMOU, separator=" ")
+    lines = ["; 원문", "1 한석규 NNP", "2 가  JKS", "", "1 왔다 VV", ""]
+    for label in ("", " ?", " O"):
+        content = "\n".join(line + label if line[:1].isdigit() else line for line in lines)
+        assert unlabelled(task, tmp_path, content).words == [["한석규", "가"], ["왔다"]]
+    for content in ("하나 둘 셋\n넷 다섯 여섯\n", "하나 둘 셋\n\n넷 다섯 여섯\n", "하나 둘 셋\n넷\n\n다섯\n"):
+        sentences = [line.split(" ") if line else [] for line in content.split("\n")[:-1]]
+        assert unlabelled(task, tmp_path, content).words == sentences
+
+
+def test_a_header_may_be_missing_above_words_without_labels(tmp_path: Path):
+    task = own(WORDS, columns=("word", "tag"), text_columns=("word",), label_column="tag", header=True)
+    for header in ("word\ttag\n", "word\n", ""):
+        tag = "" if header == "word\n" else "\t-"
+        assert unlabelled(task, tmp_path, f"{header}가{tag}\n나{tag}\n\n다{tag}\n").words == [["가", "나"], ["다"]]
+
+
+@pytest.mark.parametrize("task", [JSON_WORDS, own(TEXTS, read=read_json_lines)])
+def test_a_json_list_is_no_text(task: Task, tmp_path: Path):
+    for content in ('[{"text": "가"}]', ' [\n  {"tokens": ["가"]}\n]\n'):
+        assert problem(unlabelled, task, tmp_path, content).startswith(
+            "input.txt: is one JSON list; JSON lines have an"
+        )
+    assert len(unlabelled(task, tmp_path, "[단독] 하나\n[1] 둘\n")) == 2
+
+
+def test_words_of_json_that_other_files_cannot_hold(tmp_path: Path):
+    content = '{"tokens": ["\\ud83d가", "나\\t\\n다"], "tags": ["B-PER", "O"]}\n'
+    rows = read(JSON_WORDS, tmp_path, content)
+    assert (rows.words, dict(rows.counts)) == (
+        [["\ufffd가", "나\t\n다"]],
+        {"texts with a lone surrogate, replaced by U+FFFD": 1},
+    )
+    assert unlabelled(JSON_WORDS, tmp_path, content).words == rows.words
+    assert token_lines(rows.words, [["O", "O"]]) == "\ufffd가\tO\n나\\t\\n다\tO\n\n"
 
 
 def test_words_that_break_the_form(tmp_path: Path):

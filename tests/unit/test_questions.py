@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from growth import expect_linear
 from processors import TASKS
+from processors.qa.nearly_right import SQUAD
 from processors.qa.questions import UNANSWERABLE, OffsetReport, Questions, read_squad, read_unanswered
 from processors.task import DataError
 
@@ -311,6 +312,9 @@ HERE = "data[0].paragraphs[0]"
 GOOD = qa("r", answer("나", 2))
 
 
+RIGHT_ANSWERS = '[{"text": "...", "answer_start": 0}]'
+
+
 @pytest.mark.parametrize(
     "part, what",
     [
@@ -322,13 +326,52 @@ GOOD = qa("r", answer("나", 2))
         ),
         *(
             (qa("q", answer("나", start)), "question 'q': an answer without \"answer_start\", a whole number")
-            for start in ("2", 2.0, None, True, [2])
+            for start in (2.0, None, True)
+        ),
+        (
+            qa("q", answer("나", "2")),
+            'question \'q\': an answer without "answer_start", a whole number; it is the text "2": write it without '
+            "quotes",
+        ),
+        (
+            qa("q", answer("나", [2])),
+            "question 'q': an answer without \"answer_start\", a whole number; it is a list: one number is expected "
+            "for each answer",
         ),
         (qa("q", {"text": "나"}), "question 'q': an answer without \"answer_start\", a whole number"),
         (qa("q", {"answer_start": 2}), "question 'q': an answer without \"text\""),
         *((qa("q", answer(text, 2)), "question 'q': an answer without \"text\"") for text in ("", " \n", None, 2)),
-        (qa("q", "나"), "question 'q': an answer without \"text\""),
-        (qa("q") | {"answers": answer("나", 2)}, "question 'q': \"answers\" is no list"),
+        (
+            qa("q", "나"),
+            "question 'q': an answer without \"text\"; they are texts, and where each stands in the context is needed, "
+            f"too: {RIGHT_ANSWERS}",
+        ),
+        (
+            qa("q") | {"answers": "나"},
+            "question 'q': \"answers\" is no list; it is a text, and where it stands in the context is needed, too: "
+            f"{RIGHT_ANSWERS}",
+        ),
+        (
+            qa("q") | {"answers": answer("나", 2)},
+            f"question 'q': \"answers\" is no list; it is one answer, and belongs into a list: {RIGHT_ANSWERS}",
+        ),
+        (
+            qa("q") | {"answers": {"text": ["나"], "answer_start": [2]}},
+            "question 'q': \"answers\" is no list; they are an object of lists, as the library datasets writes them; "
+            f"right is {RIGHT_ANSWERS}",
+        ),
+        (
+            without(qa("q"), "answers") | {"answer": answer("나", 2)},
+            'question \'q\': no list "answers"; it has "answer", which is called "answers" here',
+        ),
+        (
+            without(qa("q"), "question") | {"query": "무엇?"},
+            'question \'q\': no text "question"; it has "query", which is called "question" here',
+        ),
+        (
+            without(qa("q"), "id") | {"question_id": "q"},
+            f'{HERE}.qas[1]: no "id"; it has "question_id", which is called "id" here',
+        ),
         (qa("q") | {"answers": None}, "question 'q': \"answers\" is no list"),
         (without(qa("q"), "answers"), "question 'q': no list \"answers\""),
         (without(qa("q", answer("나", 2)), "question"), "question 'q': no text \"question\""),
@@ -439,6 +482,56 @@ def test_other_files(content: str | bytes, what: str, file: Path):
     assert problem(file, content).startswith(f"korquad.json{what}")
 
 
+ROW = {"id": "q", "context": "가 나", "question": "?", "answers": {"text": ["나"], "answer_start": [2]}}
+PAGE = {"context": "<p>가", "qas": [{"id": "q", "question": "?", "answer": {"text": "가", "answer_start": 3}}]}
+TYDI = {"example_id": 1, "document_plaintext": "가", "question_text": "?", "language": "korean", "annotations": []}
+MRQA = {"context": "가", "qas": [{"qid": "q", "question": "?", "answers": ["가"], "detected_answers": []}]}
+IS_ROW = "; it is one question, as the library datasets writes them"
+IS_PAGE = "; this is the form of KorQuAD 2: run_long_qa.py --task korquad-2 reads it"
+IS_TYDI = "; this is the form of TyDi QA: run_long_qa.py --task tydiqa reads it"
+IS_MRQA = "; this is the form of MRQA, which is not read: convert it to SQuAD's"
+LINES = ": each line is JSON by itself, and the whole file must be one object"
+
+
+def json_lines(*objects: object) -> str:
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in objects)
+
+
+@pytest.mark.parametrize(
+    "content, what",
+    [
+        (json_lines(ROW, ROW), f"{LINES}{IS_ROW}; right is {SQUAD}"),
+        (json_lines(TYDI, TYDI), f"{LINES}{IS_TYDI}"),
+        (json_lines({"header": {"dataset": "x"}}, MRQA), f"{LINES}{IS_MRQA}"),
+        (json_lines(ROW), f"{NO_SQUAD}{IS_ROW}; right is {SQUAD}"),
+        (json.dumps([ROW]), f"{NO_SQUAD}{IS_ROW}; right is {SQUAD}"),
+        (json.dumps(TYDI), f"{NO_SQUAD}{IS_TYDI}"),
+        (json.dumps([]), f"{NO_SQUAD}; right is {SQUAD}"),
+        (
+            json.dumps(json.loads(squad(paragraph("가")))["data"]),
+            f'{NO_SQUAD}; this is the list alone: put it into {{"data": ...}}; right is {SQUAD}',
+        ),
+        (json.dumps({"data": [ROW]}), f': data[0]: no list "paragraphs"{IS_ROW}'),
+        (json.dumps({"data": [PAGE]}), f': data[0]: no list "paragraphs"{IS_PAGE}'),
+        (json.dumps({"data": [MRQA]}), f': data[0]: no list "paragraphs"{IS_MRQA}'),
+        (
+            json.dumps({"data": [{"passages": []}]}),
+            ': data[0]: no list "paragraphs"; it has "passages", which is called "paragraphs" here',
+        ),
+        (
+            json.dumps({"data": [{"paragraphs": [{"passage": "가", "qas": []}]}]}),
+            ': data[0].paragraphs[0]: no text "context"; it has "passage", which is called "context" here',
+        ),
+        (
+            json.dumps({"data": [{"paragraphs": [{"context": "가", "questions": []}]}]}),
+            ': data[0].paragraphs[0]: no list "qas"; it has "questions", which is called "qas" here',
+        ),
+    ],
+)
+def test_files_of_nearly_the_right_form(content: str, what: str, file: Path):
+    assert problem(file, content) == f"korquad.json{what}"
+
+
 def test_nothing_is_left(file: Path):
     found = problem(file, squad(paragraph("가", qa("q", answer("가", 1)))), "utf-8", True)
     what = "korquad.json: question 'q': answer_start 1 is outside the context of 1 characters"
@@ -527,7 +620,7 @@ def test_questions_to_be_answered(take: Callable, file: Path, monkeypatch):
     place = str(file) if take is from_file else "standard input"
     for content, what in (
         ("", ": there is nothing in it"),
-        ("[]", NO_SQUAD),
+        ("[]", f"{NO_SQUAD}; right is {SQUAD}"),
         (squad(paragraph("가", {"id": "q"})), ": question 'q': no text \"question\""),
     ):
         with pytest.raises(DataError) as error:

@@ -12,6 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from models import ModelError, build_model, build_tokenizer
 from models.spanbert import build_spanbert
+from models.splinter import build_splinter
 from small_tokenizers import wordpiece
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,3 +140,20 @@ def test_an_attention_from_the_hub_is_refused(key, how, honest, tmp_path, monkey
             build_model(folder, "sequence", ("0", "1"), **how)
         with pytest.raises(ModelError, match=f"^no SpanBERT in {folder}: {says}"):
             build_spanbert(folder, from_scratch=bool(how.get("from_scratch")))
+
+
+@pytest.mark.parametrize("how", [{}, {"pooling": "mean"}, {"from_scratch": True}, {"fresh_head": False}])
+def test_quantized_weights_are_refused(how, honest, tmp_path):
+    """For training, too: transformers would look for a package, or load weights that cannot be trained."""
+    folder = tmp_path / "strange"
+    shutil.copytree(honest, folder)
+    config = json.loads((folder / "config.json").read_text())
+    quantization = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+    says = "config.json says that its weights are quantized"
+    with pytest.raises(ModelError, match=rf"^no model in {folder}: {says} [^\n]*$"):
+        build_model(folder, "sequence", ("0", "1"), **how)
+    with pytest.raises(ModelError, match=rf"^no SpanBERT in {folder}: {says} [^\n]*$"):
+        build_spanbert(folder)
+    with pytest.raises(ModelError, match=rf"^no Splinter in {folder}: {says} [^\n]*$"):
+        build_splinter(folder)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from models import ModelError
 from models.tokenizers import build_tokenizer
-from models.word_limit import rows_beyond_limit, set_word_limit, word_limit
+from models.word_limit import MOST, rows_beyond_limit, set_word_limit, word_limit
 from processors import TASKS
 from processors.features import token_ids
 from processors.qa.questions import Questions
@@ -19,9 +21,10 @@ from processors.sentence_files import Sentences
 from processors.splits import stratified_split
 from processors.task import Rows
 from small_tokenizers import roberta, wordpiece
+from workflows.settings import FineTuningConfig
 
 OTHER_LABEL, IN_TRAIN, IN_DEV = (
-    "rows that stand there again with another label",
+    "rows that occur again with another label",
     "rows that are also training rows",
     "rows that are also development rows",
 )
@@ -33,7 +36,7 @@ def counted(**splits) -> dict[str, dict[str, int]]:
 
 
 def test_texts_by_hand():
-    train = Rows(["가", "가", "나", "다", "다", "", ""], None, [0, 1, 0, 1, 1, 0, 1])
+    train = Rows(["가", "가", "나", "다", "다", "", "", " ", " "], None, [0, 1, 0, 1, 1, 0, 1, 0, 1])
     dev = Rows(["라", "다"], None, [0, 0])
     test = Rows(["다", "라", "다", "", "마"], None, [1, 0, 0, 0, 0])
     assert counted(train=train, dev=dev, test=test) == {
@@ -111,9 +114,21 @@ def test_a_limit_that_was_raised_is_saved(tmp_path: Path):
     again = build_tokenizer(None, tmp_path / "saved")
     assert word_limit(again) == 150 and rows_beyond_limit(again, [LONG]) == 0
     settings = tmp_path / "saved" / "tokenizer_config.json"
-    settings.write_text(settings.read_text(encoding="utf-8").replace("150", '"150"'), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"max_word_characters in tokenizer_config\.json is no number .*: '150'"):
-        build_tokenizer(None, tmp_path / "saved")
+    content = settings.read_text(encoding="utf-8")
+    for wrong, shown in (('"150"', "'150'"), ("15000000000", "15000000000")):
+        settings.write_text(content.replace("150", wrong), encoding="utf-8")
+        message = f"max_word_characters in tokenizer_config.json is no number of characters: {shown}"
+        with pytest.raises(ModelError, match=re.escape(message)):
+            build_tokenizer(None, tmp_path / "saved")
+
+
+def test_the_limit_has_a_limit():
+    """Beyond it, what looks for long words cannot count."""
+    tokenizer = wordpiece()
+    set_word_limit(tokenizer, MOST)
+    assert rows_beyond_limit(tokenizer, [LONG]) == 0
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        FineTuningConfig(task="nsmc", max_word_characters=MOST + 1)
 
 
 def test_a_tokenizer_without_a_limit():

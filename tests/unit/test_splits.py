@@ -57,6 +57,12 @@ def write_csv(path: Path, first: int, count: int) -> Path:
     return path
 
 
+def test_the_label_of_a_single_row_is_named():
+    rows = Rows(list("가나다라"), None, [0, 1, 1, 1])
+    with pytest.raises(DataError, match=r"only one row has the label 0, and both parts need one$"):
+        stratified_split(TASKS["fake-news"], rows, 42)
+
+
 def test_a_task_without_test_file_is_split(tmp_path: Path):
     train_files = [write_csv(tmp_path / "a.csv", 0, 30), write_csv(tmp_path / "b.csv", 30, 20)]
     files = {"train": train_files, "dev": [], "test": []}

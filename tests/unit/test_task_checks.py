@@ -11,7 +11,8 @@ import pytest
 from processors import TASKS
 from processors.klue import read_klue
 from processors.metrics import METRIC_FACTS, METRICS, metric
-from processors.sentence_files import Sentences, read_json_sentences, read_token_lines
+from processors.qa.questions import read_squad
+from processors.sentence_files import Sentences, read_json_sentences, read_sentence_lines, read_token_lines
 from processors.seq_cls import read_tsv
 from processors.task import Task
 from processors.task_checks import problems_of, problems_of_defaults, problems_of_tasks
@@ -41,7 +42,7 @@ WORDS = Task(
 )
 TAGS = dataclasses.replace(WORDS, labels=("NNP", "JKS", "-"), metrics=("accuracy", "macro_f1"), main_metric="accuracy")
 CHARACTERS = TASKS["klue-ner"]
-QUESTIONS = Task("q", **PLACE, read=read_tsv, metrics=("em", "f1"), main_metric="f1")
+QUESTIONS = Task("q", **PLACE, read=read_squad, metrics=("em", "f1"), main_metric="f1")
 
 
 def problems(task: Task, kind: str, **changes) -> list[str]:
@@ -122,11 +123,35 @@ def test_everything_is_said_at_once():
         ({"read": read_csv, "separator": "||"}, "separator: one character is expected in CSV, not '||'"),
         ({"comments": ("#", "")}, "comments: '' begins every line"),
         ({"comments": "#"}, "comments: is a text; a tuple is expected: ('#',)"),
+        ({"comments": ("#\n",)}, "comments: line ends stand between lines, not in them"),
+        ({"separator": "\n"}, "separator: line ends stand between lines, not in them"),
+        ({"read": read_csv, "separator": " "}, "separator: a comma, a semicolon or a tab is expected in CSV, not ' '"),
+        ({"separator": ",", "labels": ("a,b", "c")}, "labels: 'a,b' can stand in no file: ',' separates columns"),
+        ({"read": read_json_lines, "comments": ("#",)}, "comments: has no effect with read_json_lines"),
+        ({"read": read_klue, "header": False}, "header: has no effect with read_klue"),
+        ({"read": read_token_lines}, "read: read_token_lines reads words, and tasks of this kind have texts"),
+        ({"columns": ["text", "label"]}, "columns: is a list; a tuple is expected: ('text', 'label')"),
+        ({"header": "no"}, "header: True, False or None is expected, not 'no'"),
+        ({"drop_empty": "false"}, "drop_empty: True or False is expected, not 'false'"),
+        ({"source": None}, "source: a text is expected, not None"),
+        ({"score": 1}, "score: a function is expected, not 1"),
+        ({"score": max}, "score: is for questions"),
+        (
+            {"metrics": ("accuracy", "micro_f1")},
+            "metrics: micro_f1 leaves out the first label, which must be 'no_relation', not 'no'",
+        ),
     ],
 )
 def test_tasks_of_texts(changes: dict, problem: str):
     found = problems(TEXTS, "texts", **changes)
     assert any(one.startswith(problem) for one in found), found
+
+
+def test_a_threshold_lies_in_the_range_of_scores():
+    changes = {"metrics": ("pearson", "f1_at_3"), "score_range": (0, 1)}
+    assert problems(SCORES, "texts", **changes) == [
+        "metrics: f1_at_3 is for scores below and above 3, and score_range is (0, 1)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +185,19 @@ def test_ranges_of_scores(score_range, problem: str):
         ({"text_columns": (0,)}, "label_column: text_columns and label_column are given together or not at all"),
         ({"read": read_json_sentences}, "text_columns: there are none: under which key are the words?"),
         ({"read": read_json_sentences, "text_columns": (0,), "label_column": "x"}, "text_columns: 0 is a number"),
+        ({"label_map": {"O": 5}}, "label_map: texts are expected, not 'O': 5"),
+        ({"label_map": {"B-PER": "O", "I-PER": "O"}}, "labels: there are no entities: all of them mean 'O'"),
+        ({"columns": ("a", "b")}, "text_columns: there are none: which of a, b holds the word?"),
+        ({"read": read_sentence_lines, "comments": ("#",)}, "comments: has no effect with read_sentence_lines"),
+        (
+            {"read": read_sentence_lines, "labels": ("O", "B-A B")},
+            "labels: 'B-A B' can stand in no file: ' ' separates",
+        ),
+        ({"read": read_tsv}, "read: read_tsv reads texts, and tasks of this kind have words"),
+        ({"score_range": (0, 9)}, "score_range: is for texts, not for words"),
+        ({"drop_empty": True}, "drop_empty: is for texts, not for words"),
+        ({"read_unanswered": max}, "read_unanswered: is for questions"),
+        ({"metrics": ("f1", "auprc")}, "metrics: auprc is computed from logits, and those of words are not kept"),
     ],
 )
 def test_tasks_of_words(changes: dict, problem: str):
@@ -181,6 +219,10 @@ def test_questions():
         "labels: is not for questions",
         "held_out_share: is not for questions: name a test_file",
     ]
+    assert problems(QUESTIONS, "questions", read=read_tsv, separator=",") == [
+        "read: read_tsv reads texts, and tasks of this kind have questions",
+        "separator: is not for questions",
+    ]
 
 
 def test_the_direction_of_a_metric_is_known():
@@ -197,6 +239,14 @@ def test_the_direction_of_a_metric_is_known():
         ]
     finally:
         del METRICS["mean_distance"], METRIC_FACTS["mean_distance"]
+
+
+def test_the_labels_of_a_metric_are_known():
+    with pytest.raises(ValueError, match=r"^mean: labels: one of 'classes', .* is expected, not 'score'"):
+
+        @metric(labels="score")
+        def mean(labels, outputs):
+            return 0.0
 
 
 def test_names_are_taken_once():
@@ -235,6 +285,14 @@ def test_labels_are_scored_by_their_meaning():
     assert scored(task, gold, gold) == {"f1": 1, "accuracy": 1}
     both = [["PER_B", "PER_B", "PER_I", "-", "?"]]  # the last word lies beyond max_seq_len, and is left out
     assert scored(task, gold, both) == {"f1": pytest.approx(2 / 3), "accuracy": 0.75}
+
+
+def test_every_metric_that_a_task_of_words_may_name_can_be_computed():
+    for name in METRICS:
+        task = dataclasses.replace(TAGS, labels=("no_relation", "-"), metrics=(name,), main_metric=name)
+        if not problems_of(task, "words"):
+            gold = [["-", "no_relation", "-"]]
+            assert scored(task, gold, gold) == {name: 1}
 
 
 def test_tags_are_scored_by_words():

@@ -457,21 +457,27 @@ def test_many_malformed_lines_and_the_name_of_the_flag(file: Path):
     assert str(error.value).endswith("(--skip_bad_documents leaves them out)")
 
 
+ONE_DOCUMENT = "; this is one JSON document, as SQuAD and KorQuAD have it: run_squad.py reads these"
+
+
 @pytest.mark.parametrize(
     "content, first",
     [
-        (json.dumps({"data": [{"paragraphs": []}]}), "question 'None': no text \"language\""),
+        (json.dumps({"data": [{"paragraphs": []}]}), ONE_DOCUMENT),
+        (json.dumps({"data": [{"paragraphs": []}]}, indent=1), ONE_DOCUMENT),
+        (json.dumps([{"id": 1}]), ONE_DOCUMENT),
         (
-            json.dumps({"data": [{"paragraphs": []}]}, indent=1),
-            "not valid JSON: Expecting property name enclosed in double quotes (column 2)",
+            json.dumps({"id": 1, "question": "?"}),
+            '\ndev.jsonl:1: a question without "example_id"; it has "id", which is called "example_id" here: no text '
+            '"language"',
         ),
-        ("서울은 어디인가?\n부산은?\n", "not valid JSON: Expecting value (column 1)"),
+        ("서울은 어디인가?\n부산은?\n", "\ndev.jsonl:1: not valid JSON: Expecting value (column 1)"),
     ],
 )
 def test_files_of_another_format(content: str, first: str, file: Path):
     """One line about the format, instead of one about each line."""
     keys = '"example_id", "language", "question_text" and "document_plaintext"'
-    found = f"dev.jsonl: no line is a question of TyDi QA v1.0, an object with {keys}\ndev.jsonl:1: {first}"
+    found = f"dev.jsonl: no line is a question of TyDi QA v1.0, an object with {keys}{first}"
     assert problem(file, content) == found
     with pytest.raises(DataError) as error:
         read_unanswered_tydiqa(TYDIQA, file)
