@@ -16,7 +16,7 @@ from processors.klue import read_klue, read_klue_relations
 from processors.klue_ner import labels_characters
 from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
 from processors.sentence_files import read_json_sentences, read_token_lines
-from processors.task import Task
+from processors.task import HubData, Task
 from processors.text_readers import read_csv, read_json_lines
 
 # What is labelled or answered, which decides what facts a task needs.
@@ -46,7 +46,7 @@ def problems_of(task: Task, kind: Kind) -> list[str]:
     types = list(_wrong_types(task))
     further = {"texts": _wrong_texts, "words": _wrong_words, "questions": _wrong_questions}[kind]
     # With a wrong type, what follows from the values cannot be known.
-    found = types or [*_wrong_places(task), *_wrong_metrics(task, kind), *further(task)]
+    found = types or [*_wrong_places(task), *_wrong_metrics(task, kind), *_wrong_hub(task), *further(task)]
     return [f"task {task.name}: {field}: {what}" for field, what in found]
 
 
@@ -83,6 +83,8 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
     for field in ("defaults", "label_map"):
         if not isinstance(getattr(task, field), Mapping):
             yield field, f"a dictionary is expected, not {getattr(task, field)!r}"
+    if task.hub is not None and not isinstance(task.hub, HubData):
+        yield "hub", f"HubData or None is expected, not {task.hub!r}"
     if not callable(task.read):
         yield "read", f"a function is expected, not {task.read!r}"
     share = task.held_out_share
@@ -104,6 +106,26 @@ def _wrong_places(task: Task) -> Iterator[tuple[str, str]]:
             yield field, f"a path inside {inside} is expected, not {value!r}"
     if task.test_file is None and task.held_out_share is None:
         yield "test_file", "is None: then held_out_share must say how much of the training file is held out"
+
+
+def _wrong_hub(task: Task) -> Iterator[tuple[str, str]]:
+    """The data set on the hub: its id, and names that are none of the task's."""
+    if task.hub is None:
+        return
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", task.hub.id):
+        yield "hub", f"an id such as owner/name is expected, not {task.hub.id!r}"
+    splits = {"train": task.train_file, "dev": task.dev_file, "test": task.test_file}
+    for role in task.hub.splits:
+        if not splits.get(role):
+            there = ", ".join(name for name, file in splits.items() if file)
+            yield "hub", f"splits: the task has no split {role!r}: it has {there}"
+    named = {column for column in (*task.text_columns, task.label_column) if isinstance(column, str)}
+    for column in task.hub.columns if named - {""} else ():
+        if column not in named | set(task.columns):
+            yield "hub", f"columns: no column is called {column!r}{_nearest(column, named)}"
+    for meaning in task.hub.labels.values():
+        if meaning not in task.labels:
+            yield "hub", f"labels: {meaning!r} is none of the labels: {', '.join(task.labels)}"
 
 
 def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
