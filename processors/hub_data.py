@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from processors.task import DataError
@@ -39,6 +42,7 @@ def from_hub(name: str, configuration: str, revision: str) -> tuple[Mapping[str,
     try:
         # Where the hub did not answer, the library need not ask again, many times and for minutes.
         datasets.config.HF_HUB_OFFLINE = was_offline or not commit
+        _remove_half_made(Path(datasets.config.HF_DATASETS_CACHE), name)
         return _loaded(datasets, name, configuration, commit or revision)
     except DataError:
         raise
@@ -72,6 +76,21 @@ def _loaded(datasets: Any, name: str, configuration: str, revision: str) -> tupl
     except Exception:  # a file in the cache is damaged: it is made again from what was downloaded
         builder.download_and_prepare(download_mode="reuse_cache_if_exists")
         return builder.as_dataset(), used
+
+
+def _remove_half_made(cache: Path, name: str) -> None:
+    """Removes what killed processes left half-made of an owner's data sets in the library's cache.
+
+    Without network, the library would take it for whole, and fail.
+    """
+    from filelock import FileLock, Timeout
+
+    for folder in cache.glob(f"{name.partition('/')[0]}___*/*/*/*.incomplete"):
+        lock = FileLock(
+            f"{folder.with_suffix('')}_builder.lock", timeout=0
+        )  # the library's, while it makes that folder
+        with contextlib.suppress(Timeout, OSError), lock:
+            shutil.rmtree(folder)
 
 
 def _commit_of(name: str, revision: str) -> tuple[str, str]:

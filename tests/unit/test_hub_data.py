@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import datasets
 import pytest
 from datasets import ClassLabel, Dataset
+from filelock import FileLock
 from huggingface_hub import constants
 
 from dataset_copies import write_parquet
@@ -261,3 +262,23 @@ def test_the_hubs_own_conversion(server: Hub):
     for role in ("train", "test"):
         rows, split = rows_of(f"{REPOSITORY}@refs/convert/parquet", NSMC, role)
         assert (rows.first, rows.labels, split.revision) == (["가"], [1], COMMIT)
+
+
+def test_what_a_kill_left_half_made_does_not_hide_what_is_whole(server: Hub, tmp_path: Path):
+    rows_of(f"{REPOSITORY}:nli")
+    (file,) = (tmp_path / "cache" / "datasets").rglob("*-train.arrow")
+    half = shutil.copytree(file.parent, file.parent.with_name(f"{LATER}.incomplete"))
+    (half / "dataset_info.json").unlink()
+    server.answer = 503
+    hub_data.from_hub.cache_clear()
+    rows, split = rows_of(f"{REPOSITORY}:nli")
+    assert (rows.first, split.revision) == (["가"] * 3, COMMIT)
+    assert not half.exists()
+
+
+def test_what_another_process_is_making_stays(server: Hub, tmp_path: Path):
+    half = tmp_path / "cache" / "datasets" / "someone___some-data" / "nli" / "0.0.0" / f"{LATER}.incomplete"
+    half.mkdir(parents=True)
+    with FileLock(str(half.with_name(f"{LATER}_builder.lock"))):
+        rows_of(f"{REPOSITORY}:nli")
+    assert half.exists()
