@@ -64,6 +64,8 @@ class DataSource:
         if not is_id or _folder(name).exists():
             what = "is a file" if _folder(name).exists() else "no such folder"
             raise DataError(f"data_source {text}: {what}: a folder is expected, or a hub id such as owner/name")
+        if name == entry.id:
+            configuration = configuration or entry.configuration
         return cls(name, configuration, revision, False, entry)
 
     def __str__(self) -> str:
@@ -113,20 +115,20 @@ class SourceSplit:
     @functools.cached_property
     def _found(self) -> tuple[str, str]:
         """The split's configuration and name."""
-        entry = self.source.entry.splits.get(self.role, "")
-        is_entry = self.source.name == self.source.entry.id
-        for name in [self.asked] if self.asked else [entry, *self._usual()]:
+        source, entry = self.source, self.source.entry
+        # A copy of the hub's data set need not have its configurations, and the user may have named another one.
+        is_entry = (source.name, source.configuration) == (entry.id, entry.configuration)
+        for name in [self.asked] if self.asked else [entry.splits.get(self.role, ""), *self._usual()]:
             configuration, _, split = name.rpartition(":")
-            if configuration and not (self.asked or is_entry):
-                configuration = ""  # a copy of the hub's data set need not have its configurations
-            configuration = configuration or self.source.configuration
-            if split and split in self.source.splits(configuration):
+            if not configuration or not (self.asked or is_entry):
+                configuration = source.configuration
+            if split and split in source.splits(configuration):
                 return configuration, split
-        there = ", ".join(self.source.splits(self.source.configuration))
+        there = ", ".join(source.splits(source.configuration))
         wanted = self.asked or self.role
         key = "test_file (predict_file for questions)" if self.role == "test" else f"{self.role}_file"
         hint = ', or says "" for none' if self.role == "dev" else ""
-        raise DataError(f"{self.source}: there is no split {wanted}: it has {there}; {key} names one of them{hint}")
+        raise DataError(f"{source}: there is no split {wanted}: it has {there}; {key} names one of them{hint}")
 
     def _usual(self) -> tuple[str, ...]:
         return USUAL_SPLITS[self.role] + (USUAL_SPLITS["dev"] if self.may_be_dev else ())

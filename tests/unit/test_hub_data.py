@@ -194,6 +194,16 @@ def test_the_entry_of_a_task(server: Hub):
     )
 
 
+def test_a_configuration_that_the_user_names_comes_before_the_tasks(server: Hub):
+    columns = {"gold_label": "label"}
+    entry = HubData(REPOSITORY, "", splits={"train": "nli:train", "test": "nli:validation"}, columns=columns)
+    task = dataclasses.replace(KLUE_NLI, hub=entry)
+    places = [rows_of(text, task)[1].table().place for text in ("hub", REPOSITORY, f"{REPOSITORY}:other")]
+    assert places == [f"{REPOSITORY}:{name}, split train" for name in ("nli", "nli", "other")]
+    task = dataclasses.replace(KLUE_NLI, hub=dataclasses.replace(entry, configuration="other", splits={}))
+    assert rows_of(REPOSITORY, task)[1].table().place == f"{REPOSITORY}:other, split train"
+
+
 def test_without_network_later(server: Hub, tmp_path: Path, monkeypatch):
     rows_of(f"{REPOSITORY}:nli")
     server.answer = 503
