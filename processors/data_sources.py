@@ -209,7 +209,8 @@ class SourceTable:
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{self.place}: {what} cannot be read: {reason(error)}") from None
+            hint = "; its files must be UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+            raise DataError(f"{self.place}: {what} cannot be read: {reason(error)}{hint}") from None
 
 
 def _plain_values(feature: Any) -> Callable[[Any], Any]:

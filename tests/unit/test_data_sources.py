@@ -297,6 +297,14 @@ def test_broken_parquet_files(tmp_path: Path):
     assert "\n" not in error
 
 
+@pytest.mark.parametrize("name", ["train.csv", "train.jsonl"])
+def test_files_that_are_not_utf_8(name: str, tmp_path: Path):
+    text = "document,label\n가나다,1\n" if name.endswith("csv") else '{"document": "가", "label": 1}\n'
+    (tmp_path / name).write_bytes(text.encode("cp949"))
+    error = refused(tmp_path)
+    assert error.startswith(f"{tmp_path}, split train: ") and error.endswith("; its files must be UTF-8")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
