@@ -363,6 +363,7 @@ def test_the_entries_of_the_tasks_fit_the_tasks():
         assert set(entry.splits) == {"train", "test"} | ({"dev"} if task.dev_file else set())
 
 
+@pytest.mark.seconds
 def test_the_library_is_imported_only_when_it_is_used():
     code = "import sys, processors, workflows.fine_tuning; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
