@@ -30,6 +30,7 @@ from processors.qa.decoding import Predictions
 from processors.qa.questions import Questions
 from training.config import Contradiction, Given, without_effect
 from training.results import QUESTION_SCORES_FILE
+from workflows.data_parts import parts_of
 from workflows.few_shot import FewShotConfig, begin_study, end_study, running
 from workflows.fine_tuning import ReadyModel, Split, find_model_folder, load_tokenizer, make_ready, read_rows, train
 from workflows.predictions import read_inputs, write_predictions
@@ -99,7 +100,7 @@ def main(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, 
     task = TASKS[config.task]
     model = find_model(config.model_type, config.model_name_or_path)
     rows = read_askable_rows(config.model_copy(update={"do_eval": False}))
-    questions = config.files(task.folder)
+    questions = parts_of(config, task)
     files = {
         "weights of the model": [] if config.from_scratch else weight_files(model),
         "questions to train on": questions["train"],

@@ -11,13 +11,13 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import processors.klue_scores  # noqa: F401  (its metrics are named below)
 from processors.entity_markers import MARKERS, mark_entities
-from processors.task import DataError, Malformed, Rows, Task, parse_json, read_text, without_lone_surrogates
+from processors.task import DataError, HubData, Malformed, Rows, Task, parse_json, read_text, without_lone_surrogates
 from processors.text_readers import UNLABELLED, RowCollector, rows_in_own_form, sides_of, unlabelled_lines
 
 SOURCE, LICENCE = "https://github.com/KLUE-benchmark/KLUE", "CC BY-SA 4.0"
@@ -56,14 +56,25 @@ def read_klue(
 
     Raises DataError naming file and row (by its guid, where it has one) of malformed rows.
     """
-    found = RowCollector(task, path, skip_bad_rows)
-    for number, row in enumerate(_json_rows(path, read_text(path, encoding))):
+    rows = enumerate(_json_rows(path, read_text(path, encoding)))
+    return collect_rows(task, path, ((_name_of(row, number), row) for number, row in rows), skip_bad_rows, texts_of)
+
+
+def collect_rows(
+    task: Task, path: Path | str, rows: Iterable[tuple[str, Any]], skip_bad_rows: bool, texts_of: TextsOf = texts_of
+) -> Rows:
+    """The texts and labels of KLUE's rows. Raises DataError naming malformed rows.
+
+    path: where they are from. rows: what each is called in messages, and itself.
+    """
+    found = RowCollector(task, path, skip_bad_rows, nothing="there are no rows in it")
+    for name, row in rows:
         try:
             texts, label = texts_of(task, _object(row), found.counts), _label_of(task, row)
         except Malformed as error:
-            found.bad.messages.append(f"{path}: {_name_of(row, number)}: {error}")
+            found.bad.add_at(name, str(error))
             continue
-        found.add(texts, label, place=_name_of(row, number))
+        found.add(texts, label, place=name)
     return found.rows()
 
 
@@ -133,6 +144,9 @@ def _label_of(task: Task, row: Mapping[str, Any]) -> str:
 # Texts to be labelled may be in these forms too.
 UNLABELLED |= {read_klue: _unlabelled, read_klue_relations: _unlabelled_relations}
 
+# The hub has version 1.0 of the files, whose rows are JSON objects with other names for some keys.
+HUB, HUB_SPLITS = "klue/klue", {"train": "train", "test": "validation"}
+
 # The order of `relation_list.json`; no_relation is the first.
 RELATIONS = (
     "no_relation",
@@ -184,6 +198,7 @@ KLUE_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-tc",
+        hub=HubData(HUB, "ynat", splits=HUB_SPLITS),
         defaults=settings_of(45_678) | {"num_train_epochs": 4},
     ),
     Task(
@@ -203,6 +218,7 @@ KLUE_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-sts",
+        hub=HubData(HUB, "sts", splits=HUB_SPLITS),
         defaults=settings_of(11_668) | {"num_train_epochs": 4, "early_stopping_patience": 5},
     ),
     Task(
@@ -222,6 +238,7 @@ KLUE_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-nli",
+        hub=HubData(HUB, "nli", splits=HUB_SPLITS, columns={"gold_label": "label"}),
         defaults=settings_of(24_998) | {"num_train_epochs": 5, "early_stopping_patience": 5},
     ),
     Task(
@@ -241,6 +258,7 @@ KLUE_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-re",
+        hub=HubData(HUB, "re", splits=HUB_SPLITS),
         defaults=settings_of(32_470) | {"num_train_epochs": 3, "max_seq_len": 256},
     ),
 )

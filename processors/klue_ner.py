@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from processors.klue import LICENCE, SOURCE, settings_of
+from processors.klue import HUB, HUB_SPLITS, LICENCE, SOURCE, settings_of
 from processors.metrics import CHARACTER_METRICS
 from processors.sentence_files import UNLABELLED, WRITERS, Sentences, finished, unknown_label, words_of
-from processors.task import BadRows, DataError, Task, number_of, read_text
+from processors.task import BadRows, DataError, HubData, Task, number_of, read_text
 
 TYPES = ("PS", "LC", "OG", "DT", "TI", "QT")
 
@@ -114,6 +114,7 @@ KLUE_NER_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-ner",
+        hub=HubData(HUB, "ner", splits=HUB_SPLITS),
         defaults=settings_of(21_008)
         | {"num_train_epochs": 3, "warmup_proportion": 0.0, "max_seq_len": 510, "early_stopping_patience": 5},
     ),

@@ -195,13 +195,7 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     keys = [task.text_columns[0], task.label_column]
     for line, row in json_objects(read_text(path, encoding), str(path), keys, bad):
         sentence, names = row[keys[0]], row[keys[1]]
-        if wrong := _wrong_words(keys[0], sentence):
-            bad.add(line, wrong)
-        elif not isinstance(names, list):
-            bad.add(line, f"{keys[1]} is no list of labels")
-        elif len(sentence) != len(names):
-            bad.add(line, f"{number_of(len(sentence), 'word')}, but {number_of(len(names), 'label')}")
-        elif wrong := unknown_label(task, list(map(str, names))):
+        if wrong := wrong_words(keys[0], sentence) or wrong_labels(task, keys[1], names, len(sentence)):
             bad.add(line, wrong)
         else:
             words.append([without_lone_surrogates(word, counts) for word in sentence])
@@ -209,10 +203,20 @@ def read_json_sentences(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     return finished(path, words, labels, bad, counts)
 
 
-def _wrong_words(key: str, words: Any) -> str:
+def wrong_words(key: str, words: Any) -> str:
+    """The message about what stands under `key` if it is no list of words; "" if it is one."""
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word for word in words):
         return f"{key} is no list of words"
     return ""
+
+
+def wrong_labels(task: Task, key: str, labels: Any, words: int) -> str:
+    """The message about what stands under `key` if it is no list of labels of so many words; "" if it is one."""
+    if not isinstance(labels, list):
+        return f"{key} is no list of labels"
+    if len(labels) != words:
+        return f"{number_of(words, 'word')}, but {number_of(len(labels), 'label')}"
+    return unknown_label(task, list(map(str, labels)))
 
 
 def unknown_label(task: Task, labels: list[str]) -> str:
@@ -222,7 +226,7 @@ def unknown_label(task: Task, labels: list[str]) -> str:
 
 
 def finished(
-    path: Path, words: list[list[str]], labels: list[list[int]], bad: BadRows, counts: Counter[str]
+    path: Path | str, words: list[list[str]], labels: list[list[int]], bad: BadRows, counts: Counter[str]
 ) -> Sentences:
     """The sentences of a file. Raises DataError where there are none, or malformed ones that must not be skipped."""
     bad.finish(counts)
@@ -323,7 +327,7 @@ def _unlabelled_json_sentences(task: Task, text: str, place: str) -> list[list[s
     words = []
     key = task.text_columns[0]
     for line, row in json_objects(text, place, [key], bad):
-        if wrong := _wrong_words(key, row[key]):
+        if wrong := wrong_words(key, row[key]):
             bad.add(line, wrong)
         else:
             words.append([without_lone_surrogates(word, Counter()) for word in row[key]])

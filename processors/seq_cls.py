@@ -13,7 +13,7 @@ import numpy as np
 
 from processors.delimited import comma_separated
 from processors.metrics import softmax
-from processors.task import DataError, Rows, Task, parse_json, read_json, without_lone_surrogates
+from processors.task import DataError, HubData, Rows, Task, parse_json, read_json, without_lone_surrogates
 from processors.text_readers import (  # all readers, so that a task that is added here finds its own
     UNLABELLED,
     RowCollector,
@@ -46,10 +46,10 @@ def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     """Rows of the Modu sentiment corpus (2020): the paragraphs joined by spaces, with `document_score` as the class."""
     found = RowCollector(task, path, skip_bad_rows)
     for number, document in enumerate(_documents(read_json(path, encoding), str(path))):
-        if wrong := _wrong_in_document(document):
+        if wrong := wrong_in_document(document):
             found.bad.messages.append(f"{path}: document[{number}]: {wrong}")
             continue
-        text, score = _text_of_document(document, found.counts), str(document["document_score"])
+        text, score = text_of_document(document, found.counts), str(document["document_score"])
         found.add([text], score, place=f"document {document['id']}")
     return found.rows()
 
@@ -61,9 +61,9 @@ def _unlabelled_modu_sentiment(task: Task, text: str, place: str) -> Rows | None
     counts: Counter[str] = Counter()
     sides = []
     for number, document in enumerate(_documents(parse_json(text, place), place)):
-        if wrong := _wrong_in_document(document, ("paragraph",)):
+        if wrong := wrong_in_document(document, ("paragraph",)):
             raise DataError(f"{place}: document[{number}]: {wrong}")
-        sides.append([_text_of_document(document, counts)])
+        sides.append([text_of_document(document, counts)])
     return rows_in_own_form(task, place, sides, counts)
 
 
@@ -74,12 +74,13 @@ def _documents(content: Any, place: str) -> list[Any]:
     return documents
 
 
-def _text_of_document(document: dict[str, Any], counts: Counter[str]) -> str:
+def text_of_document(document: dict[str, Any], counts: Counter[str]) -> str:
+    """The paragraphs of a document of the Modu corpus, joined by spaces."""
     text = " ".join(paragraph["paragraph_form"] for paragraph in document["paragraph"])
     return without_lone_surrogates(text, counts)
 
 
-def _wrong_in_document(document: Any, keys: tuple[str, ...] = ("id", "document_score", "paragraph")) -> str:
+def wrong_in_document(document: Any, keys: tuple[str, ...] = ("id", "document_score", "paragraph")) -> str:
     """How a document of the Modu corpus breaks its schema; an empty text where it does not. keys: what it must have."""
     if not isinstance(document, dict):
         return "is no object"
@@ -124,6 +125,8 @@ def prediction_table(task: Task, rows: Rows, outputs: np.ndarray, digits: str = 
     return "\n".join(lines) + "\n"
 
 
+TRAIN_DEV_TEST = {"train": "train", "dev": "validation", "test": "test"}  # as most data sets on the hub call them
+
 # `defaults` are the settings that all of KoELECTRA's JSON files for a task (or KoBigBird's flags) share, as far as they
 # differ from the defaults in training/config.py.
 SEQUENCE_CLASSIFICATION_TASKS = (
@@ -143,6 +146,13 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         source="https://github.com/e9t/nsmc",
         licence="CC0 1.0",
         fetch="bash scripts/download_data.sh nsmc",
+        # The data set itself is a script, which is not run. This revision is the hub's own conversion of it.
+        hub=HubData(
+            "e9t/nsmc",
+            revision="refs/convert/parquet",
+            splits={"train": "train", "test": "test"},
+            labels={"negative": "0", "positive": "1"},
+        ),
         defaults={"eval_batch_size": 128, "logging_steps": 2000, "save_steps": 2000},
     ),
     Task(
@@ -162,6 +172,11 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         source="https://github.com/kakaobrain/KorNLUDatasets",
         licence="CC BY-SA 4.0",
         fetch="bash scripts/download_data.sh kornli",
+        hub=HubData(
+            "kakaobrain/kor_nli",
+            splits={"train": "multi_nli:train", "dev": "xnli:validation", "test": "xnli:test"},
+            columns={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
+        ),
         defaults={"num_train_epochs": 15, "eval_batch_size": 256, "logging_steps": 3000, "save_steps": 3000},
     ),
     Task(
@@ -182,6 +197,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         source="https://github.com/google-research-datasets/paws",
         licence="free to use for any purpose, acknowledging Google LLC",
         fetch="bash scripts/download_data.sh paws",
+        hub=HubData("google-research-datasets/paws-x", "ko", splits=TRAIN_DEV_TEST),
         defaults={"num_train_epochs": 15, "learning_rate": 3e-5, "logging_steps": 1000, "save_steps": 1000},
     ),
     Task(
@@ -221,6 +237,7 @@ SEQUENCE_CLASSIFICATION_TASKS = (
         source="https://github.com/songys/Question_pair",
         licence="MIT",
         fetch="bash scripts/download_data.sh question-pair",
+        hub=HubData("songys/kor_qpair", revision="refs/convert/parquet", splits=TRAIN_DEV_TEST),  # as for nsmc
     ),
     Task(
         name="hate-speech",

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import processors.qa.source_rows  # noqa: F401  (it adds to ROW_READERS)
+from processors.data_sources import SourceSplit
+from processors.source_rows import ROW_READERS
 from processors.task import DataError, Rows, Task, no_such_file
 from storage.activity import doing
 
@@ -18,7 +21,7 @@ SAMPLE_DATA = "sample_data"  # the folder that scripts/make_sample_data.py write
 def read_splits(
     task: Task,
     names: Iterable[str],
-    files: Mapping[str, Sequence[Path]],
+    files: Mapping[str, Sequence[Path | SourceSplit]],
     encoding: str = "utf-8",
     skip_bad_rows: bool = False,
     seed: int = 42,
@@ -26,28 +29,45 @@ def read_splits(
 ) -> dict[str, Any]:
     """The rows of the splits `names` (train, dev, test).
 
-    files: the files of each split; several files are joined. Where no test file is given and the task has a
-    `held_out_share`, train and test are two stratified parts of the training file. Raises DataError where a split has
-    no file.
+    files: the files of each split, or the splits of a data set; several are joined. Where none is given for the test
+    and the task has a `held_out_share`, train and test are two stratified parts of the training rows. Raises DataError
+    where a split has no file.
     """
 
     def read(split: str) -> Any:
         if not files.get(split):
             key = test_file_key if split == "test" else f"{split}_file"
             raise DataError(f"{task.name}: no file is given for the {split} split: set {key}")
-        for path in files[split]:
-            _refuse_folder_of_task(task, path)
-            _refuse_missing(task, path)
         parts = []
-        for path in files[split]:
-            with doing(f"read {path}"):
-                parts.append(task.read(task, path, encoding, skip_bad_rows))
+        for part in files[split]:
+            with doing(f"read {part}"):
+                parts.append(_read_part(task, part, encoding, skip_bad_rows))
         return functools.reduce(operator.add, parts)
 
     if files.get("test") or not task.held_out_share:
         return {name: read(name) for name in dict.fromkeys(names)}
     parts = dict(zip(("train", "test"), stratified_split(task, read("train"), seed), strict=True))
     return {name: parts[name] if name in parts else read(name) for name in names}
+
+
+def _read_part(task: Task, part: Path | SourceSplit, encoding: str, skip_bad_rows: bool) -> Any:
+    """The rows of a file, or of a split of a data set."""
+    if isinstance(part, SourceSplit):
+        return read_source_split(task, part, skip_bad_rows)
+    _refuse_folder_of_task(task, part)
+    _refuse_missing(task, part)
+    return task.read(task, part, encoding, skip_bad_rows)
+
+
+def read_source_split(task: Task, split: SourceSplit, skip_bad_rows: bool) -> Any:
+    """The rows of a split of a data set, as the task's reader would read them from a file. Raises DataError."""
+    reader = ROW_READERS.get(getattr(task.read, "func", task.read))
+    if reader is None:
+        raise DataError(
+            f"{task.name}: data_source needs to know how a row of a data set becomes one of {task.read.__name__}: "
+            "ROW_READERS in processors/source_rows.py says it"
+        )
+    return reader(task, split.table(), skip_bad_rows)
 
 
 def _refuse_folder_of_task(task: Task, path: Path) -> None:

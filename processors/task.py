@@ -28,6 +28,25 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True)
+class HubData:
+    """The data set on the Hugging Face hub that has a task's rows, for `--data_source hub`.
+
+    id: `owner/name`. configuration: one of those that the data set has; "" where it has only one.
+    revision: a branch, tag or commit; "" for the newest.
+    splits: what is called train, dev and test there. `configuration:split` names a split of another configuration.
+    columns: what is called otherwise there, column of the task -> column there.
+    labels: likewise, label there -> label of the task.
+    """
+
+    id: str
+    configuration: str = ""
+    revision: str = ""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Task:
     """The facts of one task. `processors/task_checks.py` says what is wrong with them when a script starts.
 
@@ -40,6 +59,7 @@ class Task:
     source, licence: where the data come from, and on which terms their source lets others use them.
     fetch: the command that fetches the official files; "": they are to be had by hand from `source`.
     defaults: settings for all models on this task (`training/config.py` has the keys).
+    hub: where the hub has the same rows; None where no such data set is known.
     held_out_share: where there is no test file, the share of the training file that becomes the test set, stratified by
         label.
 
@@ -95,6 +115,7 @@ class Task:
     is_pair: bool = False
     drop_empty: bool = False
     markers: tuple[str, ...] = ()
+    hub: HubData | None = None
     held_out_share: float | None = None
     greater_is_better: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -252,12 +273,12 @@ def without_lone_surrogates(text: str, counts: Counter[str]) -> str:
 class BadRows:
     """Collects malformed rows, so that all of them are reported and not only the first.
 
-    skip: whether malformed rows are left out instead of raising an error. flag: the script's flag for that, named in
-    the message; "" where it has none.
+    path: the file, or what else the rows are from. skip: whether malformed rows are left out instead of raising an
+    error. flag: the script's flag for that, named in the message; "" where it has none.
     lost: messages about files that cannot be read to their end, so that their number of rows is unknown.
     """
 
-    def __init__(self, path: Path, skip: bool, flag: str = "--skip_bad_rows"):
+    def __init__(self, path: Path | str, skip: bool, flag: str = "--skip_bad_rows"):
         self.path, self.skip, self.flag = path, skip, flag
         self.messages: list[str] = []
         self.lost: list[str] = []
@@ -265,6 +286,10 @@ class BadRows:
     def add(self, line: int, what: str) -> None:
         """Notes a malformed row. what: what is wrong with it."""
         self.messages.append(f"{self.path}:{line}: {what}")
+
+    def add_at(self, place: str, what: str) -> None:
+        """Notes a malformed row that has no line but a `place`, such as `row 7`."""
+        self.messages.append(f"{self.path}: {place}: {what}")
 
     def finish(self, counts: Counter[str], lost: str = "") -> None:
         """Counts the malformed rows, or raises DataError unless they may be skipped. lost: what counts call files."""

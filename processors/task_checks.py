@@ -16,7 +16,7 @@ from processors.klue_ner import labels_characters, read_klue_ner
 from processors.klue_scores import SIMILAR
 from processors.metrics import CHARACTER_METRICS, ENTITY_METRICS, METRIC_FACTS, METRICS, bio_form
 from processors.sentence_files import read_json_sentences, read_sentence_lines, read_token_lines
-from processors.task import Task
+from processors.task import HubData, Task
 from processors.text_readers import read_csv, read_json_lines, read_tsv
 from storage.spelling import did_you_mean
 
@@ -59,7 +59,13 @@ def problems_of(task: Task, kind: Kind) -> list[str]:
     types = list(_wrong_types(task))
     further = {"texts": _wrong_texts, "words": _wrong_words, "questions": _wrong_questions}[kind]
     # With a wrong type, what follows from the values cannot be known.
-    found = types or [*_wrong_places(task), *_wrong_reader(task, kind), *_wrong_metrics(task, kind), *further(task)]
+    found = types or [
+        *_wrong_places(task),
+        *_wrong_hub(task),
+        *_wrong_reader(task, kind),
+        *_wrong_metrics(task, kind),
+        *further(task),
+    ]
     return [f"task {task.name}: {field}: {what}" for field, what in found]
 
 
@@ -98,6 +104,8 @@ def _wrong_types(task: Task) -> Iterator[tuple[str, str]]:
     for field in ("defaults", "label_map"):
         if not isinstance(getattr(task, field), Mapping):
             yield field, f"a dictionary is expected, not {getattr(task, field)!r}"
+    if task.hub is not None and not isinstance(task.hub, HubData):
+        yield "hub", f"HubData or None is expected, not {task.hub!r}"
     if isinstance(task.label_map, Mapping):
         for label, meaning in task.label_map.items():
             if not isinstance(label, str) or not isinstance(meaning, str):
@@ -134,6 +142,26 @@ def _wrong_reader(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:
     for its, readers in READERS.items():
         if its != kind and task.read in readers:
             yield "read", f"{task.read.__name__} reads {its}, and tasks of this kind have {kind}"
+
+
+def _wrong_hub(task: Task) -> Iterator[tuple[str, str]]:
+    """The data set on the hub: its id, and names that are none of the task's."""
+    if task.hub is None:
+        return
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", task.hub.id):
+        yield "hub", f"an id such as owner/name is expected, not {task.hub.id!r}"
+    splits = {"train": task.train_file, "dev": task.dev_file, "test": task.test_file}
+    for role in task.hub.splits:
+        if not splits.get(role):
+            there = ", ".join(name for name, file in splits.items() if file)
+            yield "hub", f"splits: the task has no split {role!r}: it has {there}"
+    named = {column for column in (*task.text_columns, task.label_column) if isinstance(column, str)}
+    for column in task.hub.columns if named - {""} else ():
+        if column not in named | set(task.columns):
+            yield "hub", f"columns: no column is called {column!r}{did_you_mean(column, named)}"
+    for meaning in task.hub.labels.values():
+        if meaning not in task.labels:
+            yield "hub", f"labels: {meaning!r} is none of the labels: {', '.join(task.labels)}"
 
 
 def _wrong_metrics(task: Task, kind: Kind) -> Iterator[tuple[str, str]]:

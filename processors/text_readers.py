@@ -31,10 +31,13 @@ BEGINS_AS_JSON = re.compile(r"\s*(\[\s*)?\{")
 
 
 class RowCollector:
-    """The rows of one file while it is read: the good ones, the malformed ones, and what was noticed."""
+    """The rows of one file while it is read: the good ones, the malformed ones, and what was noticed.
 
-    def __init__(self, task: Task, path: Path, skip_bad_rows: bool):
-        self.task, self.path = task, path
+    path: the file, or what else the rows are from. nothing: what is said of one without rows.
+    """
+
+    def __init__(self, task: Task, path: Path | str, skip_bad_rows: bool, nothing: str = "no rows, only a header"):
+        self.task, self.path, self.nothing = task, path, nothing
         self.counts: Counter[str] = Counter()
         self.bad = BadRows(path, skip_bad_rows)
         self.texts: list[list[str]] = []
@@ -47,7 +50,7 @@ class RowCollector:
         """
         value = parse_label(self.task, label)
         if isinstance(value, str):
-            self.bad.messages.append(f"{self.path}:{line}: {value}" if line else f"{self.path}: {place}: {value}")
+            self.bad.add(line, value) if line else self.bad.add_at(place, value)
             return
         sides = sides_of(self.task, texts)
         if not all(side.strip() for side in sides):
@@ -63,7 +66,7 @@ class RowCollector:
         self.bad.finish(self.counts)
         if not self.texts:
             why = "; ".join(f"{what}: {count}" for what, count in self.counts.items())
-            raise DataError(f"{self.path}: no rows are left ({why})" if why else f"{self.path}: no rows, only a header")
+            raise DataError(f"{self.path}: no rows are left ({why})" if why else f"{self.path}: {self.nothing}")
         second = [sides[1] for sides in self.texts] if self.task.is_pair else None
         return Rows([sides[0] for sides in self.texts], second, self.labels, self.counts)
 

@@ -30,11 +30,11 @@ from training.results import (
     mean_and_std,
     prepare_output_dir,
     read_json_object,
-    sha256_of,
     summary_of_seeds,
     write_json,
     write_whole,
 )
+from workflows.data_parts import DataPart, hash_of_part
 from workflows.settings import FineTuningConfig
 
 FULL = "full"
@@ -136,7 +136,7 @@ class Cell:
 
 
 def begin_study(
-    config: FewShotConfig, overwrite: bool, ids: Sequence[str], files: Mapping[str, Sequence[Path]]
+    config: FewShotConfig, overwrite: bool, ids: Sequence[str], files: Mapping[str, Sequence[DataPart]]
 ) -> list[Cell]:
     """The runs of a study, each with its sample; finds out which are finished, and that they belong to this study.
 
@@ -151,7 +151,7 @@ def begin_study(
         for one in settings:
             delete_earlier_run(one.run_dir)
     if is_main_process():
-        shared = {what: sorted(map(sha256_of, paths)) for what, paths in files.items()}
+        shared = {what: sorted(map(hash_of_part, paths)) for what, paths in files.items()}
         _refuse_another_study(config.run_dir, shared | {"number of processes": process_count()})
     cells = []
     for one, sample in zip(settings, samples, strict=True):

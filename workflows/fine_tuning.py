@@ -18,6 +18,7 @@ from processors.repeated_rows import count_repeats
 from processors.splits import read_splits
 from processors.task import Task
 from storage.activity import doing
+from workflows.data_parts import hashes_of, parts_of
 from workflows.scoring import Scored, check_checkpoints, check_named_model
 from workflows.settings import FineTuningConfig
 
@@ -60,7 +61,7 @@ class ReadyModel:
 def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
     """The rows of the splits that the run needs, by name: train, dev, test. Raises DataError.
 
-    Files are read before anything else is done: an error in the last of them should not come to light after hours
+    They are read before anything else is done: an error in the last of them should not come to light after hours
     of training. What is twice in the rows is noted in their counts.
     """
     names = ["train"] if config.do_train else []
@@ -70,9 +71,8 @@ def read_rows(config: FineTuningConfig, task: Task) -> dict[str, Any]:
         names.append("test")
     if not names:
         return {}
-    files = config.files(task.folder)
     key = config.TEST_FILE_KEY
-    splits = read_splits(task, names, files, config.encoding, config.skip_bad_rows, config.seed, key)
+    splits = read_splits(task, names, parts_of(config, task), config.encoding, config.skip_bad_rows, config.seed, key)
     with doing("look for rows that are there twice"):
         count_repeats(splits)
     return splits
@@ -198,8 +198,9 @@ def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Map
     """Where a run is written down, which data it learns from, and what must be the same when it is resumed."""
     from training.checkpoint import CheckpointFolder
     from training.identity import LABELS, ROWS
-    from training.results import MetricsLog, sha256_of
+    from training.results import MetricsLog
 
+    parts = parts_of(config, task)
     identity = config.identity(runtime.precision) | {f"training{ROWS}": splits["train"].content}
     if task.labels:
         identity[LABELS] = list(task.labels)
@@ -209,6 +210,6 @@ def _records(config: FineTuningConfig, runtime: Runtime, task: Task, splits: Map
         "checkpoints": CheckpointFolder(config.run_dir, config.save_total_limit, config.save_optimizer),
         "log": MetricsLog.of(config),
         "identity": identity,
-        "data": {str(path): sha256_of(path) for name in splits for path in config.files(task.folder)[name]},
+        "data": hashes_of(part for name in splits for part in parts[name]),
         "rows": {name: len(split.rows) for name, split in splits.items()},
     }

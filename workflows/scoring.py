@@ -22,12 +22,12 @@ from training.results import (
     git_commit,
     read_json_object,
     selected_step,
-    sha256_of,
     versions,
     write_json,
     write_whole,
     written_by_runs,
 )
+from workflows.data_parts import described, hash_of_part, hashes_of, parts_of
 from workflows.named_model import refuse_folder_of_others, run_that_left, take_output_folder, writes_into_folder
 from workflows.settings import DataConfig, EvaluationConfig, FineTuningConfig
 
@@ -106,16 +106,16 @@ def refuse_other_training(config: FineTuningConfig, task: Task, run: Path, keys:
     idle = config.OF_TRAINING_ALONE if config.uses_named_model else set()
     keys = [*keys, *sorted(config.of_training() - idle)]
     if task.held_out_share and is_same_task:
-        keys += ["seed", "train_file", "test_file", "encoding", "skip_bad_rows"]
+        keys += ["seed", "data_source", "train_file", "test_file", "encoding", "skip_bad_rows"]
     if were := changed_settings(run, config, keys):
         raise UsageError(f"the checkpoints in {run} were trained with {were}: give the same settings")
-    files = config.files(task.folder)
+    parts = parts_of(config, task)
     data = read_json_object(run / TRAINING_FILE).get("data", {})
     hashes = {Path(name).name: sha for name, sha in data.items()}
-    for file in files["train"] if is_same_task and config.do_eval and not files["test"] else []:
-        if hashes.get(file.name) != sha256_of(file):
+    for part in parts["train"] if is_same_task and config.do_eval and not parts["test"] else []:
+        if hashes.get(Path(str(part)).name) != hash_of_part(part):
             raise UsageError(
-                f"{file} is not the file that the checkpoints in {run} were trained on: rows that are now "
+                f"{part} is not what the checkpoints in {run} were trained on: rows that are now "
                 "drawn for the test may have been among those of the training"
             )
 
@@ -253,14 +253,15 @@ def write_results(
     for name, text in prediction_files.items():
         write_whole(config.run_dir / name, text)
     checkpoint, scored = selected.folder, selected.scored
-    files = config.files(task.folder)
-    test_files = files["test"] or files["train"]
+    parts = parts_of(config, task)
+    test_parts = parts["test"] or parts["train"]
+    source = described(config, test_parts)
     path = config.run_dir / RESULTS_FILE
     run = run_of(config, checkpoint)
     training = read_json_object(run / TRAINING_FILE) if run else {}
     if run:
         config = as_trained(config, run)
-    data = training.get("data", {}) | {str(file): sha256_of(file) for file in test_files}
+    data = training.get("data", {}) | hashes_of(test_parts)
     results = {
         "task": config.task,
         "model": config.model_name,
@@ -279,6 +280,7 @@ def write_results(
         "evaluations": selected.evaluations,
         "training": training_facts(config, run, training),
         **circumstances(config, runtime, data),
+        "data_source": source,
         "config": config.model_dump() | ({} if run else unknown_settings(config)),
     }
     write_json(path, results)

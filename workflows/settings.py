@@ -36,6 +36,12 @@ class DataConfig(Section):
     task: str = Field(description="name of the task")
     data_dir: str = Field("data", description="folder that holds one folder per task")
     train_file: str | list[str] = Field("", description="training file or files; default: those of the task")
+    data_source: str = Field(
+        "official",
+        description="official: the files in data_dir; hub: the task's data set on the Hugging Face hub; otherwise a "
+        "hub id (owner/name, which :configuration and @revision may follow) or a local folder that the datasets "
+        "library reads. Then train_file, dev_file and the file of the test split name its splits",
+    )
     dev_file: str = Field("", description='development file, or "" for none; default: that of the task')
     encoding: Literal["utf-8", "cp949"] = Field("utf-8", description="encoding of the data files")
     skip_bad_rows: bool = Field(False, description="skip malformed rows and count them, instead of stopping")
@@ -250,6 +256,9 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
             yield Contradiction(("do_predict", "seeds"), message)
         if not self.do_train and is_typed("model_name_or_path", given):
             yield from self._contradictions_of_named_model(given)
+        if self.data_source != "official":
+            why = "on the rows of a data source"
+            yield from without_effect(["data_dir"], given, ("data_source",), why)
         yield from self._contradictions_of_selection()
 
     def _contradictions_of_named_model(self, given: Given) -> Iterator[Contradiction]:

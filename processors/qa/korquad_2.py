@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,14 +134,15 @@ def read_unanswered_korquad_2(task: Task, path: Path | None, encoding: str = "ut
 
 
 def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> Questions:
-    place, questions = place_of(path), Questions(is_labelled=is_labelled)
-    answers = _Answers()
-    seen: set[str] = set()
-    unclosed: list[str] = []
-    unread = 0
+    place, counts = place_of(path), Counter()
     parts, archives = (_names(path, ending) for ending in (".part", ".zip"))
     bad.lost += [f"{place}/{name}: not downloaded whole: download_qa_dataset.sh goes on with it" for name in parts]
-    count_shown(questions.counts, "archives that are not unpacked: not all may be there", place, archives)
+    count_shown(counts, "archives that are not unpacked: not all may be there", place, archives)
+    return read_named_documents(place, _documents_in(path, encoding, bad), bad, is_labelled, counts)
+
+
+def _documents_in(path: Path | None, encoding: str, bad: BadRows) -> Iterator[tuple[str, Any]]:
+    """Each document's name in messages, and the document. Files that cannot be read are noted in `bad`."""
     for file in _files(path):
         try:
             documents = _documents(file, encoding)
@@ -148,23 +150,43 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
             bad.lost.append(str(error))
             continue
         for number, document in enumerate(documents):
-            where = f"{place_of(file)}: data[{number}]{_title(document)}"
+            yield f"{place_of(file)}: data[{number}]", document
+
+
+def read_named_documents(
+    place: str,
+    documents: Iterable[tuple[str, Any]],
+    bad: BadRows,
+    is_labelled: bool = True,
+    counts: Counter[str] | None = None,
+) -> Questions:
+    """The questions about documents, each of which comes with its name in messages.
+
+    place: where they are from. counts: what was noticed before. Raises DataError where the format is not kept.
+    """
+    questions = Questions(is_labelled=is_labelled, counts=Counter() if counts is None else counts)
+    answers = _Answers()
+    seen: set[str] = set()
+    unclosed: list[str] = []
+    unread = 0
+    for name, document in documents:
+        where = f"{name}{_title(document)}"
+        try:
+            context, cleaned = _context(document, questions.counts)
+        except Malformed as error:
+            bad.messages.append(f"{where}: {error}")
+            unread += questions_in(document)
+            continue
+        if what := _never_closed(context):
+            unclosed.append(f"{where}: {what}")
+        before = len(questions)
+        for q, qa in enumerate(document["qas"]):
             try:
-                context, cleaned = _context(document, questions.counts)
+                _add(questions, qa, context, cleaned, answers, seen)
             except Malformed as error:
-                bad.messages.append(f"{where}: {error}")
-                unread += questions_in(document)
-                continue
-            if what := _never_closed(context):
-                unclosed.append(f"{where}: {what}")
-            before = len(questions)
-            for q, qa in enumerate(document["qas"]):
-                try:
-                    _add(questions, qa, context, cleaned, answers, seen)
-                except Malformed as error:
-                    bad.messages.append(f"{where}: {name_of(qa, f'qas[{q}]')}: {error}")
-            if len(questions) > before:
-                questions.contexts.append(cleaned.text)
+                bad.messages.append(f"{where}: {name_of(qa, f'qas[{q}]')}: {error}")
+        if len(questions) > before:
+            questions.contexts.append(cleaned.text)
     bad.finish(questions.counts, BROKEN_FILES)
     if unread:
         questions.counts[UNREAD] += unread

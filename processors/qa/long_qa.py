@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 
-from processors.klue import LICENCE, SOURCE
+from processors.klue import HUB, HUB_SPLITS, LICENCE, SOURCE
 from processors.qa.answer_scores import score_korquad_2
 from processors.qa.klue_mrc import score_klue_mrc
 from processors.qa.korquad_2 import read_korquad_2, read_unanswered_korquad_2
 from processors.qa.questions import read_squad
 from processors.qa.tydiqa import read_tydiqa, read_unanswered_tydiqa
-from processors.task import Task
+from processors.task import HubData, Task
 
 # The script's flag for `skip_bad_rows`, which error messages name.
 SKIP_FLAG = "--skip_bad_documents"
@@ -39,6 +39,7 @@ LONG_QA_TASKS = (
         source="https://github.com/google-research-datasets/tydiqa",
         licence="Apache 2.0",
         fetch="bash download_qa_dataset.sh tydiqa",
+        hub=HubData("google-research-datasets/tydiqa", "primary_task", splits={"train": "train", "test": "validation"}),
         defaults=AS_KOBIGBIRD | {"max_answer_length": 32, "version_2_with_negative": True},
     ),
     Task(
@@ -71,6 +72,7 @@ LONG_QA_TASKS = (
         source=SOURCE,
         licence=LICENCE,
         fetch="bash scripts/download_data.sh klue-mrc",
+        hub=HubData(HUB, "mrc", splits=HUB_SPLITS),
         # KLUE-baseline's settings. The configurations with long windows have KoBigBird's.
         defaults={
             "num_train_epochs": 5,

@@ -25,6 +25,7 @@ from processors.task import (
     SHOWN_ROWS,
     BadRows,
     DataError,
+    HubData,
     Malformed,
     Task,
     place_of,
@@ -128,10 +129,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
     if not isinstance(articles, list):
         about = about_content(content, SQUAD)
         raise DataError(f'{place}: not in the SQuAD format: an object with a list "data" is expected{about}')
-    questions = Questions(is_labelled=is_labelled)
-    offsets = OffsetReport()
-    seen: set[str] = set()
-    unread = 0
+    questions = QuestionTable(is_labelled)
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
@@ -140,30 +138,52 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
         for p, paragraph in enumerate(paragraphs):
             where = f"data[{a}].paragraphs[{p}]"
             try:
-                context, qas = _paragraph(paragraph, questions.counts)
+                context, qas = _paragraph(paragraph, questions.rows.counts)
             except Malformed as error:
-                bad.messages.append(f"{place}: {where}: {error}")
-                unread += questions_in(paragraph)
+                bad.add_at(where, str(error))
+                questions.unread += questions_in(paragraph)
                 continue
-            questions.contexts.append(context)
             for q, qa in enumerate(qas):
                 try:
-                    id = question_id(qa, seen)
-                    text = text_of(qa, "question", questions.counts)
-                    answers, span = (
-                        _answers(qa, id, context, offsets, questions.counts) if is_labelled else ((), UNANSWERABLE)
-                    )
+                    questions.add(qa, context)
                 except Malformed as error:
-                    bad.messages.append(f"{place}: {name_of(qa, f'{where}.qas[{q}]')}: {error}")
-                    continue
-                seen.add(id)
-                questions.add(id, text, len(questions.contexts) - 1, answers, span)
-    bad.finish(questions.counts)
-    if unread:
-        questions.counts[UNREAD] += unread
-    check_any_left(questions, place)
-    offsets.finish(place, questions.counts)
-    return questions
+                    bad.add_at(name_of(qa, f"{where}.qas[{q}]"), str(error))
+    return questions.finished(place, bad)
+
+
+class QuestionTable:
+    """The questions while they are read, each with its context, which is kept once.
+
+    rows: the good ones so far. unread: how many were lost with a malformed context.
+    """
+
+    def __init__(self, is_labelled: bool):
+        self.rows, self.unread = Questions(is_labelled=is_labelled), 0
+        self._offsets = OffsetReport()
+        self._seen: set[str] = set()
+        self._contexts: dict[str, int] = {}
+
+    def add(self, qa: Any, context: str) -> None:
+        """Adds a question in SQuAD's format. Raises Malformed, and adds nothing, where it cannot be used."""
+        id = question_id(qa, self._seen)
+        text = text_of(qa, "question", self.rows.counts)
+        answers, span = (), UNANSWERABLE
+        if self.rows.is_labelled:
+            answers, span = _answers(qa, id, context, self._offsets, self.rows.counts)
+        self._seen.add(id)
+        number = self._contexts.setdefault(context, len(self._contexts))
+        if number == len(self.rows.contexts):
+            self.rows.contexts.append(context)
+        self.rows.add(id, text, number, answers, span)
+
+    def finished(self, place: str, bad: BadRows) -> Questions:
+        """The questions. Raises DataError where there are none, or malformed ones that must not be skipped."""
+        bad.finish(self.rows.counts)
+        if self.unread:
+            self.rows.counts[UNREAD] += self.unread
+        check_any_left(self.rows, place)
+        self._offsets.finish(place, self.rows.counts)
+        return self.rows
 
 
 def check_any_left(questions: Questions, place: str) -> None:
@@ -342,6 +362,7 @@ QA_TASKS = (
         source="https://korquad.github.io/KorQuad%201.0/",
         licence="CC BY-ND 2.0 KR",
         fetch="bash scripts/download_data.sh korquad",
+        hub=HubData("KorQuAD/squad_kor_v1", splits={"train": "train", "test": "validation"}),
         defaults={"num_train_epochs": 7, "logging_steps": 1000, "save_steps": 1000},
     ),
 )

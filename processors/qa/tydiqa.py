@@ -70,7 +70,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
     place = place_of(path)
     questions = Questions(is_labelled=is_labelled)
     contexts: dict[str, int] = {}
-    line_of: dict[str, int] = {}
+    place_of_id: dict[str, str] = {}
     line, first = 0, b""
     try:
         for line, data in enumerate(_lines(path), 1):
@@ -83,7 +83,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
                 continue
             try:
                 text = data.rstrip().decode(encoding)  # an error at the end is on this line, not on the next
-                _add(questions, parse_json(text, place, line), contexts, line_of, line)
+                add_sample(questions, parse_json(text, place, line), contexts, place_of_id, f"line {line}")
             except UnicodeDecodeError as error:
                 hint = hint_of_encoding(data, encoding, "the line")
                 what = f"not {encoding.upper()} at byte {error.start} of the line{hint}"
@@ -153,8 +153,13 @@ def _is_in_another_language(line: bytes) -> bool:
     return found is not None and found[1].lower().strip() != b"korean"
 
 
-def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: dict[str, int], line: int) -> None:
-    """Adds the question on one line. Raises Malformed, and adds nothing, where it cannot be used."""
+def add_sample(
+    questions: Questions, sample: Any, contexts: dict[str, int], place_of_id: dict[str, str], place: str
+) -> None:
+    """Adds one question of TyDi QA. Raises Malformed, and adds nothing, where it cannot be used.
+
+    contexts: the number of each document so far. place_of_id: where each id so far was. place: `line 3`.
+    """
     if not isinstance(sample, dict):
         raise Malformed("is no object: a line of TyDi QA v1.0 is expected")
     if not isinstance(language := sample.get("language"), str):
@@ -169,15 +174,15 @@ def _add(questions: Questions, sample: Any, contexts: dict[str, int], line_of: d
         if not isinstance(sample["example_id"], str | int):
             raise Malformed('"example_id" must be a text or a whole number')
         id = question_id({"id": sample["example_id"]}, ())
-        if id in line_of:
-            raise Malformed(f"line {line_of[id]} has the same example_id: each must be there once")
+        if id in place_of_id:
+            raise Malformed(f"{place_of_id[id]} has the same example_id: each must be there once")
         question = text_of(sample, "question_text", counts)
         text = text_of(sample, "document_plaintext", counts)
         places = _minimal_answers(sample.get("annotations")) if questions.is_labelled else []
         spans = [] if places is None else _spans(text, places)
     except Malformed as error:
         raise Malformed(f"{_name(sample)}: {error}") from None
-    line_of[id] = line
+    place_of_id[id] = place
     questions.counts.update(counts)
     if places is None:
         questions.counts[YES_NO] += 1

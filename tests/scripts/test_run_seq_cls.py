@@ -35,7 +35,7 @@ FAST = {
 }
 RESULTS_KEYS = set(
     "task model model_name_or_path pretraining seed split main_metric metrics rows selection checkpoint step at_chance "
-    "original_figures evaluations training hardware versions data git_commit config".split()
+    "original_figures evaluations training hardware versions data data_source git_commit config".split()
 )
 
 

@@ -84,15 +84,21 @@ def test_questions_of_several_paragraphs(file: Path):
         paragraph("서울은 수도이다.", qa("6548851-0-0", answer("서울", 0), answer("서울은", 0), answer("서울", 0))),
     )
     questions = read(file, content)
-    assert questions.contexts == [CONTEXT, "아무도 묻지 않았다.", "서울은 수도이다."]
+    assert questions.contexts == [CONTEXT, "서울은 수도이다."]
     assert questions.ids == ["6548850-0-0", "6548850-0-1", "6548851-0-0"]
     assert questions.texts == ["질문 6548850-0-0?", "질문 6548850-0-1?", "질문 6548851-0-0?"]
-    assert questions.context_of == [0, 0, 2]
+    assert questions.context_of == [0, 0, 1]
     assert questions.answers == [("1592년",), ("일본",), ("서울", "서울은", "서울")]
     assert questions.spans == [(6, 11), (13, 15), (0, 2)]
     assert CONTEXT[6:11] == "1592년" and CONTEXT[13:15] == "일본"
     assert (len(questions), questions.is_labelled, questions.has_unanswerable) == (3, True, False)
     assert questions.counts == {}
+
+
+def test_a_context_that_stands_in_the_file_twice_is_kept_once(file: Path):
+    content = squad(paragraph("가 나", qa("a")), paragraph("다", qa("b")), paragraph("가 나", qa("c")))
+    questions = read(file, content)
+    assert (questions.contexts, questions.context_of) == (["가 나", "다"], [0, 1, 0])
 
 
 def test_the_span_is_that_of_the_first_answer(file: Path):
@@ -632,13 +638,13 @@ def test_two_files(file: Path):
     first = read(file, squad(paragraph("가 나", qa("a", answer("나", 2))), paragraph("다", qa("b", answer("다", 0)))))
     second = read(file, squad(paragraph("가 나"), paragraph("라 마", qa("c", answer("마", 1)), qa("d"))))
     both = first + second
-    assert both.contexts == ["가 나", "다", "가 나", "라 마"]
-    assert (both.ids, both.context_of) == (["a", "b", "c", "d"], [0, 1, 3, 3])
+    assert both.contexts == ["가 나", "다", "라 마"]
+    assert (both.ids, both.context_of) == (["a", "b", "c", "d"], [0, 1, 2, 2])
     assert both.texts == [f"질문 {id}?" for id in "abcd"]
     assert both.answers == [("나",), ("다",), ("마",), ()]
     assert both.spans == [(2, 3), (0, 1), UNANSWERABLE, UNANSWERABLE]
     assert sum(both.counts.values()) == 1 and both.counts == second.counts
-    assert (first.ids, second.context_of) == (["a", "b"], [1, 1])  # as they were
+    assert (first.ids, second.context_of) == (["a", "b"], [0, 0])  # as they were
     third = read(file, squad(paragraph("바", qa("a", answer("바", 0)), qa("c", answer("바", 0)))))
     with pytest.raises(DataError, match=r"^two files have a question with the id 'a', 2 ids in all$"):
         both + third

@@ -14,7 +14,7 @@ from processors.metrics import METRIC_FACTS, METRICS, metric
 from processors.qa.questions import read_squad
 from processors.sentence_files import Sentences, read_json_sentences, read_sentence_lines, read_token_lines
 from processors.seq_cls import read_tsv
-from processors.task import Task
+from processors.task import HubData, Task
 from processors.task_checks import problems_of, problems_of_defaults, problems_of_tasks
 from processors.text_readers import read_csv, read_json_lines
 from run_ner import LabelledWords, score_labels
@@ -140,6 +140,11 @@ def test_everything_is_said_at_once():
             {"metrics": ("accuracy", "micro_f1")},
             "metrics: micro_f1 leaves out the first label, which must be 'no_relation', not 'no'",
         ),
+        ({"hub": "a/b"}, "hub: HubData or None is expected, not 'a/b'"),
+        ({"hub": HubData("b")}, "hub: an id such as owner/name is expected, not 'b'"),
+        ({"hub": HubData("a/b", splits={"dev": "x"})}, "hub: splits: the task has no split 'dev': it has train, test"),
+        ({"hub": HubData("a/b", columns={"texts": "x"})}, "hub: columns: no column is called 'texts'; did you mean"),
+        ({"hub": HubData("a/b", labels={"true": "1"})}, "hub: labels: '1' is none of the labels: no, yes"),
     ],
 )
 def test_tasks_of_texts(changes: dict, problem: str):
