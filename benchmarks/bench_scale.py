@@ -41,8 +41,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import scale_stages
 from benchmarks.measure import CPU, device_name
@@ -51,6 +50,7 @@ from benchmarks.scale_stages import BY_TORCHRUN, STAGES, measure
 from processors.task import DataError
 from training.results import git_commit, versions
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZES: dict[str, list[float]] = {
     "rows": [1_000, 10_000, 100_000, 1_000_000],
     "tokens": [128, 256, 512, 1024, 2048, 4096],
@@ -181,6 +181,7 @@ def write(path: Path, cells: list[dict[str, Any]], seconds: float) -> None:
     lines = ",\n".join(
         f"  {json.dumps(cell)}" for cell in sorted(kept, key=lambda cell: list(SIZES).index(cell["series"]))
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     header = json.dumps(content, indent=1)[:-2]
     path.write_text(f'{header},\n "cells": [\n{lines}\n ]\n}}\n', encoding="utf-8")
 

@@ -88,10 +88,10 @@ class Inputs:
             start = len(text[: len(text) // 2].rpartition(" ")[0].encode()) + 1
             answer = text.encode()[start:].decode().split(" ")[0]
             place = {"plaintext_start_byte": start, "plaintext_end_byte": start + len(answer.encode())}
-            yield json.dumps({
-                "example_id": tokens, "language": "korean", "question_text": "무엇이라고 했나?", "document_plaintext": text,
-                "annotations": [{"minimal_answer": place, "yes_no_answer": "NONE"}],
-            }, ensure_ascii=False) + "\n"  # fmt: skip
+            question = {"example_id": tokens, "language": "korean", "question_text": "무엇이라고 했나?"}
+            answered = {"annotations": [{"minimal_answer": place, "yes_no_answer": "NONE"}]}
+            content = question | {"document_plaintext": text} | answered
+            yield json.dumps(content, ensure_ascii=False) + "\n"
 
         return self._written(f"document-{tokens}.jsonl", line)
 

@@ -159,8 +159,9 @@ def parse_label(task: Task, text: str) -> int | float | str:
     """The id of a label as it is written in the file, or a regression's score; a text says why it is neither."""
     text = text.strip()
     if not task.is_regression:
-        known = ", ".join(task.labels)
-        return task.labels.index(text) if text in task.labels else f"unknown label {text[:40]!r}: known are {known}"
+        if text in task.labels:
+            return task.labels.index(text)
+        return f"unknown label {text[:40]!r}: known are {', '.join(task.labels)}"
     try:
         score = float(text)
     except ValueError:

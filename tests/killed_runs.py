@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import runpy
 import re
 import resource
+import runpy
 import signal
 import sys
 import tempfile

@@ -15,8 +15,9 @@ from killed_runs import ROOT, start
 STEPS, ACCUMULATION = 22, 2
 COMMAND = [
     "run_seq_cls.py", "--task", "nsmc", "--config_file", "sample.json", "--max_steps", str(STEPS),
-    "--train_batch_size", "4", "--gradient_accumulation_steps", str(ACCUMULATION), "--logging_steps", "1", "--eval_steps", "6",
-    "--save_steps", "4", "--save_total_limit", "2", "--max_seq_len", "48", "--eval_all_checkpoints", "false",
+    "--train_batch_size", "4", "--gradient_accumulation_steps", str(ACCUMULATION), "--logging_steps", "1",
+    "--eval_steps", "6", "--save_steps", "4", "--save_total_limit", "2", "--max_seq_len", "48",
+    "--eval_all_checkpoints", "false",
 ]  # fmt: skip
 
 
