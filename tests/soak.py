@@ -8,8 +8,8 @@ Fine-tuning (run_seq_cls.py) and pretraining (pretrain_spanbert.py) take turns. 
 Then, for three quarters of the time, a run is begun in an empty folder, killed (SIGKILL, SIGTERM or SIGINT; at a
 micro-batch, at a file operation or by the clock), resumed and killed again, and finished after `--kills` kills. What it
 leaves must be what the unbroken run left: every loss and score, every file and no other, no temporary file, no process;
-its memory and open files must be those of the earlier runs. In the last quarter each trains without an end, and memory
-and open files must be flat after a warm-up.
+its memory and open files must be those of the earlier runs. In the last quarter each trains on and on, and memory and open
+files must be flat after a warm-up.
 
 Runs compute in fp32. In bf16 on a CPU, oneDNN keeps code for each new shape, and memory grows for thousands of steps.
 
@@ -44,7 +44,7 @@ COMMANDS = {
 }
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 OUTPUT = ["--output_dir", "run"]
-ENDLESS = 10_000_000  # steps
+SHORTEST_LONG_RUN = 100  # steps
 SHARE_OF_LONG_RUNS = 0.25
 # A long run's memory after this share of its samples is compared with that at its end.
 WARM_UP = 0.4
@@ -81,18 +81,18 @@ class Soak:
         self.kinds = [Kind(name, self.command(name)) for name in COMMANDS]
 
     def command(self, name: str) -> list[str]:
-        """The command, without its number of steps and its folder."""
+        """The command, without what it says about steps."""
         arguments = self.arguments
-        save_steps = max(1, arguments.steps // (4 * arguments.kills))  # a run that is killed as often still advances
-        steps = ["--save_steps", str(save_steps), "--eval_steps", str(max(1, arguments.steps // 4))]
-        words = "--train_batch_size 8 --logging_steps 1 --save_total_limit 2 --precision fp32 --no_cuda".split()
+        words = (
+            OUTPUT + "--train_batch_size 8 --logging_steps 1 --save_total_limit 2 --precision fp32 --no_cuda".split()
+        )
         if name == "fine-tuning":
             words += ["--data_dir", str(arguments.data_dir.resolve())] if arguments.data_dir else []
             words += ["--model_name_or_path", str(arguments.model.resolve())] if arguments.model else []
         else:
             words += ["--corpus", *(str(path.resolve()) for path in arguments.corpus)] if arguments.corpus else []
             words += ["--tokenizer", str(arguments.model.resolve())] if arguments.model else []
-        return [*COMMANDS[name], *words, *steps]
+        return [*COMMANDS[name], *words]
 
     def say(self, text: str) -> None:
         """A line with the time since the beginning."""
@@ -164,23 +164,29 @@ class Soak:
         shutil.rmtree(folder)
 
     def run_long(self, kind: Kind, seconds: float) -> None:
-        """A run without an end, which is stopped after so many seconds; its memory and open files must be flat."""
+        """A run of about so many seconds, stopped by SIGINT; its memory and open files must be flat."""
         folder = self.begin(f"{kind.name}-long")
-        words = [*kind.command, *OUTPUT, "--max_steps", str(ENDLESS)]
-        code = start(folder, words, "clock", seconds, signal.SIGINT, "figures.json", self.limit(kind))
+        rate = kind.moments["micro-batch"] / kind.moments["clock"]
+        steps = max(SHORTEST_LONG_RUN, int(seconds * rate))
+        words = [*kind.command, *in_steps(2 * steps, 50, 200)]
+        code = start(folder, words, "micro-batch", steps, signal.SIGINT, "figures.json", 300 + 20 * seconds)
         if code != 130:
-            self.found(folder, [f"SIGINT after {seconds:.0f} s"], [f"exit code {code}\n{said(folder)}"])
+            self.found(folder, [f"SIGINT at step {steps}"], [f"exit code {code}\n{said(folder)}"])
             return
         samples = json.loads((folder / "figures.json").read_text())["samples"]
         kind.long_run, problems = growth_in(samples)
         self.say(f"{kind.name}, a long run: {kind.long_run}")
         if problems:
-            self.found(folder, [f"{seconds:.0f} s"], problems)
+            self.found(folder, [f"{steps} steps"], problems)
 
     # ----------------------------------------------------------------------------------------------------------------
 
     def words(self, kind: Kind, history: Sequence[str] = ()) -> list[str]:
-        return [*kind.command, *OUTPUT, "--max_steps", str(self.arguments.steps), *["--resume"] * bool(history)]
+        """The command of a run, which is resumed if it was killed before."""
+        steps = self.arguments.steps
+        # So often that a run advances however often it is killed.
+        save_steps = max(1, steps // (4 * self.arguments.kills))
+        return [*kind.command, *in_steps(steps, save_steps, max(1, steps // 4)), *["--resume"] * bool(history)]
 
     def limit(self, kind: Kind) -> float:
         """Seconds after which a run hangs."""
@@ -195,6 +201,7 @@ class Soak:
     def go(self) -> None:
         """All three parts, within the minutes that are given, but each at least once."""
         for kind in self.kinds:
+            start(self.folder, [kind.command[0], "--help"])  # imports everything, so that the clock sees runs alone
             self.run_unbroken(kind)
         number = 0
         while not number or self.minutes_spent() < self.arguments.minutes * (1 - SHARE_OF_LONG_RUNS):
@@ -208,10 +215,15 @@ class Soak:
             self.run_long(kind, 60 * left / len(self.kinds))
 
 
+def in_steps(steps: int, save_steps: int, eval_steps: int) -> list[str]:
+    words = ["--max_steps", steps, "--save_steps", save_steps, "--eval_steps", eval_steps]
+    return [str(word) for word in words]
+
+
 def growth_in(samples: Sequence[tuple[int, float, int]]) -> tuple[str, list[str]]:
     """What a long run's samples (step, MiB, open files) say in a line, and what grew between warm-up and end."""
     if len(samples) < 10:
-        return "too short", [f"only {len(samples)} samples of memory: give more minutes"]
+        return "too short", [f"only {len(samples)} samples of memory"]
     first, last = (samples[int(len(samples) * share) :][: len(samples) // 5] for share in (WARM_UP, 0.8))
     before, after = (statistics.median(mib for _, mib, _ in part) for part in (first, last))
     files = [max(count for _, _, count in part) for part in (first, last)]
