@@ -17,12 +17,13 @@ Series and their stages, each measured in a process of its own, `--repeats` time
   steps of 8 blocks), vocabulary (training SentencePiece)
 - document (tokens of one): prepare and open (run_long_qa.py, windows of 4,096 tokens every 3,072), decode (the n best
   answers from random logits), evaluate (a small BigBird answers a question about it)
-- processes (by torchrun; the same work whatever their number): prepare (tokenizing 5 MB), train (steps of 8 rows of
+- processes (the same work whatever their number; cpu_seconds are those of all): prepare (tokenizing 5 MB), train (steps of 8 rows of
   512 tokens), evaluate (10,000 rows)
 
 Models are tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count
-neither as time nor as memory. The JSON file has seconds, `peak_mib` (the most resident memory of the process) and
-`added_mib` (above what it had when the stage began) of every repeat.
+neither as time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs
+on the machine hardly change), `peak_mib` (the most resident memory of the process) and `added_mib` (above what it had
+when the stage began) of every repeat.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ SIZES: dict[str, list[float]] = {
     "rows": [1_000, 10_000, 100_000, 1_000_000],
     "tokens": [128, 256, 512, 1024, 2048, 4096],
     "steps": [100, 400, 1600],
-    "corpus": [10, 50, 100, 200],
+    "corpus": [10, 50, 200],
     "document": [1_000, 10_000, 100_000, 500_000],
     "processes": [1, 2],
 }
+FIGURES = ("seconds", "cpu_seconds", "peak_mib", "added_mib")
 QUICK_SIZES: dict[str, list[float]] = {
     "rows": [100, 300, 1_000],
     "tokens": [128, 256, 512],
@@ -77,7 +79,8 @@ server.set_forkserver_preload(PRELOADED)
 
 
 def measured_once(inputs: Inputs, series: str, stage: str, size: float) -> dict[str, float]:
-    """The figures of a stage, from a process of its own; of several processes those of the slowest and the largest.
+    """The figures of a stage, from a process of its own. Of several, those of the slowest and the largest; cpu_seconds
+    are those of all.
 
     Raises RuntimeError, with what it said, where it failed.
     """
@@ -98,7 +101,7 @@ def measured_once(inputs: Inputs, series: str, stage: str, size: float) -> dict[
         found = [json.loads(path.read_text()) for path in Path(name).glob("measured.*")]
         if code or not found:
             raise RuntimeError(f"{series}, {stage}, {size:g}: exit code {code}\n{log.read_text()[-3000:]}")
-    return {key: max(one[key] for one in found) for key in found[0]}
+    return {key: (sum if key == "cpu_seconds" else max)(one[key] for one in found) for key in found[0]}
 
 
 def in_this_process(inputs: Inputs, order: dict[str, Any], output: Path, log: Path) -> None:
@@ -114,7 +117,7 @@ def measured(inputs: Inputs, series: str, stage: str, size: float, repeats: int,
     while len(figures) < repeats and (not figures or figures[-1]["seconds"] < once_above):
         figures.append(measured_once(inputs, series, stage, size))
     lists = {
-        key: [float(f"{one[key]:.4g}" if key == "seconds" else f"{one[key]:.1f}") for one in figures]
+        key: [float(f"{one[key]:.4g}" if key.endswith("seconds") else f"{one[key]:.1f}") for one in figures]
         for key in figures[0]
     }
     return {"series": series, "stage": stage, "size": size, **lists}
@@ -145,7 +148,7 @@ def main() -> None:
 
     started = time.monotonic()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
-    print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'peak MiB':>9} {'added MiB':>9}")
+    print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'on CPU':>9} {'peak MiB':>9} {'added MiB':>9}")
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
         paths = [rows_file.resolve(), tuple(path.resolve() for path in arguments.corpus), arguments.tokenizer.resolve()]
         inputs = Inputs(Path(name), *paths)
@@ -158,9 +161,9 @@ def main() -> None:
                     except (DataError, RuntimeError) as error:
                         sys.exit(f"{Path(__file__).name}: {error}")
                     cells.append(cell)
-                    seconds, *memory = (statistics.median(cell[key]) for key in ("seconds", "peak_mib", "added_mib"))
-                    print(f"{series:<10} {stage:<10} {size:>9,g} {seconds:>9.2f} " +
-                          " ".join(f"{value:>9.1f}" for value in memory), flush=True)  # fmt: skip
+                    medians = (statistics.median(cell[key]) for key in FIGURES)
+                    figures = " ".join(f"{value:>9.2f}" for value in medians)
+                    print(f"{series:<10} {stage:<10} {size:>9,g} {figures}", flush=True)
             if arguments.json:  # after each series, as one of them may fail
                 write(arguments.json, cells, time.monotonic() - started)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 import shutil
 import sys
 import tempfile
@@ -245,9 +246,9 @@ BY_TORCHRUN = {("processes", "train"), ("processes", "evaluate")}
 
 
 def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) -> None:
-    """Measures a stage once in this process, and writes its figures to `output`: seconds, peak_mib, added_mib.
+    """Measures a stage once in this process, and writes its figures to `output`.
 
-    peak_mib: the most resident memory of this process during the stage. added_mib: how much that is above what the
+    seconds: by the clock. cpu_seconds: that this process and those that it started have computed. peak_mib: the most resident memory of this process during the stage. added_mib: how much that is above what the
     process had at the stage's beginning.
     """
     quiet_libraries()
@@ -258,9 +259,17 @@ def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) 
     with tempfile.TemporaryDirectory(dir=inputs.folder) as runs:
         work = STAGES[series][stage](Place(inputs, cache, Path(runs)), size)
         with PeakMemory(CPU) as memory:
+            before = computed()
             seconds = timed(work)()
+            times = {"seconds": seconds, "cpu_seconds": computed() - before}
     mebibytes = {"peak_mib": memory.peak / 2**20, "added_mib": memory.bytes / 2**20}
-    output.with_suffix(f".{process_number()}").write_text(json.dumps({"seconds": seconds, **mebibytes}))
+    output.with_suffix(f".{process_number()}").write_text(json.dumps(times | mebibytes))
+
+
+def computed() -> float:
+    """Seconds that this process and its children that have ended have spent on the CPU."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":  # a process of torchrun's

@@ -56,27 +56,27 @@ class Words:
 ENGLISH = Words(
     "benchmarks.md",
     "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, {minutes:.0f} minutes:\n`{command}`",
-    ("over", "stage", "sizes", "time", "exponent", "added memory", "exponent"),
+    ("over", "stage", "sizes", "CPU time", "exponent", "added memory", "exponent"),
     "flat",
     {"rows": "rows", "tokens": "tokens a row", "steps": "steps", "corpus": "MB of text", "document": "tokens of a "
      "document", "seconds": "s"},
-    ("stage", "1 process", "2 processes", "time of 2 / 1", "memory of a process, 1 and 2"),
+    ("stage", "CPU time of 1 process", "of 2, together", "2 / 1", "memory of a process, of 1 and of 2"),
 )  # fmt: skip
 KOREAN = Words(
     "benchmarks_ko.md",
     "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, {minutes:.0f}분:\n`{command}`",
-    ("크기", "단계", "범위", "시간", "지수", "늘어난 메모리", "지수"),
+    ("크기", "단계", "범위", "CPU 시간", "지수", "늘어난 메모리", "지수"),
     "일정",
     {"rows": "행 수", "tokens": "행당 토큰", "steps": "스텝", "corpus": "말뭉치 MB", "document": "문서의 토큰",
      "seconds": "초"},
-    ("단계", "프로세스 1개", "프로세스 2개", "시간 비율(2/1)", "프로세스당 메모리(1개, 2개)"),
+    ("단계", "프로세스 1개의 CPU 시간", "2개의 합", "2 / 1", "프로세스당 메모리(1개, 2개)"),
 )  # fmt: skip
 LANGUAGES = (ENGLISH, KOREAN)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The medians of one stage by size: seconds, and MiB above what the process had at the stage's beginning."""
+    """The medians of one stage by size: seconds of the CPU, and MiB above what the process had at the stage's beginning."""
 
     series: str
     stage: str
@@ -111,7 +111,7 @@ def curves_of(found: Mapping[str, Any]) -> list[Curve]:
             key = cell["series"], cell["stage"]
             curve = curves.setdefault(key, Curve(*key, [], [], []))
             curve.sizes.append(cell["size"])
-            curve.seconds.append(statistics.median(cell["seconds"]))
+            curve.seconds.append(statistics.median(cell["cpu_seconds"]))
             curve.added_mib.append(statistics.median(cell["added_mib"]))
     return list(curves.values())
 
@@ -147,7 +147,7 @@ def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
     rows = []
     for stage in dict.fromkeys(cell["stage"] for cell in cells):
         one, two = sorted((cell for cell in cells if cell["stage"] == stage), key=lambda cell: cell["size"])
-        seconds = [statistics.median(cell["seconds"]) for cell in (one, two)]
+        seconds = [statistics.median(cell["cpu_seconds"]) for cell in (one, two)]
         memory = [statistics.median(cell["peak_mib"]) for cell in (one, two)]
         times = [f"{value:.2f} {words.units['seconds']}" for value in seconds]
         rows.append([stage, *times, f"{seconds[1] / seconds[0]:.2f}", f"{memory[0]:,.0f}, {memory[1]:,.0f} MiB"])
@@ -192,7 +192,7 @@ def draw(found: Mapping[str, Any]) -> Any:
             axes.grid(alpha=0.3, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         panels[0][column].legend(frameon=False, fontsize="small")
-    panels[0][0].set_ylabel("seconds")
+    panels[0][0].set_ylabel("seconds of the CPU")
     panels[1][0].set_ylabel("added memory, MiB")
     return figure
 

@@ -8,8 +8,8 @@ Fine-tuning (run_seq_cls.py) and pretraining (pretrain_spanbert.py) take turns. 
 Then, for three quarters of the time, a run is begun in an empty folder, killed (SIGKILL, SIGTERM or SIGINT; at a
 micro-batch, at a file operation or by the clock), resumed and killed again, and finished after `--kills` kills. What it
 leaves must be what the unbroken run left: every loss and score, every file and no other, no temporary file, no process;
-its memory and open files must be those of the earlier runs. In the last quarter each trains on and on, and memory and open
-files must be flat after a warm-up.
+its memory and open files must be those of the earlier runs. In the last quarter each trains on and on, and memory and
+open files must be flat after a warm-up.
 
 Runs compute in fp32. In bf16 on a CPU, oneDNN keeps code for each new shape, and memory grows for thousands of steps.
 

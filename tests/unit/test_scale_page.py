@@ -55,7 +55,7 @@ def test_what_grows_too_fast_is_told_by_what_is_right_for_the_stage():
 
 def test_medians_of_repeats_make_a_curve():
     cells = [
-        {"series": "rows", "stage": "open", "size": size, "seconds": [3.0 * size, size, 2.0 * size],
+        {"series": "rows", "stage": "open", "size": size, "cpu_seconds": [3.0 * size, size, 2.0 * size],
          "peak_mib": [500.0] * 3, "added_mib": [9.0, 1.0, 5.0]}
         for size in (1, 10, 100)
     ]  # fmt: skip
@@ -65,7 +65,7 @@ def test_medians_of_repeats_make_a_curve():
 
 def test_processes_are_compared_and_not_fitted():
     cells = [
-        {"series": "processes", "stage": "train", "size": size, "seconds": [4.0 / size], "peak_mib": [600.0],
+        {"series": "processes", "stage": "train", "size": size, "cpu_seconds": [4.0 / size], "peak_mib": [600.0],
          "added_mib": [100.0]}
         for size in (1, 2)
     ]  # fmt: skip
