@@ -17,8 +17,8 @@ Series and their stages, each measured in a process of its own, `--repeats` time
   steps of 8 blocks), vocabulary (training SentencePiece)
 - document (tokens of one): prepare and open (run_long_qa.py, windows of 4,096 tokens every 3,072), decode (the n best
   answers from random logits), evaluate (a small BigBird answers a question about it)
-- processes (the same work whatever their number; cpu_seconds are those of all): prepare (tokenizing 5 MB), train (steps of 8 rows of
-  512 tokens), evaluate (10,000 rows)
+- processes (the same work whatever their number; cpu_seconds are those of all): prepare (tokenizing 10 MB), train
+  (steps of 8 rows of 512 tokens), evaluate (10,000 rows)
 
 Models are tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count
 neither as time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs

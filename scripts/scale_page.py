@@ -76,7 +76,7 @@ LANGUAGES = (ENGLISH, KOREAN)
 
 @dataclass(frozen=True)
 class Curve:
-    """The medians of one stage by size: seconds of the CPU, and MiB above what the process had at the stage's beginning."""
+    """The medians of one stage by size: seconds on the CPU, and MiB above what the process had at the beginning."""
 
     series: str
     stage: str
@@ -192,7 +192,7 @@ def draw(found: Mapping[str, Any]) -> Any:
             axes.grid(alpha=0.3, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
         panels[0][column].legend(frameon=False, fontsize="small")
-    panels[0][0].set_ylabel("seconds of the CPU")
+    panels[0][0].set_ylabel("seconds on the CPU")
     panels[1][0].set_ylabel("added memory, MiB")
     return figure
 
