@@ -114,7 +114,7 @@ def in_this_process(inputs: Inputs, order: dict[str, Any], output: Path, log: Pa
 def measured(inputs: Inputs, series: str, stage: str, size: float, repeats: int, once_above: float) -> dict[str, Any]:
     """A cell of the JSON file: the figures of all repeats, rounded."""
     figures: list[dict[str, float]] = []
-    while len(figures) < repeats and (not figures or figures[-1]["seconds"] < once_above):
+    while len(figures) < repeats and (not figures or figures[-1]["cpu_seconds"] < once_above):
         figures.append(measured_once(inputs, series, stage, size))
     lists = {
         key: [float(f"{one[key]:.4g}" if key.endswith("seconds") else f"{one[key]:.1f}") for one in figures]
@@ -123,7 +123,8 @@ def measured(inputs: Inputs, series: str, stage: str, size: float, repeats: int,
     return {"series": series, "stage": stage, "size": size, **lists}
 
 
-def main() -> None:
+def parsed() -> argparse.Namespace:
+    """The arguments; ends the program where they name what is not there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="small sizes, once each: to see that everything works")
@@ -133,57 +134,74 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, default=Path("sample_data/tiny-electra"), help="folder")
     parser.add_argument("--series", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--once_above", type=float, default=20, help="seconds above which a stage is not repeated")
+    parser.add_argument(
+        "--once_above", type=float, default=20, help="seconds on the CPU above which a stage is not measured again"
+    )
     parser.add_argument("--work_dir", type=Path, help="existing folder for inputs and caches (gigabytes); default: a "
                         "temporary one")  # fmt: skip
-    parser.add_argument("--json", type=Path, help="file for the figures; series that are in it already and are not "
-                        "measured now stay")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="file for the figures, written after each size; what is in it "
+                        "already and is not measured now stays")  # fmt: skip
+    parser.add_argument("--missing", action="store_true", help="measure only the sizes that the file lacks")
     arguments = parser.parse_args()
-    rows_file = arguments.data_dir / "nsmc" / "ratings_train.txt"
-    for path in (rows_file, *arguments.corpus, arguments.tokenizer):
+    arguments.rows_file = arguments.data_dir / "nsmc" / "ratings_train.txt"
+    for path in (arguments.rows_file, *arguments.corpus, arguments.tokenizer):
         if not path.exists():
             parser.error(f"{path}: no such file; scripts/make_sample_data.py makes the default ones")
     if arguments.repeats < 1:
         parser.error("repeats must be at least 1")
 
-    started = time.monotonic()
+    return arguments
+
+
+def main() -> None:
+    arguments = parsed()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
+    earlier = [(cell["series"], cell["size"]) for cell in cells_in(arguments.json)] if arguments.missing else []
+    started = time.monotonic()
     print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'on CPU':>9} {'peak MiB':>9} {'added MiB':>9}")
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
-        paths = [rows_file.resolve(), tuple(path.resolve() for path in arguments.corpus), arguments.tokenizer.resolve()]
-        inputs = Inputs(Path(name), *paths)
-        for series in arguments.series:
+        corpus = tuple(path.resolve() for path in arguments.corpus)
+        inputs = Inputs(Path(name), arguments.rows_file.resolve(), corpus, arguments.tokenizer.resolve())
+        for series, size in smallest_first({series: sizes[series] for series in arguments.series}):
+            if (series, size) in earlier:
+                continue
             cells = []
-            for size in sizes[series]:
-                for stage in STAGES[series]:
-                    try:
-                        cell = measured(inputs, series, stage, size, repeats, arguments.once_above)
-                    except (DataError, RuntimeError) as error:
-                        sys.exit(f"{Path(__file__).name}: {error}")
-                    cells.append(cell)
-                    medians = (statistics.median(cell[key]) for key in FIGURES)
-                    figures = " ".join(f"{value:>9.2f}" for value in medians)
-                    print(f"{series:<10} {stage:<10} {size:>9,g} {figures}", flush=True)
-            if arguments.json:  # after each series, as one of them may fail
-                write(arguments.json, cells, time.monotonic() - started)
+            for stage in STAGES[series]:
+                try:
+                    cells.append(measured(inputs, series, stage, size, repeats, arguments.once_above))
+                except (DataError, RuntimeError) as error:
+                    sys.exit(f"{Path(__file__).name}: {error}")
+                figures = " ".join(f"{statistics.median(cells[-1][key]):>9.2f}" for key in FIGURES)
+                print(f"{series:<10} {stage:<10} {size:>9,g} {figures}", flush=True)
+            if arguments.json:
+                write(arguments.json, cells, (time.monotonic() - started) / 60)
 
 
-def write(path: Path, cells: list[dict[str, Any]], seconds: float) -> None:
-    """Writes the figures, with what they were measured on. Series that the file has and `cells` has not stay in it."""
-    series = {cell["series"] for cell in cells}
-    earlier = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
-    kept = [cell for cell in earlier if cell["series"] not in series] + cells
+def smallest_first(sizes: dict[str, list[float]]) -> list[tuple[str, float]]:
+    """Series and sizes: the smallest of all series, then the next ones, so that hours can be cut short."""
+    pairs = [(rank, series, size) for series, own in sizes.items() for rank, size in enumerate(own)]
+    return [(series, size) for _, series, size in sorted(pairs, key=lambda pair: pair[0])]
+
+
+def cells_in(path: Path | None) -> list[dict[str, Any]]:
+    """The cells of an earlier file; none without one."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path and path.is_file() else []
+
+
+def write(path: Path, cells: list[dict[str, Any]], minutes: float) -> None:
+    """Writes the figures, with what they were measured on. Earlier cells of other sizes and stages stay."""
+    kept = {(cell["series"], cell["stage"], cell["size"]): cell for cell in [*cells_in(path), *cells]}
+    order = [(series, stage) for series in SIZES for stage in STAGES[series]]
+    ordered = sorted(kept.values(), key=lambda cell: (order.index((cell["series"], cell["stage"])), cell["size"]))
     content = {
         "device": device_name(CPU),
         "date": datetime.date.today().isoformat(),
         "commit": git_commit(ROOT),
         "command": " ".join(["python3", "benchmarks/bench_scale.py", *sys.argv[1:]]),
-        "minutes": round(seconds / 60, 1),
+        "minutes": round(minutes, 1),
         "versions": {"python": platform.python_version(), **versions()},
     }
-    lines = ",\n".join(
-        f"  {json.dumps(cell)}" for cell in sorted(kept, key=lambda cell: list(SIZES).index(cell["series"]))
-    )
+    lines = ",\n".join(f"  {json.dumps(cell)}" for cell in ordered)
     path.parent.mkdir(parents=True, exist_ok=True)
     header = json.dumps(content, indent=1)[:-2]
     path.write_text(f'{header},\n "cells": [\n{lines}\n ]\n}}\n', encoding="utf-8")
