@@ -4,7 +4,8 @@
     python3 scripts/scale_page.py --check         # only says whether pages and figure are from that file
 
 The tables stand between two comments in each page; docs/scale.svg is the figure. An exponent is the slope of a line
-fitted through the three largest sizes on logarithmic axes: 1 is proportional, 0 is no growth.
+fitted through the three largest sizes on logarithmic axes: 1 is proportional, 0 is no growth. What has been measured at
+one size alone is left out.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Curve:
 
     @property
     def exponents(self) -> tuple[float, float | None]:
-        """Of time and of memory; None where memory is flat."""
+        """Of time and of memory; None where memory is flat. Of two sizes or more."""
         memory = self.added_mib[-FITTED:]
         is_flat = max(memory) < FLAT * min(memory)
         return self._slope(self.seconds), None if is_flat else self._slope(self.added_mib)
@@ -104,7 +105,7 @@ class Curve:
 
 
 def curves_of(found: Mapping[str, Any]) -> list[Curve]:
-    """The curves of all stages but those over processes, in the order of the file."""
+    """The curves of all stages but those over processes, in the order of the file; of two sizes or more each."""
     curves: dict[tuple[str, str], Curve] = {}
     for cell in found["cells"]:
         if cell["series"] != "processes":
@@ -113,7 +114,7 @@ def curves_of(found: Mapping[str, Any]) -> list[Curve]:
             curve.sizes.append(cell["size"])
             curve.seconds.append(statistics.median(cell["cpu_seconds"]))
             curve.added_mib.append(statistics.median(cell["added_mib"]))
-    return list(curves.values())
+    return [curve for curve in curves.values() if len(curve.sizes) > 1]
 
 
 def tables(found: Mapping[str, Any], words: Words) -> str:
@@ -145,7 +146,7 @@ def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
     """A row for each stage that was measured with one and with two processes."""
     cells = [cell for cell in found["cells"] if cell["series"] == "processes"]
     rows = []
-    for stage in dict.fromkeys(cell["stage"] for cell in cells):
+    for stage in dict.fromkeys(cell["stage"] for cell in cells if cell["size"] == 2):
         one, two = sorted((cell for cell in cells if cell["stage"] == stage), key=lambda cell: cell["size"])
         seconds = [statistics.median(cell["cpu_seconds"]) for cell in (one, two)]
         memory = [statistics.median(cell["peak_mib"]) for cell in (one, two)]
