@@ -165,11 +165,11 @@ def of_long_blocks(place: Place, tokens: int) -> list[str]:
 
 
 def of_document(place: Place, tokens: int) -> list[str]:
-    """Long question answering, with KoBigBird's windows, on one document of so many tokens."""
+    """Long question answering, with KoBigBird's windows and batches, on one document of so many tokens."""
     name = place.inputs.document(tokens).resolve()
     words = place.words("--task", "tydiqa", "--train_file", name, "--max_seq_length", 4096, "--doc_stride", 3072)
     model = ["--model_name_or_path", place.inputs.model("long"), "--from_scratch", "--do_eval", "false"]
-    return [*words, *map(str, model), *UNSCORED, "--max_steps", "1"]
+    return [*words, *map(str, model), *UNSCORED, "--eval_batch_size", "8", "--max_steps", "1"]
 
 
 def decoding(place: Place, tokens: int) -> Work:
