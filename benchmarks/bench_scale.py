@@ -38,7 +38,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,6 @@ def main() -> None:
     arguments = parsed()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
     earlier = [(cell["series"], cell["size"]) for cell in cells_in(arguments.json)] if arguments.missing else []
-    started = time.monotonic()
     print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'on CPU':>9} {'peak MiB':>9} {'added MiB':>9}")
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
         corpus = tuple(path.resolve() for path in arguments.corpus)
@@ -174,7 +172,7 @@ def main() -> None:
                 figures = " ".join(f"{statistics.median(cells[-1][key]):>9.2f}" for key in FIGURES)
                 print(f"{series:<10} {stage:<10} {size:>9,g} {figures}", flush=True)
             if arguments.json:
-                write(arguments.json, cells, (time.monotonic() - started) / 60)
+                write(arguments.json, cells)
 
 
 def smallest_first(sizes: dict[str, list[float]]) -> list[tuple[str, float]]:
@@ -188,7 +186,7 @@ def cells_in(path: Path | None) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"] if path and path.is_file() else []
 
 
-def write(path: Path, cells: list[dict[str, Any]], minutes: float) -> None:
+def write(path: Path, cells: list[dict[str, Any]]) -> None:
     """Writes the figures, with what they were measured on. Earlier cells of other sizes and stages stay."""
     kept = {(cell["series"], cell["stage"], cell["size"]): cell for cell in [*cells_in(path), *cells]}
     order = [(series, stage) for series in SIZES for stage in STAGES[series]]
@@ -198,7 +196,6 @@ def write(path: Path, cells: list[dict[str, Any]], minutes: float) -> None:
         "date": datetime.date.today().isoformat(),
         "commit": git_commit(ROOT),
         "command": " ".join(["python3", "benchmarks/bench_scale.py", *sys.argv[1:]]),
-        "minutes": round(minutes, 1),
         "versions": {"python": platform.python_version(), **versions()},
     }
     lines = ",\n".join(f"  {json.dumps(cell)}" for cell in ordered)

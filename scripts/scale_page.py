@@ -56,7 +56,7 @@ class Words:
 
 ENGLISH = Words(
     "benchmarks.md",
-    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, {minutes:.0f} minutes:\n`{command}`",
+    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}; the last command was\n`{command}`",
     ("over", "stage", "sizes", "CPU time", "exponent", "added memory", "exponent"),
     "flat",
     {"rows": "rows", "tokens": "tokens a row", "steps": "steps", "corpus": "MB of text", "document": "tokens of a "
@@ -65,7 +65,7 @@ ENGLISH = Words(
 )  # fmt: skip
 KOREAN = Words(
     "benchmarks_ko.md",
-    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, {minutes:.0f}분:\n`{command}`",
+    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, 마지막 명령은\n`{command}`",
     ("크기", "단계", "범위", "CPU 시간", "지수", "늘어난 메모리", "지수"),
     "일정",
     {"rows": "행 수", "tokens": "행당 토큰", "steps": "스텝", "corpus": "말뭉치 MB", "document": "문서의 토큰",

@@ -72,7 +72,7 @@ def test_processes_are_compared_and_not_fitted():
     found = {"cells": cells}
     assert curves_of(found) == []
     assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
-    facts = {"date": "2026-01-02", "device": "a CPU", "minutes": 1.0, "command": "c", "versions": {"torch": "2"}}
+    facts = {"date": "2026-01-02", "device": "a CPU", "command": "c", "versions": {"torch": "2"}}
     assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
 
 
