@@ -38,7 +38,6 @@ AT_MOST = {
     ("tokens", "spanbert"): (2, 2),
     ("tokens", "splinter"): (2, 2),
     ("steps", "fp32"): (1, 0),
-    ("document", "evaluate"): (1, 0),  # a window at a time
 }
 
 
