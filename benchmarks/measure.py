@@ -250,10 +250,13 @@ def matrix_product_seconds(device: torch.device, dtype: torch.dtype, size: int =
 
 
 class PeakMemory:
-    """Most memory in use inside the block, above what was in use at its start, in bytes (0 where it cannot be told)."""
+    """Most memory in use inside the block, in bytes (0 where it cannot be told).
+
+    peak: of the device, or of this process. bytes: how much of it was not in use at the block's start.
+    """
 
     def __init__(self, device: torch.device):
-        self.device, self.bytes = device, 0
+        self.device, self.bytes, self.peak = device, 0, 0
 
     def __enter__(self) -> PeakMemory:
         gc.collect()
@@ -268,9 +271,12 @@ class PeakMemory:
 
     def __exit__(self, *exception: object) -> None:
         if self.device.type == "cuda":
-            self.bytes = torch.cuda.max_memory_allocated(self.device) - self._before
+            self.peak = torch.cuda.max_memory_allocated(self.device)
         elif sys.platform == "linux":
-            self.bytes = _status_bytes("VmHWM") - self._before
+            self.peak = _status_bytes("VmHWM")
+        else:
+            return
+        self.bytes = self.peak - self._before
 
 
 def _status_bytes(field: str) -> int:

@@ -291,6 +291,7 @@ class _RowEncoder:
             first = [rejoined(self.tokenizer, text, ids, self.continuation) for text, ids in pairs]
         second = [None] * len(first) if texts[1] is None else token_ids(self.tokenizer, texts[1])
         room = self.special.room(self.max_seq_len)
+        unknown = self.tokenizer.unk_token_id  # looked up once, as transformers takes longer for it than for a row
         columns: dict[str, list] = {name: [] for name in SCHEMA.names}
         for a, b in zip(first, second, strict=True):
             before = len(a) + len(b or ())
@@ -299,7 +300,7 @@ class _RowEncoder:
             ids, types = self.special.join(a, b)
             columns["input_ids"].append(ids)
             columns["token_type_ids"].append(types)
-            columns["unknown_tokens"].append(ids.count(self.tokenizer.unk_token_id))
+            columns["unknown_tokens"].append(ids.count(unknown))
             columns["cut_tokens"].append(before - keep_a - keep_b)
         return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 

@@ -1,0 +1,236 @@
+"""Writes what benchmarks/bench_scale.py measured into docs/benchmarks.md and docs/benchmarks_ko.md, and draws it.
+
+    python3 scripts/scale_page.py                 # after a new benchmarks/results/scale.json
+    python3 scripts/scale_page.py --check         # only says whether pages and figure are from that file
+
+The tables stand between two comments in each page; docs/scale.svg is the figure. An exponent is the slope of a line
+fitted through the three largest sizes on logarithmic axes: 1 is proportional, 0 is no growth. What has been measured at
+one size alone is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reporting.figures import colours
+from reporting.results_reading import markdown_grid, stop
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS, RESULTS, FIGURE = ROOT / "docs", ROOT / "benchmarks" / "results" / "scale.json", ROOT / "docs" / "scale.svg"
+BEGIN, END = "<!-- made by scripts/scale_page.py -->", "<!-- end of what scripts/scale_page.py makes -->"
+FITTED = 3  # sizes
+FLAT = 1.1  # the largest of the fitted values divided by the smallest; below it, memory does not grow
+TOLERANCE = 0.2  # of an exponent, on a shared machine
+# What time and memory are at most proportional to: this power of the size. Elsewhere it is the first power.
+AT_MOST = {
+    ("rows", "train"): (0, 0),  # a fixed number of steps
+    ("corpus", "train"): (0, 0),
+    ("tokens", "full"): (2, 2),  # every token attends to every token
+    ("tokens", "spanbert"): (2, 2),
+    ("tokens", "splinter"): (2, 2),
+    ("steps", "fp32"): (1, 0),
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of the tables in one language. page: file in docs/. measured: the line above the tables."""
+
+    page: str
+    measured: str
+    header: tuple[str, ...]
+    flat: str
+    units: Mapping[str, str]
+    processes_header: tuple[str, ...]
+
+
+ENGLISH = Words(
+    "benchmarks.md",
+    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}; the last command was\n`{command}`",
+    ("over", "stage", "sizes", "CPU time", "exponent", "added memory", "exponent"),
+    "flat",
+    {"rows": "rows", "tokens": "tokens a row", "steps": "steps", "corpus": "MB of text", "document": "tokens of a "
+     "document", "seconds": "s"},
+    ("stage", "CPU time of 1 process", "of 2, together", "2 / 1", "memory of a process, of 1 and of 2"),
+)  # fmt: skip
+KOREAN = Words(
+    "benchmarks_ko.md",
+    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, 마지막 명령은\n`{command}`",
+    ("크기", "단계", "범위", "CPU 시간", "지수", "늘어난 메모리", "지수"),
+    "일정",
+    {"rows": "행 수", "tokens": "행당 토큰", "steps": "스텝", "corpus": "말뭉치 MB", "document": "문서의 토큰",
+     "seconds": "초"},
+    ("단계", "프로세스 1개의 CPU 시간", "2개의 합", "2 / 1", "프로세스당 메모리(1개, 2개)"),
+)  # fmt: skip
+LANGUAGES = (ENGLISH, KOREAN)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The medians of one stage by size: seconds on the CPU, and MiB above what the process had at the beginning."""
+
+    series: str
+    stage: str
+    sizes: list[float]
+    seconds: list[float]
+    added_mib: list[float]
+
+    @property
+    def exponents(self) -> tuple[float, float | None]:
+        """Of time and of memory; None where memory is flat. Of two sizes or more."""
+        memory = self.added_mib[-FITTED:]
+        is_flat = max(memory) < FLAT * min(memory)
+        return self._slope(self.seconds), None if is_flat else self._slope(self.added_mib)
+
+    def _slope(self, values: Sequence[float]) -> float:
+        """Least squares; a value of 0 counts as a tenth of the unit, so that it has a logarithm."""
+        x, y = np.log(self.sizes[-FITTED:]), np.log(np.maximum(values[-FITTED:], 1e-4))
+        return float(np.polyfit(x, y, 1)[0])
+
+    @property
+    def grows_too_fast(self) -> bool:
+        """Whether an exponent is clearly above what it should be at most."""
+        limits = AT_MOST.get((self.series, self.stage), (1, 1))
+        return any((found or 0) > limit + TOLERANCE for found, limit in zip(self.exponents, limits, strict=True))
+
+
+def curves_of(found: Mapping[str, Any]) -> list[Curve]:
+    """The curves of all stages but those over processes, in the order of the file; of two sizes or more each."""
+    curves: dict[tuple[str, str], Curve] = {}
+    for cell in found["cells"]:
+        if cell["series"] != "processes":
+            key = cell["series"], cell["stage"]
+            curve = curves.setdefault(key, Curve(*key, [], [], []))
+            curve.sizes.append(cell["size"])
+            curve.seconds.append(statistics.median(cell["cpu_seconds"]))
+            curve.added_mib.append(statistics.median(cell["added_mib"]))
+    return [curve for curve in curves.values() if len(curve.sizes) > 1]
+
+
+def tables(found: Mapping[str, Any], words: Words) -> str:
+    """What stands between the comments of a page."""
+    measured = words.measured.format(torch=found["versions"]["torch"], **found)
+    lines = [list(words.header), *(cells_of(curve, words) for curve in curves_of(found))]
+    blocks = [measured, markdown_grid(lines)]
+    if rows := process_rows(found, words):
+        blocks.append(markdown_grid([list(words.processes_header), *rows]))
+    return "\n\n".join(blocks)
+
+
+def cells_of(curve: Curve, words: Words) -> list[str]:
+    """The row of a stage."""
+    time, memory = curve.exponents
+    seconds = [f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in (curve.seconds[0], curve.seconds[-1])]
+    return [
+        words.units[curve.series],
+        curve.stage,
+        f"{curve.sizes[0]:,g} – {curve.sizes[-1]:,.0f}",
+        f"{seconds[0]} – {seconds[1]} {words.units['seconds']}",
+        f"{time:.2f}",
+        f"{curve.added_mib[0]:,.0f} – {curve.added_mib[-1]:,.0f} MiB",
+        words.flat if memory is None else f"{memory:.2f}",
+    ]
+
+
+def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
+    """A row for each stage that was measured with one and with two processes."""
+    cells = [cell for cell in found["cells"] if cell["series"] == "processes"]
+    rows = []
+    for stage in dict.fromkeys(cell["stage"] for cell in cells if cell["size"] == 2):
+        one, two = sorted((cell for cell in cells if cell["stage"] == stage), key=lambda cell: cell["size"])
+        seconds = [statistics.median(cell["cpu_seconds"]) for cell in (one, two)]
+        memory = [statistics.median(cell["peak_mib"]) for cell in (one, two)]
+        times = [f"{value:.2f} {words.units['seconds']}" for value in seconds]
+        rows.append([stage, *times, f"{seconds[1] / seconds[0]:.2f}", f"{memory[0]:,.0f}, {memory[1]:,.0f} MiB"])
+    return rows
+
+
+def with_tables(page: str, found: Mapping[str, Any], words: Words) -> str:
+    """The page with its tables made anew. Ends the program where the two comments are not in it."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        stop(f"docs/{words.page} lacks the comments {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{tables(found, words)}\n\n{END}{after}"
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The figure
+# --------------------------------------------------------------------------------------------------------------------
+
+
+def draw(found: Mapping[str, Any]) -> Any:
+    """Time above memory, a column for each series, logarithmic axes; a grey line is proportional growth."""
+    from matplotlib.figure import Figure
+
+    curves = curves_of(found)
+    series = list(dict.fromkeys(curve.series for curve in curves))
+    figure = Figure(figsize=(3.2 * len(series), 6), layout="constrained")
+    panels = figure.subplots(2, len(series), squeeze=False)
+    for column, name in enumerate(series):
+        own = [curve for curve in curves if curve.series == name]
+        for row, values in enumerate(("seconds", "added_mib")):
+            axes = panels[row][column]
+            axes.set(xscale="log", yscale="log", xlabel=ENGLISH.units[name])
+            for curve, colour in zip(own, colours(len(own)), strict=True):
+                points = np.maximum(getattr(curve, values), 1e-3)
+                axes.plot(curve.sizes, points, "o-", color=colour, markersize=4, label=curve.stage)
+            sizes = np.array([own[0].sizes[0], own[0].sizes[-1]])
+            highest = max(getattr(curve, values)[-1] for curve in own)
+            low, high = axes.get_ylim()
+            axes.plot(sizes, highest * sizes / sizes[-1], color="#999999", linewidth=0.8, linestyle=":")
+            axes.set_ylim(low, high)
+            axes.grid(alpha=0.3, linewidth=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0][column].legend(frameon=False, fontsize="small")
+    panels[0][0].set_ylabel("seconds on the CPU")
+    panels[1][0].set_ylabel("added memory, MiB")
+    return figure
+
+
+def write_figure(found: Mapping[str, Any], path: Path) -> None:
+    """Writes the figure, and in it the hash of what it was drawn from."""
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "scale", "svg.fonttype": "path"}):
+        draw(found).savefig(path, metadata={"Date": None, "Description": hash_of(found)})
+
+
+def hash_of(found: Mapping[str, Any]) -> str:
+    return f"cells {hashlib.sha256(json.dumps(found['cells']).encode()).hexdigest()[:16]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
+    arguments = parser.parse_args()
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for words in LANGUAGES:
+        path = DOCS / words.page
+        page = path.read_text(encoding="utf-8")
+        made = with_tables(page, found, words)
+        if arguments.check and made != page:
+            stop(f"docs/{words.page} is not from {RESULTS.name}: run python3 scripts/scale_page.py")
+        if not arguments.check:
+            path.write_text(made, encoding="utf-8")
+    if not arguments.check:
+        write_figure(found, FIGURE)
+    elif hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
+        stop(f"docs/{FIGURE.name} is not from {RESULTS.name}: run python3 scripts/scale_page.py")
+    for curve in curves_of(found):
+        if curve.grows_too_fast:
+            print(f"{curve.series}, {curve.stage}: grows faster than it should: {curve.exponents}")
+
+
+if __name__ == "__main__":
+    main()

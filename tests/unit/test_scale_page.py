@@ -1,0 +1,81 @@
+"""The tables of docs/benchmarks.md are those of benchmarks/results/scale.json; exponents are fitted as they say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scale_page import DOCS, FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, tables, with_tables
+
+
+def measured() -> dict:
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("words", LANGUAGES, ids=lambda words: words.page)
+def test_the_page_has_the_figures_of_the_file(words):
+    page = (DOCS / words.page).read_text(encoding="utf-8")
+    assert with_tables(page, measured(), words) == page, "run python3 scripts/scale_page.py"
+
+
+def test_the_figure_was_drawn_from_the_file():
+    assert hash_of(measured()) in FIGURE.read_text(encoding="utf-8"), "run python3 scripts/scale_page.py"
+
+
+def test_nothing_measured_names_a_folder_of_the_machine():
+    assert "/" not in measured()["command"].replace("benchmarks/", "").replace("data/", "").replace("results/", "")
+
+
+def curve(seconds: list[float], added: list[float], series: str = "rows", stage: str = "prepare") -> Curve:
+    return Curve(series, stage, [1.0, 10.0, 100.0, 1000.0], seconds, added)
+
+
+def test_exponents_are_slopes_of_the_three_largest_sizes():
+    """What a start costs at the smallest size is not fitted."""
+    time, memory = curve([5.0, 1.0, 10.0, 100.0], [7.0, 1.0, 100.0, 10_000.0]).exponents
+    assert time == pytest.approx(1) and memory == pytest.approx(2)
+    time, _ = curve([1.0, 2.0, 20.0, 2000.0], [1.0] * 4).exponents
+    assert time == pytest.approx(1.5)  # the middle one moves no slope
+
+
+def test_memory_that_hardly_changes_is_flat():
+    assert curve([1.0] * 4, [10.0, 100.0, 105.0, 109.0]).exponents == (pytest.approx(0), None)
+    assert curve([1.0] * 4, [10.0, 100.0, 105.0, 111.0]).exponents[1] is not None
+
+
+def test_what_grows_too_fast_is_told_by_what_is_right_for_the_stage():
+    linear, square, steady = [1.0, 10.0, 100.0, 1000.0], [1.0, 100.0, 10_000.0, 1_000_000.0], [1.0] * 4
+    assert not curve(linear, linear).grows_too_fast
+    assert curve(square, linear).grows_too_fast and curve(linear, square).grows_too_fast
+    assert curve(linear, steady, "rows", "train").grows_too_fast  # a fixed number of steps
+    assert not curve(square, square, "tokens", "full").grows_too_fast
+
+
+def test_medians_of_repeats_make_a_curve():
+    cells = [
+        {"series": "rows", "stage": "open", "size": size, "cpu_seconds": [3.0 * size, size, 2.0 * size],
+         "peak_mib": [500.0] * 3, "added_mib": [9.0, 1.0, 5.0]}
+        for size in (1, 10, 100)
+    ]  # fmt: skip
+    (found,) = curves_of({"cells": cells})
+    assert found == Curve("rows", "open", [1, 10, 100], [2.0, 20.0, 200.0], [5.0, 5.0, 5.0])
+
+
+def test_processes_are_compared_and_not_fitted():
+    cells = [
+        {"series": "processes", "stage": "train", "size": size, "cpu_seconds": [4.0 / size], "peak_mib": [600.0],
+         "added_mib": [100.0]}
+        for size in (1, 2)
+    ]  # fmt: skip
+    found = {"cells": cells}
+    assert curves_of(found) == []
+    assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
+    facts = {"date": "2026-01-02", "device": "a CPU", "command": "c", "versions": {"torch": "2"}}
+    assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
+
+
+def test_pages_without_the_comments_are_refused(tmp_path: Path):
+    with pytest.raises(SystemExit):
+        with_tables("# Benchmarks\n", measured(), LANGUAGES[0])
