@@ -10,10 +10,16 @@ one size alone is left out.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
 import argparse
 import hashlib
 import json
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))
