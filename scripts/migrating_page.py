@@ -20,11 +20,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reporting.results_reading import stop
+from reporting.made_parts import bring_up_to_date
 from training.original_flags import OriginalFlag, OriginalScript, original_scripts
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-BEGIN, END = "<!-- made by scripts/migrating_page.py -->", "<!-- end of what scripts/migrating_page.py makes -->"
 # Flags, files and settings in a remark.
 VALUES = "true|qass|linear|epoch|fp16|false|True|False|sentencepiece|nsmc|cache|0|2"
 CODE = re.compile(r"--[a-z][a-z_0-9]*|[\w./-]+\.(?:py|json|sh|txt|csv|model)\b|\b[a-z]+(?:_[a-z0-9]+)+\b", re.ASCII)
@@ -89,28 +87,13 @@ def code_list(names: list[str] | tuple[str, ...]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def with_tables(page: str, words: Words) -> str:
-    """The page with its tables made anew. Ends the program where the two comments are not in it."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        stop(f"docs/{words.page} lacks the comments {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{tables(words)}\n\n{END}{after}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)  # fmt: skip
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
     arguments = parser.parse_args()
     for words in LANGUAGES:
-        path = DOCS / words.page
-        page = path.read_text(encoding="utf-8")
-        made = with_tables(page, words)
-        if arguments.check and made != page:
-            stop(f"docs/{words.page} is older than its table: run python3 scripts/migrating_page.py")
-        if not arguments.check:
-            path.write_text(made, encoding="utf-8")
+        bring_up_to_date(words.page, Path(__file__).name, {"": tables(words)}, arguments.check)
 
 
 if __name__ == "__main__":

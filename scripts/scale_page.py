@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 
 from reporting.figures import colours
+from reporting.made_parts import DOCS, bring_up_to_date
 from reporting.results_reading import markdown_grid, stop
+from reporting.study import REPOSITORY
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS, RESULTS, FIGURE = ROOT / "docs", ROOT / "benchmarks" / "results" / "scale.json", ROOT / "docs" / "scale.svg"
-BEGIN, END = "<!-- made by scripts/scale_page.py -->", "<!-- end of what scripts/scale_page.py makes -->"
+RESULTS, FIGURE = REPOSITORY / "benchmarks" / "results" / "scale.json", DOCS / "scale.svg"
 FITTED = 3  # sizes
 FLAT = 1.1  # the largest of the fitted values divided by the smallest; below it, memory does not grow
 TOLERANCE = 0.2  # of an exponent, on a shared machine
@@ -160,15 +160,6 @@ def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
     return rows
 
 
-def with_tables(page: str, found: Mapping[str, Any], words: Words) -> str:
-    """The page with its tables made anew. Ends the program where the two comments are not in it."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        stop(f"docs/{words.page} lacks the comments {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n\n{tables(found, words)}\n\n{END}{after}"
-
-
 # --------------------------------------------------------------------------------------------------------------------
 # The figure
 # --------------------------------------------------------------------------------------------------------------------
@@ -222,13 +213,7 @@ def main() -> None:
     arguments = parser.parse_args()
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     for words in LANGUAGES:
-        path = DOCS / words.page
-        page = path.read_text(encoding="utf-8")
-        made = with_tables(page, found, words)
-        if arguments.check and made != page:
-            stop(f"docs/{words.page} is not from {RESULTS.name}: run python3 scripts/scale_page.py")
-        if not arguments.check:
-            path.write_text(made, encoding="utf-8")
+        bring_up_to_date(words.page, Path(__file__).name, {"": tables(found, words)}, arguments.check)
     if not arguments.check:
         write_figure(found, FIGURE)
     elif hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
