@@ -17,6 +17,8 @@ import sys
 
 from storage.streams import drop_from_now_on
 
+REPOSITORY = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120
+
 
 def start() -> None:
     """Makes the standard streams last, and answers Ctrl-C in a line until `run_command` takes over."""
@@ -59,11 +61,17 @@ def end_at_once(number: int, frame: object) -> None:
 def end_in_a_line(kind: type, error: BaseException, traceback: object) -> None:
     """Answers in a line where `run_command` cannot yet, while the script is being imported.
 
-    Memory may have run out, or Python refuses a task or a metric as it is written in `processors/`.
+    The environment may not be active, memory may have run out, or Python refuses a task or a metric as it is written in
+    `processors/`.
     """
     from training.memory import is_about_memory
 
-    if is_about_memory(error):
+    if issubclass(kind, ModuleNotFoundError) and _is_package(error.name):
+        message = (
+            f"the package {error.name} is not installed for {sys.executable}: activate the environment with "
+            "source .venv/bin/activate (bash scripts/setup.sh makes it)"
+        )
+    elif is_about_memory(error):
         message = f"memory has run out ({kind.__name__}) before the run began: end other programs"
     elif issubclass(kind, TypeError | ValueError | NameError | SyntaxError) and (place := _place_of_fact(error)):
         message = f"{place}: {error.msg if isinstance(error, SyntaxError) else error}"
@@ -74,9 +82,14 @@ def end_in_a_line(kind: type, error: BaseException, traceback: object) -> None:
     os._exit(2)
 
 
+def _is_package(name: str | None) -> bool:
+    """Whether an import asked for a package of its own, and not for a file of this repository."""
+    return bool(name) and not os.path.exists(os.path.join(REPOSITORY, name.split(".")[0]))  # noqa: PTH110, PTH118
+
+
 def _place_of_fact(error: BaseException) -> str:
     """File and line of what is being imported from `processors/`; "" where the error comes from elsewhere."""
-    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "processors", "")  # noqa: PTH118, PTH120
+    folder = os.path.join(REPOSITORY, "processors", "")  # noqa: PTH118
     file, line = getattr(error, "filename", None) or "", getattr(error, "lineno", None)
     step = error.__traceback__
     while step is not None:

@@ -92,6 +92,16 @@ def test_predictions_that_cannot_be_shown_are_an_error(user: User, brief_run: st
     assert done.returncode == 2 and done.stderr == "run_seq_cls.py: standard input: there is nothing in it\n"
 
 
+@pytest.mark.parametrize("script", ["run_seq_cls.py", "scripts/results_table.py"])
+def test_an_environment_that_is_not_active_is_told(script: str):
+    """-S: Python without its packages."""
+    command = [sys.executable, "-S", REPOSITORY / script, "--help"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    said = f"is not installed for {sys.executable}: activate the environment with source .venv/bin/activate"
+    assert len(done.stderr.splitlines()) == 1 and said in done.stderr
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # Ctrl-C at once
 # --------------------------------------------------------------------------------------------------------------------
