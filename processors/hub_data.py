@@ -17,10 +17,12 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def quiet_datasets() -> Any:
-    """The library `datasets`, which takes a second to import, without its log."""
+    """The library `datasets`, which takes a second to import, without its log and that of `huggingface_hub` below it."""
     import datasets
+    import huggingface_hub
 
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    for library in (datasets, huggingface_hub):
+        library.logging.set_verbosity(library.logging.CRITICAL)
     return datasets
 
 

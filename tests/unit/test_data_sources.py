@@ -4,9 +4,11 @@ Rows of data sets that the library `datasets` wrote are those of the official fi
 """
 
 import dataclasses
+import logging
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +285,23 @@ def test_folders_that_are_no_data_set(tmp_path: Path):
     script.mkdir()
     (script / "script.py").write_text("raise SystemExit(7)\n", encoding="utf-8")
     assert "Dataset scripts are no longer supported" in refused(script)
+
+
+def test_the_libraries_log_nothing(tmp_path: Path):
+    """A README.md without metadata, for example, is worth a warning to them."""
+    (table(tmp_path, [{"document": "가", "label": "1"}]) / "README.md").write_text("My data\n", encoding="utf-8")
+    said = StringIO()
+    handler = logging.StreamHandler(said)
+    loggers = [logging.getLogger(name) for name in ("datasets", "huggingface_hub")]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+        logger.addHandler(handler)
+    try:
+        assert read(tmp_path).first == ["가"]
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+    assert said.getvalue() == ""
 
 
 def test_broken_parquet_files(tmp_path: Path):
