@@ -17,7 +17,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def quiet_datasets() -> Any:
-    """The library `datasets`, which takes a second to import, without its log and that of `huggingface_hub` below it."""
+    """The library `datasets`, which takes a second to import, without its log and that of `huggingface_hub`."""
     import datasets
     import huggingface_hub
 

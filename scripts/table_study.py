@@ -45,7 +45,7 @@ from reporting.results_reading import write_out
 from reporting.run_progress import PlannedRun, make_all
 from reporting.study import print_table, refuse_another_study, run, say
 from reporting.table_cost import cost_of, cost_table
-from reporting.table_plan import PlannedTask, how_to_get_files, plan_tasks, published_table, settings_from, tasks_of
+from reporting.table_plan import PlannedTask, plan_tasks, published_table, settings_from, tasks_of
 from reporting.table_rows import TableRow, draw
 from training.config import UsageError
 
@@ -142,7 +142,7 @@ def say_plan(arguments: argparse.Namespace, planned: Sequence[PlannedTask], stud
 
 def missing_of(arguments: argparse.Namespace, planned: Sequence[PlannedTask], unconfigured: Sequence[str]) -> list[str]:
     """What the table lacks, a line for each: files of tasks, with the way to get them, and configurations."""
-    missing = [how_to_get_files(one) for one in planned if one.missing]
+    missing = [one.missing for one in planned if one.missing]
     if unconfigured:
         missing.append(
             f"{settings_from(arguments)} has no configuration for {', '.join(unconfigured)}; "

@@ -15,7 +15,9 @@ from typing import Any
 
 from models import MODELS, unknown_model
 from processors import SCRIPT_OF_TASK, TASKS, TASKS_OF_SCRIPT
+from processors.data_sources import HUB, OFFICIAL, DataSource
 from processors.splits import how_to_get
+from processors.task import DataError, Task
 from reporting.results_reading import PUBLISHED
 from reporting.study import REPOSITORY, settings_as_flags
 from training.command_line import resolve
@@ -34,15 +36,15 @@ SET_BY_THE_TABLE = frozenset(
 class PlannedTask:
     """The runs of one task, which differ in the seed alone.
 
-    words: the command's, without seed and folders. config: the settings that they resolve to. missing: official files
-    that are not there.
+    words: the command's, without seed and folders. config: the settings that they resolve to. missing: which of its
+    data are not there, and how to get them; "" for none.
     """
 
     task: str
     script: str
     words: list[str]
     config: Any
-    missing: list[Path]
+    missing: str
 
 
 def published_table(name: str) -> dict[str, Any]:
@@ -104,16 +106,26 @@ def plan_task(task: str, words: list[str]) -> PlannedTask:
     settings = {one.name: one.settings(config_class.TEST_FILE_KEY) for one in TASKS_OF_SCRIPT[script]}
     words = ["--task", task, *words]
     config, _ = resolve(config_class, words, settings, CONFIGS, "", SCRIPT_OF_TASK, script)
-    is_official = getattr(config, "data_source", "official") == "official"
-    files = [file for of_split in config.files(TASKS[task].folder).values() for file in of_split]
-    return PlannedTask(task, script, words, config, [file for file in files if is_official and not file.exists()])
+    return PlannedTask(task, script, words, config, missing_data(TASKS[task], config))
 
 
-def how_to_get_files(planned: PlannedTask) -> str:
-    """`paws needs data/paws/train.tsv: fetch it: bash ...`"""
-    task, files = TASKS[planned.task], ", ".join(map(str, planned.missing))
-    how = how_to_get(task, Path(planned.config.data_dir))
-    return f"{planned.task} needs {files}" + (f"; {how}" if how else "")
+def missing_data(task: Task, config: Any) -> str:
+    """`paws needs data/paws/train.tsv; fetch it with: bash ...`, or "" where nothing is missing.
+
+    Whether the hub can be reached is asked by the runs. Raises UsageError where `data_source` can be none for any task.
+    """
+    if config.data_source == OFFICIAL:
+        files = [file for of_split in config.files(task.folder).values() for file in of_split if not file.exists()]
+        how = how_to_get(task, Path(config.data_dir)) if files else ""
+        needs = f"{task.name} needs {', '.join(map(str, files))}" if files else ""
+        return f"{needs}; {how}" if how else needs
+    try:
+        DataSource.of(config.data_source, task)
+    except DataError as error:
+        if config.data_source == HUB:
+            return str(error)
+        raise UsageError(str(error)) from None
+    return ""
 
 
 def _config_class(script: str) -> type:

@@ -180,6 +180,15 @@ def test_missing_data_are_told_with_the_way_to_get_them(commands, capsys: pytest
     assert f"skipped: {need}\n" in capsys.readouterr().out
 
 
+def test_tasks_without_a_data_set_on_the_hub_are_told_before_anything_begins(commands, capsys, tmp_path: Path):
+    words = ("koelectra", "koelectra-base-v3", "--tasks", "nsmc", "korsts", "--data_source", "hub")
+    told = refused(commands, capsys, *words)
+    assert told.startswith("run_koelectra.sh: korsts: no data set on the hub is known to have its rows: ")
+    assert "nsmc:" not in told and not (tmp_path / "ckpt").exists()
+    assert [value_of("--task", words) for words in commands(*words, "--skip_missing")] == ["nsmc"]
+    assert "skipped: korsts: no data set on the hub" in capsys.readouterr().out
+
+
 def test_settings_of_another_model(commands, capsys: pytest.CaptureFixture, tmp_path: Path):
     told = refused(commands, capsys, "koelectra", "klue-roberta-base", "--tasks", "nsmc", "paws", "korsts")
     assert "klue-roberta-base has no configuration for paws, korsts; --settings_of koelectra-base-v3 takes" in told
@@ -205,6 +214,7 @@ def test_settings_of_another_model(commands, capsys: pytest.CaptureFixture, tmp_
             ["koelectra-base-v3", "--ner_stride", "9"],
             "nsmc, paws, kornli, korsts, question-pair, korquad, hate-speech: ",
         ),
+        (["koelectra-base-v3", "--data_source", "./x"], "run_koelectra.sh: data_source ./x: no such folder: a folder"),
         (["koelectra-base-v3", "--output_dir", "x"], "--output_dir is set by the table itself: leave it out"),
         (["koelectra-base-v3", "--seed=4"], "--seed is set by the table itself"),
         (["koelectra-base-v3", "word"], "unexpected word 'word'"),
