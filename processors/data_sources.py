@@ -22,6 +22,8 @@ from storage.names import on_disk
 
 OFFICIAL, HUB = "official", "hub"
 ROWS_IN_BATCH = 1000
+DATA_FILES = (".parquet", ".arrow", ".jsonl", ".json", ".csv")
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # What the splits are called where neither the user nor the task says so.
 USUAL_SPLITS = {"train": ("train",), "dev": ("validation", "dev", "valid", "val"), "test": ("test",)}
 
@@ -54,16 +56,20 @@ class DataSource:
                     "(owner/name) or a local folder"
                 )
             return cls(entry.id, entry.configuration, entry.revision, False, entry)
-        if _folder(text).is_dir():
+        if text and _folder(text).is_dir():
             return cls(text, "", "", True, entry)
         name, _, revision = text.partition("@")
         name, _, configuration = name.partition(":")
-        if _folder(name).is_dir():
+        if name and _folder(name).is_dir():
+            if revision:
+                raise DataError(f"data_source {text}: only a data set on the hub has revisions, and {name} is a folder")
             return cls(name, configuration, "", True, entry)
         is_id = name.count("/") == 1 and all(name.split("/")) and not name.startswith((".", "~"))
         if not is_id or _folder(name).exists():
-            what = "is a file" if _folder(name).exists() else "no such folder"
-            raise DataError(f"data_source {text}: {what}: a folder is expected, or a hub id such as owner/name")
+            what = "is a file" if name and _folder(name).exists() else "no such folder"
+            raise DataError(
+                f"data_source {text or repr(text)}: {what}: a folder is expected, or a hub id such as owner/name"
+            )
         if name == entry.id:
             configuration = configuration or entry.configuration
         return cls(name, configuration, revision, False, entry)
@@ -240,8 +246,10 @@ def _from_folder(folder: str, configuration: str) -> Mapping[str, Any]:
     """The splits of a local folder, read each time from its files: the library's cache would go by their dates."""
     datasets = quiet_datasets()
     path = _folder(folder)
-    for file in sorted(path.rglob("*.parquet")):
-        refuse_broken_parquet(file)
+    for file in _data_files(path):
+        refuse_pointer(file)
+        if file.suffix == ".parquet":
+            refuse_broken_parquet(file)
     try:
         return datasets.load_dataset(str(path), configuration or None, streaming=True)
     except Exception as error:
@@ -249,9 +257,22 @@ def _from_folder(folder: str, configuration: str) -> Mapping[str, Any]:
             why = "it holds a single split, written by save_to_disk: write it with to_parquet, or save a DatasetDict"
         elif "config" in str(error).lower():
             why = reason(error)
+        elif empty := [str(file.relative_to(path)) for file in _data_files(path) if not file.stat().st_size]:
+            why = f"nothing is in {', '.join(empty)}"
         else:
             why = f"it holds {names_in(path)} ({reason(error)}); Parquet, Arrow, JSON lines or CSV files are expected"
         raise DataError(f"{folder} is no data set that can be read: {why}") from None
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix in DATA_FILES and file.is_file())
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raises DataError where a clone has what Git LFS keeps in place of a file that was not fetched."""
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise DataError(f"{path} is only a Git LFS pointer: `git lfs pull` in its folder fetches the file itself")
 
 
 def refuse_broken_parquet(path: Path) -> None:

@@ -316,6 +316,22 @@ def test_broken_parquet_files(tmp_path: Path):
     assert "\n" not in error
 
 
+def test_empty_files_are_named(tmp_path: Path):
+    (tmp_path / "train.jsonl").touch()
+    (tmp_path / "test.jsonl").write_text('{"document": "가", "label": 1}\n', encoding="utf-8")
+    assert refused(tmp_path) == f"{tmp_path} is no data set that can be read: nothing is in train.jsonl"
+
+
+@pytest.mark.parametrize("name", ["train.parquet", "train.jsonl", "deep/train.csv"])
+def test_a_clone_without_the_files_that_git_lfs_keeps(name: str, tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1234\n"
+    (tmp_path / name).write_text(pointer, encoding="utf-8")
+    assert refused(tmp_path) == (
+        f"{tmp_path / name} is only a Git LFS pointer: `git lfs pull` in its folder fetches the file itself"
+    )
+
+
 @pytest.mark.parametrize("name", ["train.csv", "train.jsonl"])
 def test_files_that_are_not_utf_8(name: str, tmp_path: Path):
     text = "document,label\n가나다,1\n" if name.endswith("csv") else '{"document": "가", "label": 1}\n'
@@ -331,6 +347,9 @@ def test_files_that_are_not_utf_8(name: str, tmp_path: Path):
         ("nsmc", "data_source nsmc: no such folder: a folder is expected, or a hub id such as owner/name"),
         ("a/b/c", "data_source a/b/c: no such folder: a folder is expected, or a hub id such as owner/name"),
         (__file__, f"data_source {__file__}: is a file: a folder is expected, or a hub id such as owner/name"),
+        ("", "data_source '': no such folder: a folder is expected, or a hub id such as owner/name"),
+        (":x", "data_source :x: no such folder: a folder is expected, or a hub id such as owner/name"),
+        (".@v1", "data_source .@v1: only a data set on the hub has revisions, and . is a folder"),
         ("csv", "data_source csv: no such folder: a folder is expected, or a hub id such as owner/name"),
     ],
 )
