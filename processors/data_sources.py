@@ -215,8 +215,13 @@ class SourceTable:
         except DataError:
             raise
         except Exception as error:
-            hint = "; its files must be UTF-8" if isinstance(error, UnicodeDecodeError) else ""
-            raise DataError(f"{self.place}: {what} cannot be read: {reason(error)}{hint}") from None
+            why = reason(error)
+            if isinstance(error, UnicodeDecodeError):
+                why += "; its files must be UTF-8"
+            if hasattr(error, "table_column_names"):  # the library's CastError
+                new = [name for name in error.table_column_names if name not in error.requested_column_names]
+                why = f"column {', '.join(new)} is not in an earlier file, perhaps of another split: all need the same"
+            raise DataError(f"{self.place}: {what} cannot be read: {why}") from None
 
 
 def _plain_values(feature: Any) -> Callable[[Any], Any]:

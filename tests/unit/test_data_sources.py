@@ -316,6 +316,19 @@ def test_broken_parquet_files(tmp_path: Path):
     assert "\n" not in error
 
 
+@pytest.mark.parametrize("extension", ["parquet", "jsonl"])
+def test_splits_with_other_columns(extension: str, tmp_path: Path):
+    for split, column in (("train", "document"), ("test", "text")):
+        rows = Dataset.from_list([{column: "가", "label": 1}])
+        file = str(tmp_path / f"{split}.{extension}")
+        rows.to_parquet(file) if extension == "parquet" else rows.to_json(file, force_ascii=False)
+    assert read(tmp_path).first == ["가"]
+    assert refused(tmp_path, role="test") == (
+        f"{tmp_path}, split test: row 0 (from 0) or one soon after it cannot be read: column text is not in an earlier "
+        "file, perhaps of another split: all need the same"
+    )
+
+
 def test_empty_files_are_named(tmp_path: Path):
     (tmp_path / "train.jsonl").touch()
     (tmp_path / "test.jsonl").write_text('{"document": "가", "label": 1}\n', encoding="utf-8")
