@@ -1,9 +1,6 @@
 """Where a model is looked for: a folder, the hub (here a small server), the cache; and that nothing waits long."""
 
-import json
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
@@ -12,11 +9,11 @@ import torch
 from huggingface_hub import constants
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 
+from hub_server import COMMIT, Hub, make_it_the_hub
 from models import MODELS, ModelError, find_model, find_tokenizer, hub
 from models.encoders import ARCHITECTURES
 from models.hub import files_to_fetch
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "someone/some-model"
 FILES = {
     "config.json": "{}",
@@ -29,89 +26,13 @@ FILES = {
 WANTED = {"config.json", "vocab.txt", "model.safetensors"}
 
 
-class Hub(ThreadingHTTPServer):
-    """Answers as the hub does for `someone/some-model`; `answer` is a status to give instead, or "hang"."""
-
-    daemon_threads = True
-    answer: int | str = 200
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
-        self.waited_out = False
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    @property
-    def questions(self) -> int:
-        """How often it was asked for the model; huggingface_hub has questions of its own."""
-        return sum(REPOSITORY in path for path in self.asked)
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def log_message(self, *arguments) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = self.path.split("?")[0]
-        self.server.asked.append(path)
-        if self.server.answer == "hang":
-            self.server.waited_out |= self.wait_for_the_other_end()
-        elif self.server.answer != 200:
-            missing = {"X-Error-Code": "RepoNotFound"} if self.server.answer in (401, 404) else {}
-            self.send({"error": "no"}, status=self.server.answer, **missing)
-        elif path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/main"):
-            siblings = [{"rfilename": name} for name in FILES]
-            self.send({"_id": "1", "id": REPOSITORY, "sha": COMMIT, "siblings": siblings})
-        elif path == f"/api/models/{REPOSITORY}/tree/{COMMIT}":
-            sizes = {name: len(text) for name, text in FILES.items()}
-            self.send([{"type": "file", "oid": name, "size": size, "path": name} for name, size in sizes.items()])
-        elif path.startswith(f"/{REPOSITORY}/resolve/"):
-            self.send(FILES[path.rpartition("/")[2]], ETag=f'"{path.rpartition("/")[2]}"')
-        else:
-            self.send({"error": "no"}, status=404)
-
-    def wait_for_the_other_end(self) -> bool:
-        """Says nothing until the client has hung up. True where it has not in half a minute."""
-        self.connection.settimeout(30)
-        try:
-            return bool(self.connection.recv(1))
-        except TimeoutError:
-            return True
-        except OSError:
-            return False
-
-    def send(self, content: object, status: int = 200, **headers: str) -> None:
-        body = (content if isinstance(content, str) else json.dumps(content)).encode()
-        self.send_response(status)
-        for name, value in {**headers, "X-Repo-Commit": COMMIT, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch):
-    server = Hub()
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    )
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    (tmp_path / "files").mkdir()
+    for name, text in FILES.items():
+        (tmp_path / "files" / name).write_text(text)
+    server = Hub("models", REPOSITORY, tmp_path / "files")
+    make_it_the_hub(server.url, tmp_path / "cache", monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield server
     server.close()

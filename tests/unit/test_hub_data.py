@@ -1,114 +1,24 @@
 """Data sets on the hub, here a small server: commits, the cache, and what is said where one cannot be had."""
 
 import dataclasses
-import hashlib
-import json
 import shutil
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 import datasets
 import pytest
 from datasets import ClassLabel, Dataset
 from filelock import FileLock
-from huggingface_hub import constants
 
 from dataset_copies import write_parquet
+from hub_server import COMMIT, Hub, make_it_the_hub
 from processors import TASKS, hub_data
 from processors.data_sources import DataSource, SourceSplit
 from processors.splits import read_splits
 from processors.task import DataError, HubData
 
-COMMIT, LATER = "0123456789abcdef0123456789abcdef01234567", "fedcba9876543210fedcba9876543210fedcba98"
+LATER = "fedcba9876543210fedcba9876543210fedcba98"
 REPOSITORY = "someone/some-data"
 NSMC, KLUE_NLI = TASKS["nsmc"], TASKS["klue-nli"]
-
-
-class Hub(ThreadingHTTPServer):
-    """Answers as the hub does for the data set `someone/some-data`, whose files lie in `folder`.
-
-    answer: a status to give instead.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.folder, self.commit, self.answer = folder, COMMIT, 200
-        self.asked: list[str] = []
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def files(self) -> dict[str, Path]:
-        """The files of the data set, by their paths in it."""
-        return {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*") if path.is_file()}
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def log_message(self, *arguments) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_POST(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = unquote(self.path.split("?")[0])
-        self.server.asked.append(f"{self.command} {path}")
-        api, page = f"/api/datasets/{REPOSITORY}", f"/datasets/{REPOSITORY}/resolve/"
-        files = self.server.files()
-        if self.server.answer != 200:
-            self.send({"error": "no"}, status=self.server.answer)
-        elif path.startswith(f"{api}/revision/") and path.removeprefix(f"{api}/revision/") not in (
-            "refs/convert/parquet",
-            self.server.commit,
-        ):
-            self.send({"error": "no"}, status=404, **{"X-Error-Code": "RevisionNotFound"})
-        elif path == api or path.startswith(f"{api}/revision/"):
-            siblings = [{"rfilename": name} for name in files]
-            self.send({"_id": "1", "id": REPOSITORY, "sha": self.server.commit, "siblings": siblings})
-        elif path.startswith(f"{api}/tree/"):
-            inside = path.removeprefix(f"{api}/tree/{self.server.commit}").strip("/")
-            folders = {str(folder) for name in files for folder in Path(name).parents} - {"."}
-            listed = [{"type": "directory", "oid": name, "path": name} for name in folders if name.startswith(inside)]
-            self.send([*listed, *(self.info(name) for name in files if name.startswith(inside))])
-        elif path.startswith(f"{api}/paths-info/"):
-            self.send([self.info(name) for name in files if name in unquote(self.body)])
-        elif path.startswith(page):
-            name = path.removeprefix(page).partition("/")[2]
-            if name in files:
-                content = files[name].read_bytes()
-                self.send(content, ETag=f'"{hashlib.sha256(content).hexdigest()}"')
-            else:
-                self.send({"error": "no"}, status=404, **{"X-Error-Code": "EntryNotFound"})
-        else:
-            self.send({"error": "no"}, status=404, **{"X-Error-Code": "RepoNotFound"})
-
-    def info(self, name: str) -> dict:
-        return {"type": "file", "oid": name, "size": self.server.files()[name].stat().st_size, "path": name}
-
-    def send(self, content, status: int = 200, **headers: str) -> None:
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        for name, value in {"X-Repo-Commit": self.server.commit, **headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
 
 def write_data(folder: Path, text: str = "가") -> None:
@@ -131,7 +41,7 @@ def server(tmp_path: Path, monkeypatch):
     """The hub, and a computer that has never asked it for anything."""
     (tmp_path / "hub").mkdir()
     write_data(tmp_path / "hub")
-    hub = Hub(tmp_path / "hub")
+    hub = Hub("datasets", REPOSITORY, tmp_path / "hub")
     yield point_at(hub.url, hub, tmp_path, monkeypatch)
     hub_data.from_hub.cache_clear()
     hub.close()
@@ -140,11 +50,7 @@ def server(tmp_path: Path, monkeypatch):
 def point_at(url: str, hub: Hub, tmp_path: Path, monkeypatch) -> Hub:
     """Makes `url` the hub, and forgets what this process has read of it."""
     hub_data.from_hub.cache_clear()
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    make_it_the_hub(url, tmp_path / "cache" / "hub", monkeypatch)
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
     monkeypatch.setattr(datasets.config, "HUB_DATASETS_URL", url + "/datasets/{repo_id}/resolve/{revision}/{path}")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache" / "datasets")
