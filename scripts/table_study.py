@@ -199,8 +199,11 @@ def finish(arguments: argparse.Namespace, study: Path) -> None:
     seeds = {run.seed for runs in row.cells.values() for run in runs}
     spread = f", mean and standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
     title = f"{TABLES[arguments.table][0]}: {row.name}{spread}"
-    for path in write_figure(lambda: draw(row, title), study / "scores"):
-        say(f"wrote {path}")
+    try:
+        for path in write_figure(lambda: draw(row, title), study / "scores"):
+            say(f"wrote {path}")
+    except OSError as error:
+        refuse(arguments, f"cannot draw the chart in {study}: {error.strerror}")
     say("")
     print_table(study / "table.md")
 

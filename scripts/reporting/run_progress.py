@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -59,8 +60,8 @@ class RunsProgress:
 
     def _read(self) -> dict[str, float]:
         try:
-            content = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             return {}
         return {name: value for name, value in content.items() if isinstance(value, int | float)}
 
@@ -82,7 +83,8 @@ class RunsProgress:
         """The run has ended. The time of one that was resumed says nothing about the whole."""
         if not self._was_resumed:
             self._seconds[run.name] = round(time.monotonic() - self._run_began, 1)
-            write_whole(self._path, json.dumps(self._seconds, ensure_ascii=False, indent=1) + "\n")
+            with contextlib.suppress(OSError):  # a full disk: only the estimate of the next command is worse
+                write_whole(self._path, json.dumps(self._seconds, ensure_ascii=False, indent=1) + "\n")
         self.current = None
 
     def seconds_of(self, run: PlannedRun) -> float | None:

@@ -143,12 +143,19 @@ def refuse_another_study(folder: Path, asked: Mapping[str, Any]) -> None:
     anything counts as new. What a killed study left half-written is removed. asked: arguments that must not change, by
     their names; a name with spaces is no flag's, but a description.
     """
-    remove_abandoned(folder)
-    path = folder / ARGUMENTS_FILE
-    if not path.is_file() or [file for file in folder.rglob("*") if file.is_file()] == [path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
-    begun = json.loads(path.read_text(encoding="utf-8"))
+    path, begun = folder / ARGUMENTS_FILE, None
+    try:
+        remove_abandoned(folder)
+        if not path.is_file() or [file for file in folder.rglob("*") if file.is_file()] == [path]:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(path, json.dumps(asked, ensure_ascii=False, indent=1) + "\n")
+        begun = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        stop(f"cannot write {folder}: {error.strerror}")
+    except ValueError:  # damaged
+        pass
+    if not isinstance(begun, dict):
+        stop(f"{path} does not tell what the study was begun with: delete {folder}, or take another --ckpt_dir")
     if others := [name for name in asked if begun.get(name) != asked[name]]:
         labels = {name: name if " " in name else f"--{name}" for name in others}
         told = ", ".join(f"{labels[name]} {in_words(begun.get(name))}, not {in_words(asked[name])}" for name in others)

@@ -133,7 +133,8 @@ def draw(row: TableRow, title: str) -> Any:
         _draw_bars(axes, {at + place: score for at, score in enumerate(scores) if score[0] is not None}, width, style)
     for at, one in enumerate(bars):
         if one.measured is None:
-            axes.annotate("not run", (at - width / 2, 0), (0, 4), textcoords="offset points", ha="center", va="bottom",
+            place = at - width / 2 if both else at
+            axes.annotate("not run", (place, 0), (0, 4), textcoords="offset points", ha="center", va="bottom",
                           rotation=90, fontsize=7, color="#777777")  # fmt: skip
     axes.set_xticks(range(len(bars)), [one.label for one in bars], fontsize=8)
     axes.set_xlim(-0.6, len(bars) - 0.4)

@@ -24,7 +24,7 @@ from processors import TASKS
 from reporting import run_progress, table_cost
 from reporting.run_progress import PlannedRun, RunsProgress
 from reporting.table_plan import published_table, tasks_of
-from reporting.table_rows import TableRow, bars_of
+from reporting.table_rows import TableRow, bars_of, draw
 
 EIGHT = ["nsmc", "naver-ner", "paws", "kornli", "korsts", "question-pair", "korquad", "hate-speech"]
 SIX = ["klue-tc", "klue-sts", "klue-nli", "klue-ner", "klue-re", "klue-mrc"]
@@ -187,6 +187,40 @@ def test_tasks_without_a_data_set_on_the_hub_are_told_before_anything_begins(com
     assert "nsmc:" not in told and not (tmp_path / "ckpt").exists()
     assert [value_of("--task", words) for words in commands(*words, "--skip_missing")] == ["nsmc"]
     assert "skipped: korsts: no data set on the hub" in capsys.readouterr().out
+
+
+def test_folders_that_cannot_hold_a_study(commands, capsys: pytest.CaptureFixture, tmp_path: Path):
+    words = ("koelectra", "koelectra-base-v3", "--tasks", "nsmc", "--ckpt_dir")
+    (tmp_path / "file").touch()
+    told = refused(commands, capsys, *words, "file")
+    assert told == "table_study.py: cannot write file/koelectra-table/koelectra-base-v3: Not a directory\n"
+    study = tmp_path / "mine" / "koelectra-table" / "koelectra-base-v3"
+    commands(*words, "mine")
+    for damaged in ("{", "[]"):
+        (study / "study.json").write_text(damaged)
+        assert "study.json does not tell what the study was begun with: delete " in refused(
+            commands, capsys, *words, "mine"
+        )
+
+
+@pytest.mark.parametrize("damaged", ["{", "[1]", "3", '{"nsmc, seed 42": "long"}'])
+def test_a_damaged_file_of_seconds_is_no_file(commands, damaged: str, tmp_path: Path):
+    commands("koelectra", "koelectra-base-v3", "--tasks", "nsmc")
+    (tmp_path / "ckpt/koelectra-table/koelectra-base-v3/seconds.json").write_text(damaged)
+    assert len(commands("koelectra", "koelectra-base-v3", "--tasks", "nsmc", "paws")) == 1
+
+
+def test_the_chart_cannot_be_written(commands, capsys: pytest.CaptureFixture, tmp_path: Path):
+    (tmp_path / "ckpt/koelectra-table/koelectra-base-v3/scores.png").mkdir(parents=True)
+    told = refused(commands, capsys, "koelectra", "koelectra-base-v3", "--tasks", "nsmc", "--seeds", "1")
+    folder = "ckpt/koelectra-table/koelectra-base-v3"
+    assert told.endswith(f"run_koelectra.sh: cannot draw the chart in {folder}: Is a directory\n")
+
+
+def test_what_was_not_run_stands_above_its_task(tmp_path: Path):
+    row = TableRow.of(published_table("koelectra"), "mine", "mine", {"nsmc": tmp_path, "paws": tmp_path})
+    (axes,) = draw(row, "").axes
+    assert [text.xy[0] for text in axes.texts] == list(axes.get_xticks()) == [0, 1]
 
 
 def test_settings_of_another_model(commands, capsys: pytest.CaptureFixture, tmp_path: Path):
