@@ -39,7 +39,7 @@ from reporting.mistakes_in_answers import answers_of_run
 from reporting.mistakes_in_entities import entities_of_run
 from reporting.mistakes_in_texts import texts_of_run
 from reporting.report_curves import curves_by_task
-from reporting.reported_runs import NotThere, ReportedRun, find_reported
+from reporting.reported_runs import LOOKED_FOR, NotThere, ReportedRun, find_reported
 from reporting.results_reading import PUBLISHED, Run, refuse_missing, stop
 from results_table import fill_cells, layout, needed_metrics, table_grids
 from storage.whole import write_whole
@@ -59,7 +59,7 @@ def main() -> None:
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     runs, notes = find_reported(arguments.folders, needed_metrics(published))
     if not runs:
-        why = f" ({'; '.join(notes)})" if notes else " (looked for results.json and metrics.jsonl)"
+        why = f" ({'; '.join(notes)})" if notes else f" (looked for {', '.join(LOOKED_FOR)})"
         stop(f"no runs below {', '.join(map(str, arguments.folders))}{why}")
     text = page(title_of(arguments.folders), runs, notes, published, arguments.rows, arguments.data_dir)
     try:

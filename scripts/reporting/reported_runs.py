@@ -17,6 +17,7 @@ from training.results import CONFIG_FILE, METRICS_FILE, RESULTS_FILE, sha256_of
 from workflows.settings import as_stored
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOKED_FOR = (CONFIG_FILE, METRICS_FILE, RESULTS_FILE)  # in the order in which a run writes them
 
 
 class NotThere(Exception):
@@ -63,7 +64,7 @@ def find_reported(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -
     found: dict[Path, ReportedRun] = {}
     notes = []
     for given in folders:
-        inside = {path.parent for name in (RESULTS_FILE, METRICS_FILE) for path in given.rglob(name)}
+        inside = {path.parent for name in LOOKED_FOR for path in given.rglob(name)}
         inside |= {given.parent} if given.name == RESULTS_FILE and given.is_file() else set()
         for folder in sorted(inside, key=lambda path: [_in_order(part) for part in path.parts]):
             if folder.resolve() in found:

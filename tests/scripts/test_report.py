@@ -146,6 +146,14 @@ def test_every_kind_of_run_is_there(page: str) -> None:
     assert '<td class="number">7.5</td><td class="number">0.25</td>' in page  # held-out loss and accuracy
 
 
+def test_a_run_that_has_not_logged_yet_is_there(tmp_path: Path) -> None:
+    write_unfinished(tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    call("run", "--output", "report.html", folder=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This run has no results yet" in part_about(page, "paws · run")
+
+
 def test_mistakes_stand_in_their_context(page: str) -> None:
     ner = part_about(page, "naver-ner · koelectra-base · seed 42")
     assert '<mark class="wrong">서울에<small>LOC</small></mark>' in ner
@@ -232,7 +240,7 @@ def test_large_runs_are_limited_and_it_is_said(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing", "--output", "x.html"], "no such folder: missing"),
-        (["empty", "--output", "x.html"], "no runs below empty (looked for results.json and metrics.jsonl)"),
+        (["empty", "--output", "x.html"], "no runs below empty (looked for run_config.json, metrics.jsonl, results.json)"),
         (["runs", "--output", "empty"], "--output empty is a folder: name a file in it, such as empty/report.html"),
         (["runs", "--output", "runs/results.json/x.html"], "cannot write runs/results.json/x.html: "),
         (["runs", "--output", "x.html", "--data_dir", "nowhere"], "--data_dir nowhere: there is no such folder"),
