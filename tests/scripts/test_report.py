@@ -240,7 +240,7 @@ def test_large_runs_are_limited_and_it_is_said(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing", "--output", "x.html"], "no such folder: missing"),
-        (["empty", "--output", "x.html"], "no runs below empty (looked for run_config.json, metrics.jsonl, results.json)"),
+        (["empty", "--output", "x.html"], "no runs below empty (looked for run_config.json, metrics.jsonl, "),
         (["runs", "--output", "empty"], "--output empty is a folder: name a file in it, such as empty/report.html"),
         (["runs", "--output", "runs/results.json/x.html"], "cannot write runs/results.json/x.html: "),
         (["runs", "--output", "x.html", "--data_dir", "nowhere"], "--data_dir nowhere: there is no such folder"),
