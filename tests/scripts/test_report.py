@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from conftest import ONE_STEP, User, sample
@@ -218,6 +219,24 @@ def test_data_that_have_changed_are_not_shown_beside_old_predictions(runs: Path,
     call(runs / "ckpt/ner", "--data_dir", "data", "--output", "report.html", folder=tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "data/naver-ner/test.tsv has changed since the run was scored on it" in page
+
+
+@pytest.mark.seconds
+def test_right_answers_of_a_data_source_are_read_from_it(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    words = ["김철수는", "서울에", "갔다"]
+    rows = {"words": [words, ["비가", "온다"]], "tags": [["O", "ORG-B", "O"], ["O", "O"]]}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "rows" / "test.parquet")
+    write_ner(tmp_path / "run", tmp_path / "data")  # in whose official file the right answers are others
+    path = tmp_path / "run" / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    results["config"] |= {"data_source": "./rows"}
+    cases = [({}, '<mark class="wrong">김철수는<small>PER'), ({"./rows[test]": "sha256:0"}, "./rows[test] has changed")]
+    for hashes, shown in cases:
+        path.write_text(json.dumps(results | {"data": hashes}), encoding="utf-8")
+        call("run", "--output", "report.html", folder=tmp_path)
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert shown in page and ("<mark" in page) == (not hashes)
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
