@@ -221,6 +221,13 @@ def test_data_that_have_changed_are_not_shown_beside_old_predictions(runs: Path,
     assert "data/naver-ner/test.tsv has changed since the run was scored on it" in page
 
 
+def test_a_task_that_this_suite_does_not_have_is_said(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "own-questions", {"predictions.json": {"1": "답"}}, main_metric="f1")
+    call("run", "--output", "report.html", folder=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This suite has no task &#x27;own-questions&#x27;" in page and "--do_eval" not in page
+
+
 @pytest.mark.seconds
 def test_right_answers_of_a_data_source_are_read_from_it(tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
