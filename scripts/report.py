@@ -39,7 +39,7 @@ from reporting.mistakes_in_answers import answers_of_run
 from reporting.mistakes_in_entities import entities_of_run
 from reporting.mistakes_in_texts import texts_of_run
 from reporting.report_curves import curves_by_task
-from reporting.reported_runs import NotThere, ReportedRun, find_reported
+from reporting.reported_runs import LOOKED_FOR, NotThere, ReportedRun, find_reported, task_of
 from reporting.results_reading import PUBLISHED, Run, refuse_missing, stop
 from results_table import fill_cells, layout, needed_metrics, table_grids
 from storage.whole import write_whole
@@ -59,7 +59,7 @@ def main() -> None:
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     runs, notes = find_reported(arguments.folders, needed_metrics(published))
     if not runs:
-        why = f" ({'; '.join(notes)})" if notes else " (looked for results.json and metrics.jsonl)"
+        why = f" ({'; '.join(notes)})" if notes else f" (looked for {', '.join(LOOKED_FOR)})"
         stop(f"no runs below {', '.join(map(str, arguments.folders))}{why}")
     text = page(title_of(arguments.folders), runs, notes, published, arguments.rows, arguments.data_dir)
     try:
@@ -214,9 +214,18 @@ def details_of(run: ReportedRun, title: str, rows: int, data_dir: Path | None, i
 def mistakes_of(run: ReportedRun) -> Callable[[ReportedRun, int, Path | None], Html]:
     """What makes the part about mistakes: for texts, words or questions."""
     kind = KIND_OF_SCRIPT.get(SCRIPT_OF_TASK.get(run.task, ""), "questions")
-    if kind == "texts" or run.task not in SCRIPT_OF_TASK:  # a table of texts needs no task
-        return lambda run, rows, data_dir: texts_of_run(run, rows)
+    if kind == "texts" or run.task not in SCRIPT_OF_TASK:
+        return texts_of_any_task
     return entities_of_run if kind == "words" else answers_of_run
+
+
+def texts_of_any_task(run: ReportedRun, rows: int, data_dir: Path | None) -> Html:
+    """As `texts_of_run`: a table of texts explains itself, so that the task need not be one of this suite."""
+    try:
+        return texts_of_run(run, rows)
+    except NotThere:
+        task_of(run)  # where it is unknown, this says so: --do_eval would not help
+        raise
 
 
 def facts_of(run: ReportedRun) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,22 @@ DataPart = Path | SourceSplit
 
 
 def parts_of(config: FineTuningConfig, task: Task) -> dict[str, list[DataPart]]:
-    """What train, dev and test are read from. Raises DataError where the data source cannot be one.
-
-    With a data source, `train_file`, `dev_file` and `test_file` name its splits; where they are the names of the task's
-    own files, as in the original projects' JSON files, the splits are looked for by their usual names.
-    """
+    """What train, dev and test are read from. Raises DataError where the data source cannot be one."""
     if config.data_source == OFFICIAL:
         return config.files(task.folder)
-    source = DataSource.of(config.data_source, task)
     training = config.train_file if isinstance(config.train_file, list) else [config.train_file]
     asked = {"train": training, "dev": [config.dev_file], "test": [config.test_file]}
+    return dict(splits_of_source(config.data_source, task, asked))
+
+
+def splits_of_source(data_source: str, task: Task, asked: Mapping[str, Sequence[str]]) -> dict[str, list[SourceSplit]]:
+    """The splits that a data source has for each role. Raises DataError where it cannot be one.
+
+    asked: role (train, dev or test) -> what the settings name its files. These are names of splits; where they are the
+    names of the task's own files, as in the original projects' JSON files, the splits are looked for by their usual
+    names.
+    """
+    source = DataSource.of(data_source, task)
     own = {"train": task.train_file, "dev": task.dev_file, "test": task.test_file}
     stands_in = {"test"} if not task.dev_file else set()  # the roles for which a development split may stand in
     return {

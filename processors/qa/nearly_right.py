@@ -19,6 +19,7 @@ KORQUAD_2 = (
     '{"data": [{"title": "...", "context": "<html>...", "qas": [{"id": "...", "question": "...", '
     '"answer": {"text": "...", "answer_start": 0}}]}]}'
 )
+ANSWERS = '[{"text": "...", "answer_start": 0}]'
 # How a JSON document begins that stands on many lines, or holds a list "data".
 ONE_DOCUMENT = re.compile(rb'\s*(\[|\{\s*$|\{\s*"(version|data)")')
 # What other data sets call these keys.
@@ -28,6 +29,8 @@ OTHER_NAMES = {
     "context": ("passage", "paragraph", "text", "document", "document_plaintext", "content", "paragraph_text"),
     "qas": ("questions", "qa", "queries"),
     "answers": ("answer", "labels"),
+    "text": ("answer", "answer_text", "value"),
+    "answer_start": ("start", "start_index", "answer_begin"),
     "paragraphs": ("passages", "contexts"),
     "example_id": ("id", "question_id", "qid"),
     "document_plaintext": ("context", "passage", "text"),
@@ -45,16 +48,24 @@ def other_name(part: Any, key: str) -> str:
 
 def about_answers(answers: Any) -> str:
     """What is wrong with "answers", or with one of them, that are written in another way."""
-    right = '[{"text": "...", "answer_start": 0}]'
     if isinstance(answers, dict) and isinstance(answers.get("text"), list):
-        return f"; they are an object of lists, as the library datasets writes them; right is {right}"
+        return f"; they are an object of lists, as the library datasets writes them; right is {ANSWERS}"
     if isinstance(answers, dict) and "text" in answers:
-        return f"; it is one answer, and belongs into a list: {right}"
+        return f"; it is one answer, and belongs into a list: {ANSWERS}"
     if isinstance(answers, str):
-        return f"; it is a text, and where it stands in the context is needed, too: {right}"
+        return f"; it is a text, and where it stands in the context is needed, too: {ANSWERS}"
     if isinstance(answers, list) and answers and all(isinstance(answer, str) for answer in answers):
-        return f"; they are texts, and where each stands in the context is needed, too: {right}"
+        return f"; they are texts, and where each stands in the context is needed, too: {ANSWERS}"
     return ""
+
+
+def about_text(answer: Any) -> str:
+    """What is wrong with one of the "answers" that has no text under "text"."""
+    if not isinstance(answer, dict):
+        return f"; right is {ANSWERS}"
+    if isinstance(answer.get("text"), list):
+        return "; it is a list: one text is expected for each answer"
+    return other_name(answer, "text")
 
 
 def about_start(start: Any) -> str:
@@ -63,6 +74,8 @@ def about_start(start: Any) -> str:
         return f'; it is the text "{start.strip()}": write it without quotes'
     if isinstance(start, list):
         return "; it is a list: one number is expected for each answer"
+    if isinstance(start, float) and start.is_integer():
+        return f"; it is {start}: write it without a decimal point"
     return ""
 
 

@@ -18,6 +18,7 @@ from processors.qa.nearly_right import (
     about_content,
     about_entry,
     about_start,
+    about_text,
     other_name,
     parse_questions,
 )
@@ -259,7 +260,7 @@ def _answers(
     for answer in answers:
         text = answer.get("text") if isinstance(answer, dict) else None
         if not isinstance(text, str) or not text.strip():
-            raise Malformed(f'an answer without "text"{about_answers(answers)}')
+            raise Malformed(f'an answer without "text"{about_answers(answers) or about_text(answer)}')
         answer_start(answer, context)
         texts.append(without_lone_surrogates(text, counts))
     return tuple(texts), offsets.locate(id, context, texts[0], answers[0]["answer_start"])
@@ -269,7 +270,8 @@ def answer_start(answer: dict, context: str) -> int:
     """An answer's `answer_start`. Raises Malformed where it is missing or outside the context."""
     start = answer.get("answer_start")
     if not isinstance(start, int) or isinstance(start, bool):
-        raise Malformed(f'an answer without "answer_start", a whole number{about_start(start)}')
+        what = about_start(start) or other_name(answer, "answer_start")
+        raise Malformed(f'an answer without "answer_start", a whole number{what}')
     if not 0 <= start < len(context):
         raise Malformed(f"answer_start {start} is outside the context of {len(context)} characters")
     return start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -117,7 +118,7 @@ def scores(predictions: Sequence[Prediction], most: int) -> Html:
     dots = predictions
     if len(dots) > DOTS:
         dots = random.Random(0).sample(dots, DOTS)
-    ordered = sorted(predictions, key=lambda one: -one.error)
+    ordered = sorted(predictions, key=lambda one: -math.inf if math.isnan(one.error) else -one.error)
     rows = [
         [f"{one.error:.2f}", f"{float(one.label):.2f}", f"{float(one.predicted):.2f}", shown_texts(one.texts)]
         for one in ordered[:most]

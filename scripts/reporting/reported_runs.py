@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from processors import TASKS
+from processors.data_sources import OFFICIAL, SourceSplit
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting.results_reading import Run, read_object, read_run
 from training.results import CONFIG_FILE, METRICS_FILE, RESULTS_FILE, sha256_of
+from workflows.data_parts import splits_of_source
 from workflows.settings import as_stored
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOKED_FOR = (CONFIG_FILE, METRICS_FILE, RESULTS_FILE)  # in the order in which a run writes them
 
 
 class NotThere(Exception):
@@ -63,7 +66,7 @@ def find_reported(folders: Sequence[Path], needed: dict[str, tuple[str, ...]]) -
     found: dict[Path, ReportedRun] = {}
     notes = []
     for given in folders:
-        inside = {path.parent for name in (RESULTS_FILE, METRICS_FILE) for path in given.rglob(name)}
+        inside = {path.parent for name in LOOKED_FOR for path in given.rglob(name)}
         inside |= {given.parent} if given.name == RESULTS_FILE and given.is_file() else set()
         for folder in sorted(inside, key=lambda path: [_in_order(part) for part in path.parts]):
             if folder.resolve() in found:
@@ -130,16 +133,19 @@ def predictions_object(run: ReportedRun, name: str) -> dict[str, Any]:
 def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
     """The rows of the test split that a run was scored on.
 
-    data_dir: where the data lie now; None: where the run found them. Raises NotThere where they are not there, or have
-    changed since.
+    data_dir: where the official files lie now; None: where the run found them. A run with `--data_source` has them read
+    from there. Raises NotThere where they are not there, or have changed since.
     """
     task, config = task_of(run), run.results.get("config") or {}
     key = "predict_file" if "predict_file" in config else "test_file"
     training = config.get("train_file") or task.train_file
     names = {"train": training if isinstance(training, list) else [training], "test": [config.get(key) or ""]}
+    hashes = run.results.get("data") or {}
+    how = str(config.get("encoding") or "utf-8"), bool(config.get("skip_bad_rows")), int(config.get("seed") or 0), key
+    if (data_source := config.get("data_source") or OFFICIAL) != OFFICIAL:
+        return _read_rows(run.task, _splits_of_source(data_source, task, names, hashes), *how)
     folder = (data_dir or _data_dir(config)) / task.folder
     files = {split: tuple(as_stored(folder / name) for name in named if name) for split, named in names.items()}
-    hashes = run.results.get("data") or {}
     known = {Path(name).name: digest for name, digest in hashes.items()}
     for path in files["test"] or files["train"]:
         if not path.exists():
@@ -148,8 +154,7 @@ def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
             )
         if known.get(path.name) not in (None, _hash(path)):
             raise NotThere(f"{path} has changed since the run was scored on it, so its rows are not shown.")
-    how = str(config.get("encoding") or "utf-8"), bool(config.get("skip_bad_rows")), int(config.get("seed") or 0), key
-    return _read_rows(run.task, files["train"], files["test"], *how)
+    return _read_files(run.task, files["train"], files["test"], *how)
 
 
 def _data_dir(config: dict[str, Any]) -> Path:
@@ -166,12 +171,29 @@ def _hash(path: Path) -> str:
         raise NotThere(f"{path}, which has the right answers, cannot be read: {error.strerror}.") from None
 
 
+def _splits_of_source(
+    data_source: str, task: Task, names: Mapping[str, Sequence[str]], hashes: Mapping[str, str]
+) -> dict[str, list[SourceSplit]]:
+    """The splits of a `--data_source`. hashes: those of the run's data. Raises NotThere as `rows_scored_on` does."""
+    try:
+        splits = splits_of_source(data_source, task, names)
+        for split in splits["test"] or splits["train"]:
+            if hashes.get(str(split)) not in (None, split.revision):
+                raise NotThere(f"{split} has changed since the run was scored on it, so its rows are not shown.")
+    except DataError as error:
+        raise NotThere(f"The rows that the run was scored on cannot be read: {error}.") from None
+    return splits
+
+
 @functools.lru_cache(maxsize=4)  # seeds and models share them; large files are not all kept
+def _read_files(task: str, train: tuple[Path, ...], test: tuple[Path, ...], *how: Any) -> Any:
+    return _read_rows(task, {"train": train, "test": test}, *how)
+
+
 def _read_rows(
-    task: str, train: tuple[Path, ...], test: tuple[Path, ...], encoding: str, skip: bool, seed: int, key: str
+    task: str, parts: Mapping[str, Sequence[Path | SourceSplit]], encoding: str, skip: bool, seed: int, key: str
 ) -> Any:
     try:
-        files = {"train": train, "test": test}
-        return read_splits(TASKS[task], ["test"], files, encoding, skip, seed, key)["test"]
+        return read_splits(TASKS[task], ["test"], parts, encoding, skip, seed, key)["test"]
     except DataError as error:
         raise NotThere(f"The rows that the run was scored on cannot be read: {error}.") from None

@@ -50,7 +50,13 @@ def line_chart(title: str, x_name: str, lines: Sequence[Line]) -> Html:
 
 
 def scatter_chart(title: str, x_name: str, points: Sequence[tuple[float, float]]) -> Html:
-    """A figure with a dot for each point, both axes alike, and the diagonal on which x is y."""
+    """A figure with a dot for each point, both axes alike, and the diagonal on which x is y.
+
+    Points that are no numbers, as a training that has diverged predicts them, are left out.
+    """
+    points = [point for point in points if all(map(math.isfinite, point))]
+    if not points:
+        return figure(title, element("p", "there is nothing to draw", cls="faint"))
     values = [value for point in points for value in point]
     both = axes_around([(value, value) for value in values])
     axes = Axes(both.y, both.y)

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from conftest import ONE_STEP, User, sample
@@ -146,6 +147,14 @@ def test_every_kind_of_run_is_there(page: str) -> None:
     assert '<td class="number">7.5</td><td class="number">0.25</td>' in page  # held-out loss and accuracy
 
 
+def test_a_run_that_has_not_logged_yet_is_there(tmp_path: Path) -> None:
+    write_unfinished(tmp_path / "run")
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    call("run", "--output", "report.html", folder=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This run has no results yet" in part_about(page, "paws · run")
+
+
 def test_mistakes_stand_in_their_context(page: str) -> None:
     ner = part_about(page, "naver-ner · koelectra-base · seed 42")
     assert '<mark class="wrong">서울에<small>LOC</small></mark>' in ner
@@ -212,6 +221,31 @@ def test_data_that_have_changed_are_not_shown_beside_old_predictions(runs: Path,
     assert "data/naver-ner/test.tsv has changed since the run was scored on it" in page
 
 
+def test_a_task_that_this_suite_does_not_have_is_said(tmp_path: Path) -> None:
+    write_run(tmp_path / "run", "own-questions", {"predictions.json": {"1": "답"}}, main_metric="f1")
+    call("run", "--output", "report.html", folder=tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "This suite has no task &#x27;own-questions&#x27;" in page and "--do_eval" not in page
+
+
+@pytest.mark.seconds
+def test_right_answers_of_a_data_source_are_read_from_it(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    words = ["김철수는", "서울에", "갔다"]
+    rows = {"words": [words, ["비가", "온다"]], "tags": [["O", "ORG-B", "O"], ["O", "O"]]}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "rows" / "test.parquet")
+    write_ner(tmp_path / "run", tmp_path / "data")  # in whose official file the right answers are others
+    path = tmp_path / "run" / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    results["config"] |= {"data_source": "./rows"}
+    cases = [({}, '<mark class="wrong">김철수는<small>PER'), ({"./rows[test]": "sha256:0"}, "./rows[test] has changed")]
+    for hashes, shown in cases:
+        path.write_text(json.dumps(results | {"data": hashes}), encoding="utf-8")
+        call("run", "--output", "report.html", folder=tmp_path)
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert shown in page and ("<mark" in page) == (not hashes)
+
+
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
     for size in (128, 16):
         write_nsmc(tmp_path / f"ckpt/{size}/seed-42")
@@ -232,7 +266,7 @@ def test_large_runs_are_limited_and_it_is_said(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing", "--output", "x.html"], "no such folder: missing"),
-        (["empty", "--output", "x.html"], "no runs below empty (looked for results.json and metrics.jsonl)"),
+        (["empty", "--output", "x.html"], "no runs below empty (looked for run_config.json, metrics.jsonl, "),
         (["runs", "--output", "empty"], "--output empty is a folder: name a file in it, such as empty/report.html"),
         (["runs", "--output", "runs/results.json/x.html"], "cannot write runs/results.json/x.html: "),
         (["runs", "--output", "x.html", "--data_dir", "nowhere"], "--data_dir nowhere: there is no such folder"),

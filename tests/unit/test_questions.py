@@ -332,7 +332,7 @@ RIGHT_ANSWERS = '[{"text": "...", "answer_start": 0}]'
         ),
         *(
             (qa("q", answer("나", start)), "question 'q': an answer without \"answer_start\", a whole number")
-            for start in (2.0, None, True)
+            for start in (2.5, None, True)
         ),
         (
             qa("q", answer("나", "2")),
@@ -344,6 +344,25 @@ RIGHT_ANSWERS = '[{"text": "...", "answer_start": 0}]'
             "question 'q': an answer without \"answer_start\", a whole number; it is a list: one number is expected "
             "for each answer",
         ),
+        (
+            qa("q", answer("나", 2.0)),
+            "question 'q': an answer without \"answer_start\", a whole number; it is 2.0: write it without a decimal "
+            "point",
+        ),
+        (
+            qa("q", {"text": "나", "start": 2}),
+            'question \'q\': an answer without "answer_start", a whole number; it has "start", which is called '
+            '"answer_start" here',
+        ),
+        (
+            qa("q", {"answer": "나", "answer_start": 2}),
+            'question \'q\': an answer without "text"; it has "answer", which is called "text" here',
+        ),
+        (
+            qa("q", {"text": ["나"], "answer_start": [2]}),
+            "question 'q': an answer without \"text\"; it is a list: one text is expected for each answer",
+        ),
+        (qa("q", ["나", 2]), f"question 'q': an answer without \"text\"; right is {RIGHT_ANSWERS}"),
         (qa("q", {"text": "나"}), "question 'q': an answer without \"answer_start\", a whole number"),
         (qa("q", {"answer_start": 2}), "question 'q': an answer without \"text\""),
         *((qa("q", answer(text, 2)), "question 'q': an answer without \"text\"") for text in ("", " \n", None, 2)),

@@ -36,7 +36,7 @@ from reporting.mistakes_in_entities import (
     table_of_kinds,
     tagged,
 )
-from reporting.mistakes_in_texts import classes, confusion_matrix, scores
+from reporting.mistakes_in_texts import Prediction, classes, confusion_matrix, scores
 from reporting.mistakes_in_texts import read_predictions as read_texts
 from reporting.report_curves import MOST_GROUPS, curves, points_of_loss, points_of_score
 from reporting.reported_runs import NotThere
@@ -114,6 +114,15 @@ def plotted(model: str, steps: int, metric: str = "accuracy") -> PlottedRun:
     events = [{"step": step, "loss": float(step)} for step in range(1, steps + 1)]
     scored = [{"step": 2, "split": "dev", "metrics": {metric: 0.25}}]
     return PlottedRun(Path(model), "nsmc", model, "1", metric, ("nsmc", model), events, scored)
+
+
+@pytest.mark.parametrize("predicted", ["nan", "inf", ""])
+def test_a_regression_that_has_diverged_is_shown(predicted: str) -> None:
+    rows = [Prediction("1.0", predicted, 0.0, ["하나"]), Prediction("1.0", "2.0", 0.0, ["둘"])] if predicted else []
+    page = scores(rows, 10)
+    assert page.count("<circle") == len(rows[1:]) and 'cx="nan"' not in page and 'cx="inf"' not in page
+    assert page.find("하나") <= page.find("둘")
+    assert ("nothing to draw" in page) == (not rows)
 
 
 def test_curves_of_more_groups_than_colours_can_tell_apart_are_left_out_and_it_is_said() -> None:
