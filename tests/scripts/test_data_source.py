@@ -110,15 +110,15 @@ def test_file_settings_name_splits(user: User, copies: dict):
 
 
 def test_rows_that_were_held_out_stay_held_out(user: User, copies: dict):
-    folder = shutil.copytree(user.folder / copies["fake-news"], user.folder / "changing")
-    words = sample("fake-news", "held-out", "--data_source", "changing")
+    folder = shutil.copytree(user.folder / copies["fake-news"], user.folder / "moving")
+    words = sample("fake-news", "held-out", "--data_source", "moving")
     user.types(*words, *ONE_STEP)
     assert user.results("held-out")["rows"].keys() == {"train", "test"}
     table = Dataset.from_parquet(str(folder / "train.parquet"))
     write_parquet(folder, {"train": table.select(range(len(table) - 1))})
     error = user.is_refused(*words, "--do_eval", "--no_cuda")
-    assert error.startswith("changing[train] is not what the checkpoints in ckpt/held-out were trained on: rows that")
-    assert "data_source changing (asked for now: official)" in user.is_refused(
+    assert error.startswith("moving[train] is not what the checkpoints in ckpt/held-out were trained on: rows that")
+    assert "data_source moving (asked for now: official)" in user.is_refused(
         *sample("fake-news", "held-out", "--do_eval", "--no_cuda")
     )
 
@@ -149,6 +149,6 @@ def test_what_is_refused(user: User, copies: dict, words: list, message: str):
 
 def test_a_study_with_few_questions(user: User, copies: dict):
     words = [word for word in FEW_SHOT if word not in ("--data_dir", "sample_data", "dry", "--output_dir")]
-    words += ["--output_dir", "study", "--few_shot", 16, "--samples", 1, "--max_steps", 1, "--no_cuda"]
+    words += ["--output_dir", "study-of-rows", "--few_shot", 16, "--samples", 1, "--max_steps", 1, "--no_cuda"]
     assert TASKS["korquad-few-shot"].hub
     user.types(*words, "--data_source", copies["korquad-few-shot"], script="run_splinter_qa.py")

@@ -36,7 +36,8 @@ def test_rows_of_the_training_are_never_scored_as_held_out_rows(news):
     assert "max_seq_len 32" in news.is_refused(*fake_news("--do_eval", "--max_seq_len", "64"))
     file = news.folder / "other" / "fake_news" / "mission2_train.csv"
     file.write_bytes(file.read_bytes() + '999,"한 줄 더","덧붙인 기사",0\n'.encode())
-    assert "mission2_train.csv is not the file" in news.is_refused(*fake_news("--do_eval", "--max_seq_len", "32"))
+    error = news.is_refused(*fake_news("--do_eval", "--max_seq_len", "32"))
+    assert "mission2_train.csv is not what the checkpoints" in error
 
 
 def test_a_development_file_is_used_where_the_task_has_none_of_its_own(user):

@@ -113,16 +113,6 @@ def test_resumed_it_is_the_run_that_was_never_stopped(user: User, types, corpora
         assert resumed == whole
 
 
-def test_runs_from_before_the_originals_settings_can_be_resumed():
-    """Their checkpoints have no such setting."""
-    for flags, names in (((), set()), (("--mask_once",), {"mask_once"}), (("--mlm_head", "tied"), {"mlm_head"})):
-        argv = ["--config_file", "half.json", "--corpus", "a.txt", *flags]
-        config, _ = resolve(SpanBertConfig, argv, {"spanbert": {}}, ROOT / "config", "")
-        identity = config.identity("fp32")
-        assert identity.keys() & {"mask_once", "mlm_head"} == names
-        assert identity["sbo"] is None and identity["precision"] == "fp32" and "corpus" not in identity
-
-
 def test_the_originals_settings_stay_with_the_model(user: User, types, corpora):
     """What is recorded, and that a later run, which types none of them, has the heads of the model it starts from."""
     flags = words_of(AS_PUBLISHED)
