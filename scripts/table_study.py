@@ -32,7 +32,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
 
@@ -41,7 +40,7 @@ from processors import TASKS
 from processors.splits import SAMPLE_DATA
 from processors.task import number_of
 from reporting.figures import write_figure
-from reporting.results_reading import write_out
+from reporting.results_reading import stop, write_out
 from reporting.run_progress import PlannedRun, make_all
 from reporting.study import print_table, refuse_another_study, run, say
 from reporting.table_cost import cost_of, cost_table
@@ -81,14 +80,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--seeds must be whole numbers from 0 on, each of them once")
     arguments.tasks = [task for task in tasks if task in (arguments.tasks or tasks)]
     arguments.model = arguments.model.rstrip("/") or arguments.model
-    arguments.command = command
+    sys.argv[0] = command  # messages begin with what was typed
     return arguments
-
-
-def refuse(arguments: argparse.Namespace, message: str) -> NoReturn:
-    """Ends the program with its name, what is wrong, and exit code 2."""
-    print(f"{arguments.command}: {message}", file=sys.stderr)
-    raise SystemExit(2)
 
 
 def study_folder(arguments: argparse.Namespace) -> Path:
@@ -158,7 +151,7 @@ def fetch_model(arguments: argparse.Namespace, planned: Sequence[PlannedTask]) -
         find_model(config.model_type, config.model_name_or_path)
     except ModelError as error:
         is_known = arguments.model in MODELS
-        refuse(arguments, str(error) if is_known else str(error).replace("with --model_name_or_path", "as MODEL"))
+        stop(str(error) if is_known else str(error).replace("with --model_name_or_path", "as MODEL"))
 
 
 def main() -> None:
@@ -169,11 +162,11 @@ def main() -> None:
             run("scripts/make_sample_data.py")
             planned, unconfigured = plan_tasks(arguments)
     except UsageError as error:
-        refuse(arguments, str(error))
+        stop(str(error))
     study = study_folder(arguments)
     missing = missing_of(arguments, planned, unconfigured)
     if missing and not arguments.skip_missing and not arguments.dry_run:
-        refuse(arguments, "\n".join([*missing, "to leave these tasks out: --skip_missing, or --tasks"]))
+        stop("\n".join([*missing, "to leave these tasks out: --skip_missing, or --tasks"]))
     ready = [one for one in planned if not one.missing]
     say_plan(arguments, planned if arguments.dry_run else ready, study)
     for line in missing:
@@ -181,7 +174,7 @@ def main() -> None:
     if arguments.dry_run:
         return
     if not ready:
-        refuse(arguments, "there is no task left to run")
+        stop("there is no task left to run")
     if not arguments.scale:
         fetch_model(arguments, ready)
     asked = {name: getattr(arguments, name) for name in SAME} | {PASSED_ON: arguments.passed_on or None}
@@ -203,7 +196,7 @@ def finish(arguments: argparse.Namespace, study: Path) -> None:
         for path in write_figure(lambda: draw(row, title), study / "scores"):
             say(f"wrote {path}")
     except OSError as error:
-        refuse(arguments, f"cannot draw the chart in {study}: {error.strerror}")
+        stop(f"cannot draw the chart in {study}: {error.strerror}")
     say("")
     print_table(study / "table.md")
 

@@ -163,6 +163,9 @@ def refuse_another_study(folder: Path, asked: Mapping[str, Any]) -> None:
 
 
 def in_words(value: Any) -> str:
+    """As it is typed; a list is words with spaces between them."""
+    if isinstance(value, list):
+        return shlex.join(map(str, value))
     return "(none)" if value is None else str(value)
 
 

@@ -165,7 +165,11 @@ def test_a_run_that_fails_ends_the_study_with_its_code(commands):
 def test_a_study_does_not_go_on_with_other_flags(commands, capsys: pytest.CaptureFixture):
     commands("koelectra", "koelectra-base-v3", "--tasks", "nsmc")
     told = refused(commands, capsys, "koelectra", "koelectra-base-v3", "--learning_rate", "1e-4")
-    assert "was begun with flags for the runs (none), not ['--learning_rate', '1e-4']" in told
+    study = Path("ckpt/koelectra-table/koelectra-base-v3")
+    told_of = (
+        "was begun with flags for the runs (none), not --learning_rate 1e-4: delete it, or take another --ckpt_dir"
+    )
+    assert told == f"run_koelectra.sh: {study} {told_of}\n"
 
 
 def test_missing_data_are_told_with_the_way_to_get_them(commands, capsys: pytest.CaptureFixture, tmp_path: Path):
@@ -193,7 +197,7 @@ def test_folders_that_cannot_hold_a_study(commands, capsys: pytest.CaptureFixtur
     words = ("koelectra", "koelectra-base-v3", "--tasks", "nsmc", "--ckpt_dir")
     (tmp_path / "file").touch()
     told = refused(commands, capsys, *words, "file")
-    assert told == "table_study.py: cannot write file/koelectra-table/koelectra-base-v3: Not a directory\n"
+    assert told == "run_koelectra.sh: cannot write file/koelectra-table/koelectra-base-v3: Not a directory\n"
     study = tmp_path / "mine" / "koelectra-table" / "koelectra-base-v3"
     commands(*words, "mine")
     for damaged in ("{", "[]"):
