@@ -6,12 +6,15 @@ all of it on the sample data, killed in the middle.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -298,6 +301,16 @@ def test_the_time_left_is_learned_from_the_runs(monkeypatch: pytest.MonkeyPatch,
     again = RunsProgress(runs, tmp_path)
     again.begin(runs[2])
     assert again.seconds_left() == pytest.approx(30 + 120 + 120)  # a2 left no results
+
+
+@pytest.mark.parametrize("columns", [0, 80])
+def test_a_terminal_of_unknown_width_gets_lines(columns: int, monkeypatch: pytest.MonkeyPatch):
+    controller, terminal = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(controller, "rb", buffering=0), os.fdopen(terminal, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        monkeypatch.setattr(sys, "stderr", output)
+        assert run_progress.has_room_for_a_line() == (columns > 0)
 
 
 def test_a_resumed_run_alone_tells_its_rate_from_its_second_line_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
