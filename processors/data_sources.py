@@ -183,11 +183,11 @@ class SourceTable:
                 number += 1
 
     def name_of(self, column: str) -> str | None:
-        """What a column of the task is called there; None where it is not there."""
+        """What the data set calls a column of the task; None where it has no such column."""
         return next((name for name in (column, self._on_hub(column)) if name in self.features), None)
 
     def first_of(self, columns: Sequence[str]) -> str:
-        """The first of these columns that is there, else the first of them."""
+        """The first of these columns that the data set has; where it has none, the first of all."""
         return next((column for column in columns if self.name_of(column)), columns[0])
 
     def _on_hub(self, column: str) -> str:
@@ -225,7 +225,7 @@ class SourceTable:
 
 
 def _plain_values(feature: Any) -> Callable[[Any], Any]:
-    """What makes a value of this type as it would be in the official file: names of labels, and short numbers."""
+    """A function from a value of this type to what the official file has: labels by name, numbers in few digits."""
     from datasets import ClassLabel, LargeList, List, Value
 
     if isinstance(feature, ClassLabel):

@@ -53,7 +53,7 @@ def from_hub(name: str, configuration: str, revision: str) -> tuple[Mapping[str,
             raise DataError(
                 f"the data set {_in_words(name, configuration)} was asked of the hub ({_endpoint()}), which cannot be "
                 f"reached ({why}), and is not in the cache ({datasets.config.HF_DATASETS_CACHE}): connect to the "
-                "network, or name a local folder"
+                f"network, or name a local folder, as {name} is none"
             ) from None
         raise DataError(_why_not(error, name, configuration)) from None
     finally:

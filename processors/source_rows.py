@@ -92,13 +92,13 @@ def word_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Se
     words: list[list[str]] = []
     labels: list[list[int]] = []
     for name, row in table.records((word_column, label_column)):
-        sentence, its = row[word_column], row[label_column]
-        wrong = wrong_words(word_column, sentence) or wrong_labels(task, label_column, its, len(sentence))
+        sentence, word_labels = row[word_column], row[label_column]
+        wrong = wrong_words(word_column, sentence) or wrong_labels(task, label_column, word_labels, len(sentence))
         if wrong:
             bad.add_at(name, wrong)
         else:
             words.append(sentence)
-            labels.append([ids[str(label)] for label in its])
+            labels.append([ids[str(label)] for label in word_labels])
     return finished(table.place, words, labels, bad, Counter())
 
 
@@ -110,14 +110,15 @@ def character_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) 
     words: list[list[str]] = []
     labels: list[list[int]] = []
     for name, row in table.records((column, label_column)):
-        characters, its = row[column], row[label_column]
-        wrong = wrong_words(column, characters) or wrong_labels(task, label_column, its, len(characters))
+        characters, char_labels = row[column], row[label_column]
+        wrong = wrong_words(column, characters) or wrong_labels(task, label_column, char_labels, len(characters))
         long = "" if wrong else next((character for character in characters if len(character) != 1), "")
         if wrong or long:
             bad.add_at(name, wrong or f"{column}: {long[:20]!r} is not one character")
             continue
         words.append(words_of("".join(characters)))
-        labels.append([ids[str(label)] for character, label in zip(characters, its, strict=True) if character != " "])
+        pairs = zip(characters, char_labels, strict=True)
+        labels.append([ids[str(label)] for character, label in pairs if character != " "])
     return finished(table.place, words, labels, bad, Counter())
 
 

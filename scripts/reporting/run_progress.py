@@ -123,7 +123,7 @@ class RunsProgress:
 def make_all(runs: Sequence[PlannedRun], study: Path) -> None:
     """Makes the runs that are not finished, one after the other; if one fails, the program ends with its exit code."""
     progress = RunsProgress(runs, study)
-    is_live = sys.stdout.isatty() and sys.stderr.isatty()
+    is_live = has_room_for_a_line()
     for run in runs:
         if not is_finished(run.folder):
             progress.begin(run)
@@ -131,6 +131,11 @@ def make_all(runs: Sequence[PlannedRun], study: Path) -> None:
         run_unless_finished(run.folder, run.script, *run.words, by=lambda command: relay(command, progress, is_live))
         if progress.current is not None:
             progress.end(run)
+
+
+def has_room_for_a_line() -> bool:
+    """Whether the output is a terminal with a known width: without one, as in some containers, a bar is not drawn."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
 
 
 def relay(command: Sequence[str | Path], progress: RunsProgress, is_live: bool) -> int:

@@ -25,7 +25,7 @@ from training.config import UsageError
 
 CONFIGS = REPOSITORY / "config"
 SETTINGS_OF_OTHERS = "koelectra-base-v3"  # for a model that no configuration names
-# What the table itself sets; for the files of a single task, the other tasks have no use.
+# Flags that the table itself sets, and those that name files of one task, which the other tasks cannot read.
 SET_BY_THE_TABLE = frozenset(
     "task config_file config_dir model_type output_dir ckpt_dir seed resume overwrite_output_dir do_train do_eval "
     "do_predict input_file output_file train_file dev_file test_file predict_file".split()
@@ -83,8 +83,10 @@ def plan_tasks(arguments: argparse.Namespace) -> tuple[list[PlannedTask], list[s
 
 
 def _of_all_tasks(refused: Mapping[str, str], count: int) -> str:
-    """What is wrong with the flags of several tasks, each problem once. Tasks are named where others, of `count`, have
-    no such problem. A hint, behind a semicolon, depends on the script: the first one stays.
+    """What is wrong with the flags of several tasks, each problem once.
+
+    A problem that not all of the `count` tasks have begins with the names of those that have it. Behind a semicolon may
+    stand a hint, which differs between the scripts: the first one is kept.
     """
     tasks: dict[str, list[str]] = defaultdict(list)
     lines: dict[str, str] = {}

@@ -206,7 +206,7 @@ def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, c
     commands("--scale", "base", "--corpus", "a.txt")
     for words, told in (
         (["--corpus", "b.txt"], "--corpus a.txt, not b.txt"),
-        (["--corpus", "a.txt", "--seeds", "1", "2"], "--seeds (none), not [1, 2]"),
+        (["--corpus", "a.txt", "--seeds", "1", "2"], "--seeds (none), not 1 2"),
         (["--corpus", "a.txt", "--data_dir", "there"], "--data_dir (none), not there"),
     ):
         with pytest.raises(SystemExit):

@@ -22,7 +22,7 @@ import pytest
 from conftest import REPOSITORY, User
 from processors import TASKS
 from reporting import run_progress, table_cost
-from reporting.run_progress import PlannedRun, RunsProgress
+from reporting.run_progress import RunsProgress
 from reporting.table_plan import published_table, tasks_of
 from reporting.table_rows import TableRow, bars_of, draw
 
@@ -264,54 +264,6 @@ def test_settings_of_another_model(commands, capsys: pytest.CaptureFixture, tmp_
 def test_what_is_refused_before_anything_begins(commands, words: list[str], told: str, capsys, tmp_path: Path):
     assert told in refused(commands, capsys, "koelectra", *words)
     assert not (tmp_path / "ckpt").exists()
-
-
-def planned(tmp_path: Path, name: str, kind: str, weight: float) -> PlannedRun:
-    return PlannedRun(name, kind, tmp_path / name, "run.py", [], weight)
-
-
-def test_the_time_left_is_learned_from_the_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    now = [100.0]
-    monkeypatch.setattr(run_progress.time, "monotonic", lambda: now[0])
-    runs = [planned(tmp_path, *run) for run in (("a1", "a", 10), ("a2", "a", 10), ("b1", "b", 40), ("b2", "b", 40))]
-    progress = RunsProgress(runs, tmp_path)
-    progress.begin(runs[0])
-    assert (
-        progress.seconds_left() is None
-        and progress.describe() == "run 1 of 4: a1; 0:00 so far, time left not known yet"
-    )
-    now[0] += 5
-    progress.see("train 50/200 steps  epoch 0.5")  # a quarter of 10 in 5 seconds: 2 seconds for a weight of 1
-    assert progress.seconds_left() == pytest.approx(0.75 * 20 + 20 + 80 + 80)
-    now[0] += 25
-    write_results(runs[0].folder, "nsmc", 1)
-    progress.end(runs[0])  # 30 seconds: so will a2, and 3 seconds for a weight of 1
-    progress.begin(runs[1])
-    assert progress.seconds_left() == pytest.approx(30 + 120 + 120)
-    assert progress.describe() == "run 2 of 4: a2; 0:30 so far, about 4:30 left"
-    runs[1].folder.mkdir()
-    progress.begin(runs[1])  # gone on with: where it is, its first line tells
-    progress.see("train 100/200 steps  epoch 1.0")
-    assert progress.seconds_left() == pytest.approx(15 + 120 + 120)
-    now[0] += 99
-    progress.end(runs[1])  # its time says nothing
-    again = RunsProgress(runs, tmp_path)
-    again.begin(runs[2])
-    assert again.seconds_left() == pytest.approx(30 + 120 + 120)  # a2 left no results
-
-
-def test_a_resumed_run_alone_tells_its_rate_from_its_second_line_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    now = [0.0]
-    monkeypatch.setattr(run_progress.time, "monotonic", lambda: now[0])
-    run = planned(tmp_path, "a1", "a", 10)
-    run.folder.mkdir()
-    progress = RunsProgress([run], tmp_path)
-    progress.begin(run)
-    progress.see("train 100/200 steps  epoch 0.5")
-    assert progress.seconds_left() is None
-    now[0] += 8
-    progress.see("train 120/200 steps  epoch 0.6")
-    assert progress.seconds_left() == pytest.approx(32)
 
 
 def config_of(study: ModuleType, task: str, *words: str):

@@ -129,7 +129,8 @@ def test_without_network_from_the_start(server: Hub, tmp_path: Path, monkeypatch
         f"the data set {REPOSITORY}:nli was asked of the hub (http://127.0.0.1:9), which cannot be reached ("
     )
     assert error.endswith(
-        f"in the cache ({tmp_path / 'cache' / 'datasets'}): connect to the network, or name a local folder"
+        f"in the cache ({tmp_path / 'cache' / 'datasets'}): connect to the network, or name a local folder, "
+        f"as {REPOSITORY} is none"
     )
 
 
