@@ -169,7 +169,7 @@ def test_labels_that_occur_nowhere_are_left_out_of_the_confusion_matrix() -> Non
     predictions, _ = read_texts(predicted_texts([1, 1], [0.9, 0.8]), "f")
     html = confusion_matrix(predictions, ["0", "1"])
     assert rows_of(html)[1:] == [["1", "2", "2", "100.0%"]]
-    assert "1 labels are neither in the file nor predicted" in html
+    assert "Labels that are neither in the file nor predicted are left out: 1." in html
 
 
 def test_a_regression_has_its_largest_errors_first() -> None:
