@@ -96,7 +96,7 @@ def how_to_get(task: Task, data_dir: Path) -> str:
         return "make it with: python3 scripts/make_sample_data.py"
     if task.fetch:
         return f"fetch it with: {task.fetch}" + ("" if data_dir == Path("data") else f" --data_dir {data_dir}")
-    return f"get it from {task.source} ({task.licence})" if task.source.startswith("http") else ""
+    return f"get it from {task.source} (licence: {task.licence})" if task.source.startswith("http") else ""
 
 
 def stratified_split(task: Task, rows: Any, seed: int) -> tuple[Any, Any]:

@@ -1,9 +1,10 @@
-"""What the program is doing, and how far it is: read by the line that a long run prints where nothing else is said.
+"""What the program is doing, and how far it is; for the line that a long run prints when it has been silent.
 
     with doing("tokenize", total=150_000) as activity:
         activity.advance(2_048)
 
-Activities lie in one another: tokenizing happens while a checkpoint is scored. `training/progress.py` prints them.
+Activities can be nested: tokenizing happens while a checkpoint is scored. `training/pulse.py` prints the line about
+them, `training/progress.py` those with the figures of a training.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Activity:
 
 
 _under_way: list[Activity] = []
-_is_heard = False
+_line_was_printed = False
 
 
 @contextlib.contextmanager
@@ -107,14 +108,14 @@ def under_way() -> list[Activity]:
 
 def note_a_line() -> None:
     """Something has been printed, so that no line about the activities is needed for a while."""
-    global _is_heard
-    _is_heard = True
+    global _line_was_printed
+    _line_was_printed = True
 
 
 def has_printed() -> bool:
     """Whether something has been printed since this was last asked."""
-    global _is_heard
-    before, _is_heard = _is_heard, False
+    global _line_was_printed
+    before, _line_was_printed = _line_was_printed, False
     return before
 
 

@@ -8,6 +8,7 @@ a lock on it, which ends with the process, so that `remove_abandoned` knows whic
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -31,8 +32,11 @@ def write_whole(path: Path, content: str | bytes | memoryview) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yields an empty file that becomes `path` at the end of the block, for writers that need a path.
 
-    The file is deleted if the block raises. Raises OSError.
+    The file is deleted if the block raises. Raises OSError, also where a device or a pipe has that name: the file would
+    take its place, for all programs.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "a device or a pipe has that name", str(path))
     temporary, owned = _own_temporary(path, is_folder=False)
     try:
         yield temporary

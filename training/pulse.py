@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from storage.activity import Activity, has_printed, under_way
 from training.processes import is_main_process
 
-# After so long without a line, whoever does the work is asked for one with its figures; then one is printed without.
+# After the first time without a line, the training loop is asked for one with its loss and rate. Where none has come
+# after the second, because a step takes longer or something else is being done, the pulse prints one without them.
 SECONDS_UNTIL_ASKED, SECONDS_UNTIL_PRINTED = 55.0, 59.0
 
 

@@ -144,7 +144,7 @@ def shown(
     said = f"{len(wrong):,} of {len(sentences):,} sentences have mistakes. "
     said += how_many(len(rows), len(wrong), "ones with most mistakes")
     marks = join([
-        "In each sentence: what is ", element("mark", "right", cls="right"), ", and what ",
+        " In each sentence: what is ", element("mark", "right", cls="right"), ", and what ",
         element("mark", "only one of the two lines", cls="wrong"), " has.",
     ])  # fmt: skip
     return join([

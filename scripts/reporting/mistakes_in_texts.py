@@ -101,7 +101,7 @@ def confusion_matrix(predictions: Sequence[Prediction], labels: Sequence[str]) -
         rows.append([korean(label), *cells, f"{total:,}", recall])
     header = ["label \\ predicted", *map(korean, labels), "rows", "found"]
     said = "Each row is a label, each column what was predicted for its rows; found is the share that is right."
-    said += f" {left_out} labels are neither in the file nor predicted, and left out." if left_out else ""
+    said += f" Labels that are neither in the file nor predicted are left out: {left_out}." if left_out else ""
     layout = "upright" if sum(map(len, labels)) > LONG_NAMES else ""
     numbers = range(1, len(header))
     grid = table(header, rows, numbers=numbers, has_row_names=True, layout=layout, name="confusion matrix")

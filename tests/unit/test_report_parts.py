@@ -32,6 +32,7 @@ from reporting.mistakes_in_entities import (
     kinds_of,
     marked,
     read_predictions,
+    shown,
     strict_entities,
     table_of_kinds,
     tagged,
@@ -169,7 +170,7 @@ def test_labels_that_occur_nowhere_are_left_out_of_the_confusion_matrix() -> Non
     predictions, _ = read_texts(predicted_texts([1, 1], [0.9, 0.8]), "f")
     html = confusion_matrix(predictions, ["0", "1"])
     assert rows_of(html)[1:] == [["1", "2", "2", "100.0%"]]
-    assert "1 labels are neither in the file nor predicted" in html
+    assert "Labels that are neither in the file nor predicted are left out: 1." in html
 
 
 def test_a_regression_has_its_largest_errors_first() -> None:
@@ -216,6 +217,12 @@ def test_entities_are_marked_in_the_sentence() -> None:
     html = marked(sentence, sentence.gold, set(sentence.predicted))
     assert html == '&lt;b&gt; <mark class="wrong">서울 시<small>LOC</small></mark> '
     assert '<mark class="right">서울 시' in marked(sentence, sentence.gold, set(sentence.gold))
+
+
+def test_sentences_about_the_list_of_mistakes_have_a_space_between_them() -> None:
+    wrong = tagged(TASKS["naver-ner"], ["서울", "좋다"], ["LOC-B", "O"], ["O", "O"])
+    page = shown([wrong, wrong], True, {}, most=1)
+    assert "--rows shows more. In each sentence" in page
 
 
 def test_words_beyond_the_longest_row_are_not_counted() -> None:

@@ -206,7 +206,7 @@ def test_a_missing_official_file_is_told_with_the_way_to_get_it(tmp_path: Path, 
     made = told("klue-tc", Path("sample_data/klue/ynat-v1.1/ynat-v1.1_train.json"))
     assert made.endswith("; make it with: python3 scripts/make_sample_data.py")
     by_hand = told("fake-news", Path("data/fake_news/mission2_train.csv"))
-    assert by_hand.endswith("; get it from https://github.com/2alive3s/Fake_news (none stated)")
+    assert by_hand.endswith("; get it from https://github.com/2alive3s/Fake_news (licence: none stated)")
     assert told("nsmc", Path("data/nsmc/own.txt")).endswith("no such folder")  # nobody but its owner knows where it is
     assert told("nsmc", Path("own/ratings_train.txt")).endswith("no such folder")
 

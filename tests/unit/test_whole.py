@@ -75,6 +75,16 @@ def test_a_pipe_that_somebody_has_put_there_is_not_waited_for(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/null")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="a device or a pipe has that name"):
+            write_whole(tmp_path / name, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
 def test_a_folder_that_was_moved_to_another_disk(tmp_path):
     """And has a symbolic link in its place: the link goes, and what it leads to is the user's."""
     (tmp_path / "disk").mkdir()
