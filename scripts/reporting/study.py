@@ -156,10 +156,22 @@ def refuse_another_study(folder: Path, asked: Mapping[str, Any]) -> None:
         pass
     if not isinstance(begun, dict):
         stop(f"{path} does not tell what the study was begun with: delete {folder}, or take another --ckpt_dir")
-    if others := [name for name in asked if begun.get(name) != asked[name]]:
+    if others := [name for name in asked if in_order(begun.get(name)) != in_order(asked[name])]:
         labels = {name: name if " " in name else f"--{name}" for name in others}
         told = ", ".join(f"{labels[name]} {in_words(begun.get(name))}, not {in_words(asked[name])}" for name in others)
         stop(f"{folder} was begun with {told}: delete it, or take another --ckpt_dir")
+
+
+def in_order(value: Any) -> Any:
+    """A list of flags in an order of its own, each with its values, as the order of flags means nothing."""
+    if not (isinstance(value, list) and value and str(value[0]).startswith("--")):
+        return value
+    groups: list[list[str]] = []
+    for word in value:
+        if word.startswith("--"):
+            groups.append([])
+        groups[-1].append(word)
+    return sorted(groups)
 
 
 def in_words(value: Any) -> str:

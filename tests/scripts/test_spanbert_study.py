@@ -202,6 +202,14 @@ def test_what_is_finished_is_left_and_what_was_stopped_goes_on(commands, tmp_pat
     assert value_of("--output_dir", again) == "pre-5-max" and again[-1] == "--resume"
 
 
+def test_flags_in_another_order_are_the_same_study(commands):
+    same = ["--scale", "base", "--corpus", "a.txt"]
+    commands(*same, "--vocab_size", "900", "--learning_rate", "1e-4")
+    commands(*same, "--learning_rate", "1e-4", "--vocab_size", "900")
+    with pytest.raises(SystemExit):
+        commands(*same, "--learning_rate", "900", "--vocab_size", "1e-4")
+
+
 def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, capsys: pytest.CaptureFixture):
     commands("--scale", "base", "--corpus", "a.txt")
     for words, told in (
