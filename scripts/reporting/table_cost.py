@@ -119,9 +119,8 @@ def cost_table(costs: Mapping[str, Cost], titles: Mapping[str, str], seeds: int)
     lines = [[titles[task], *_cells(cost)] for task, cost in costs.items()]
     every = list(costs.values())
     total = Cost("", *(sum(getattr(cost, name) for cost in every) for name in list(Cost.__annotations__)[1:]))
-    lines.append(["sum", *_cells(total), ""])
-    whole = sum(cost.seconds for cost in every)
-    lines[-1] = [*lines[-1][:-2], minutes(whole)]
+    whole = sum(cost.seconds for cost in every)  # with the start of each run
+    lines.append(["sum", *_cells(total)[:-1], minutes(whole)])
     told = f"{minutes(whole)} for one seed" + (f", {minutes(seeds * whole)} for {seeds}" if seeds > 1 else "")
     gigabytes = seeds * sum(cost.kept for cost in every) * CHECKPOINT_BYTES / 3e9
     return (
