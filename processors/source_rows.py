@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from processors.data_sources import SourceTable
@@ -86,40 +86,42 @@ def klue_relation_rows(task: Task, table: SourceTable, skip_bad_rows: bool = Fal
 
 def word_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Sentences:
     """Sentences, each a list of words and a list of their labels. Raises DataError naming malformed rows."""
-    word_column, label_column = _columns_of_words(task, table)
-    ids = {label: id for id, label in enumerate(task.labels)}
     bad = BadRows(table.place, skip_bad_rows)
     words: list[list[str]] = []
     labels: list[list[int]] = []
-    for name, row in table.records((word_column, label_column)):
-        sentence, word_labels = row[word_column], row[label_column]
-        wrong = wrong_words(word_column, sentence) or wrong_labels(task, label_column, word_labels, len(sentence))
-        if wrong:
-            bad.add_at(name, wrong)
-        else:
-            words.append(sentence)
-            labels.append([ids[str(label)] for label in word_labels])
+    for _, sentence, ids in _labelled_lists(task, table, _columns_of_words(task, table), bad):
+        words.append(sentence)
+        labels.append(ids)
     return finished(table.place, words, labels, bad, Counter())
 
 
 def character_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Sentences:
     """Sentences of KLUE-NER, each a list of characters and a list of their labels; that of a space does not count."""
-    column, label_column = _columns_of_words(task, table)
-    ids = {label: id for id, label in enumerate(task.labels)}
+    columns = _columns_of_words(task, table)
     bad = BadRows(table.place, skip_bad_rows)
     words: list[list[str]] = []
     labels: list[list[int]] = []
-    for name, row in table.records((column, label_column)):
-        characters, char_labels = row[column], row[label_column]
-        wrong = wrong_words(column, characters) or wrong_labels(task, label_column, char_labels, len(characters))
-        long = "" if wrong else next((character for character in characters if len(character) != 1), "")
-        if wrong or long:
-            bad.add_at(name, wrong or f"{column}: {long[:20]!r} is not one character")
+    for name, characters, ids in _labelled_lists(task, table, columns, bad):
+        if long := next((character for character in characters if len(character) != 1), ""):
+            bad.add_at(name, f"{columns[0]}: {long[:20]!r} is not one character")
             continue
         words.append(words_of("".join(characters)))
-        pairs = zip(characters, char_labels, strict=True)
-        labels.append([ids[str(label)] for character, label in pairs if character != " "])
+        labels.append([id for character, id in zip(characters, ids, strict=True) if character != " "])
     return finished(table.place, words, labels, bad, Counter())
+
+
+def _labelled_lists(
+    task: Task, table: SourceTable, columns: tuple[str, str], bad: BadRows
+) -> Iterator[tuple[str, list[str], list[int]]]:
+    """Each row's name in messages, its list of words and the ids of their labels; other rows are noted in `bad`."""
+    ids = {label: id for id, label in enumerate(task.labels)}
+    word_column, label_column = columns
+    for name, row in table.records(columns):
+        words, labels = row[word_column], row[label_column]
+        if wrong := wrong_words(word_column, words) or wrong_labels(task, label_column, labels, len(words)):
+            bad.add_at(name, wrong)
+        else:
+            yield name, words, [ids[str(label)] for label in labels]
 
 
 def _columns_of_words(task: Task, table: SourceTable) -> tuple[str, str]:
