@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from processors.data_sources import SourceTable
-from processors.klue import TextsOf, collect_rows, marked_text_of, read_klue, read_klue_relations, texts_of
+from processors.klue import collect_rows, marked_text_of, read_klue, read_klue_relations
 from processors.klue_ner import read_klue_ner
 from processors.ner import read_json_sentences, read_sentence_lines, read_token_lines
 from processors.sentence_files import Sentences, finished, words_of, wrong_labels, wrong_words
@@ -71,11 +71,11 @@ def modu_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Ro
     return found.rows()
 
 
-def klue_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False, texts_of: TextsOf = texts_of) -> Rows:
+def klue_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Rows:
     """Rows of KLUE's topics, similarities and inferences."""
     label_column = task.label_column.split(".")[0]
     columns = (*task.text_columns, label_column)
-    return collect_rows(task, table.place, table.records(columns), skip_bad_rows, texts_of)
+    return collect_rows(task, table.place, table.records(columns), skip_bad_rows)
 
 
 def klue_relation_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) -> Rows:
