@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from processors.hub_data import from_hub, quiet_datasets, reason
+from processors.hub_data import from_hub, in_words, quiet_datasets, reason
 from processors.task import DataError, HubData, Task, names_in
 from storage.names import on_disk
 
@@ -75,7 +75,7 @@ class DataSource:
         return cls(name, configuration, revision, False, entry)
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.configuration}" if self.configuration else self.name
+        return in_words(self.name, self.configuration)
 
     def revision_used(self, configuration: str) -> str:
         """The commit of the hub's data set, or a hash of the folder's files: `sha256:...`. Raises DataError."""
@@ -115,8 +115,8 @@ class SourceSplit:
     def table(self) -> SourceTable:
         """The rows. Raises DataError where there is no such split."""
         configuration, name = self._found
-        source = f"{self.source.name}:{configuration}" if configuration else self.source.name
-        return SourceTable(f"{source}, split {name}", self.source.splits(configuration)[name], self.source.entry)
+        place = f"{in_words(self.source.name, configuration)}, split {name}"
+        return SourceTable(place, self.source.splits(configuration)[name], self.source.entry)
 
     @functools.cached_property
     def _found(self) -> tuple[str, str]:

@@ -31,6 +31,11 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+def in_words(name: str, configuration: str) -> str:
+    """What messages call a data set: `owner/name:configuration`, or its name where no configuration is given."""
+    return f"{name}:{configuration}" if configuration else name
+
+
 @functools.cache
 def from_hub(name: str, configuration: str, revision: str) -> tuple[Mapping[str, Any], str]:
     """The splits of a data set on the hub, and the commit that they are from.
@@ -51,7 +56,7 @@ def from_hub(name: str, configuration: str, revision: str) -> tuple[Mapping[str,
     except Exception as error:
         if not commit:
             raise DataError(
-                f"the data set {_in_words(name, configuration)} was asked of the hub ({_endpoint()}), which cannot be "
+                f"the data set {in_words(name, configuration)} was asked of the hub ({_endpoint()}), which cannot be "
                 f"reached ({why}), and is not in the cache ({datasets.config.HF_DATASETS_CACHE}): connect to the "
                 f"network, or name a local folder, as {name} is none"
             ) from None
@@ -66,12 +71,12 @@ def _loaded(datasets: Any, name: str, configuration: str, revision: str) -> tupl
     used = str(builder.hash)
     if COMMIT.fullmatch(revision) and used != revision:
         raise DataError(
-            f"the cache holds {_in_words(name, configuration)} at {used}, and not at {revision}, and the hub does not "
+            f"the cache holds {in_words(name, configuration)} at {used}, and not at {revision}, and the hub does not "
             "answer"
         )
     files = [file for files in (builder.config.data_files or {}).values() for file in files]
     if partial := next((file for file in files if "/partial-" in file), None):
-        raise DataError(f"{_in_words(name, configuration)}: the hub has converted a part of it only ({partial})")
+        raise DataError(f"{in_words(name, configuration)}: the hub has converted a part of it only ({partial})")
     builder.download_and_prepare()
     try:
         return builder.as_dataset(), used
@@ -125,11 +130,7 @@ def _why_not(error: Exception, name: str, configuration: str) -> str:
             f"the data set {name} on the hub is a script, which is not run: {name}@refs/convert/parquet may be the "
             "hub's own conversion of it, or name a local folder"
         )
-    return f"the data set {_in_words(name, configuration)} of the hub cannot be read: {reason(error)}"
-
-
-def _in_words(name: str, configuration: str) -> str:
-    return f"{name}:{configuration}" if configuration else name
+    return f"the data set {in_words(name, configuration)} of the hub cannot be read: {reason(error)}"
 
 
 def _endpoint() -> str:
