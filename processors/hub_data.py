@@ -93,9 +93,8 @@ def _remove_half_made(cache: Path, name: str) -> None:
     from filelock import FileLock, Timeout
 
     for folder in cache.glob(f"{name.partition('/')[0]}___*/*/*/*.incomplete"):
-        lock = FileLock(
-            f"{folder.with_suffix('')}_builder.lock", timeout=0
-        )  # the library's, while it makes that folder
+        # The library holds this lock while it makes that folder.
+        lock = FileLock(f"{folder.with_suffix('')}_builder.lock", timeout=0)
         with contextlib.suppress(Timeout, OSError), lock:
             shutil.rmtree(folder)
 

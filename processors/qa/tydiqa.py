@@ -87,9 +87,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
             except UnicodeDecodeError as error:
                 hint = hint_of_encoding(data, encoding, "the line")
                 what = f"not {encoding.upper()} at byte {error.start} of the line{hint}"
-                if (
-                    hint and not questions.ids and not bad.skip
-                ):  # otherwise the same message would follow for every line
+                if hint and not questions.ids and not bad.skip:  # or the same message would follow for every line
                     raise DataError(f"{place}:{line}: {what}") from None
                 bad.add(line, what)
             except Malformed as error:
