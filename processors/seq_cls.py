@@ -47,7 +47,7 @@ def read_modu_sentiment(task: Task, path: Path, encoding: str = "utf-8", skip_ba
     found = RowCollector(task, path, skip_bad_rows)
     for number, document in enumerate(_documents(read_json(path, encoding), str(path))):
         if wrong := wrong_in_document(document):
-            found.bad.messages.append(f"{path}: document[{number}]: {wrong}")
+            found.bad.add_at(f"document[{number}]", wrong)
             continue
         text, score = text_of_document(document, found.counts), str(document["document_score"])
         found.add([text], score, place=f"document {document['id']}")

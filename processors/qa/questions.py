@@ -134,7 +134,7 @@ def _read(path: Path | None, encoding: str, bad: BadRows, is_labelled: bool) -> 
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
-            bad.messages.append(f'{place}: data[{a}]: no list "paragraphs"{about_entry(article)}')
+            bad.add_at(f"data[{a}]", f'no list "paragraphs"{about_entry(article)}')
             continue
         for p, paragraph in enumerate(paragraphs):
             where = f"data[{a}].paragraphs[{p}]"
