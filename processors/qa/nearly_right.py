@@ -20,6 +20,7 @@ KORQUAD_2 = (
     '"answer": {"text": "...", "answer_start": 0}}]}]}'
 )
 ANSWERS = '[{"text": "...", "answer_start": 0}]'
+IS_MRQA = "this is the form of MRQA, which is not read: convert it to SQuAD's"
 # How a JSON document begins that stands on many lines, or holds a list "data".
 ONE_DOCUMENT = re.compile(rb'\s*(\[|\{\s*$|\{\s*"(version|data)")')
 # What other data sets call these keys.
@@ -88,7 +89,7 @@ def about_content(content: Any, right: str) -> str:
         return f"; {belongs}"
     if isinstance(content, list) and ("paragraphs" in first or "qas" in first):
         return f'; this is the list alone: put it into {{"data": ...}}; right is {right}'
-    return f"{about_entry(first) or ''}; right is {right}"
+    return f"{about_entry(first)}; right is {right}"
 
 
 def about_entry(entry: Any) -> str:
@@ -109,7 +110,7 @@ def _task_of(entry: dict[str, Any]) -> str:
     if "context" in entry and isinstance(entry.get("qas"), list):
         qas = entry["qas"]
         if any(isinstance(qa, dict) and "detected_answers" in qa for qa in qas):
-            return "this is the form of MRQA, which is not read: convert it to SQuAD's"
+            return IS_MRQA
         if any(isinstance(qa, dict) and "answer" in qa for qa in qas) or "raw_html" in entry:
             return "this is the form of KorQuAD 2: run_long_qa.py --task korquad-2 reads it"
     return ""
@@ -119,15 +120,14 @@ def parse_questions(text: str, place: str, right: str) -> Any:
     """Parses a JSON file of questions. Raises DataError as `parse_json` does, and says so where each line is JSON."""
     try:
         return parse_json(text, place)
-    except DataError as error:
+    except DataError:
         lines = [line for line in text.split("\n") if line.strip()][:2]
-        if len(lines) == 2 and all(map(_is_object, lines)):
-            about = about_content(json.loads(lines[0]), right)
-            if "header" in json.loads(lines[0]):
-                about = "; this is the form of MRQA, which is not read: convert it to SQuAD's"
-            whole = "each line is JSON by itself, and the whole file must be one object"
-            raise DataError(f"{place}: {whole}{about}") from None
-        raise error
+        if len(lines) < 2 or not all(map(_is_object, lines)):
+            raise
+        first = json.loads(lines[0])
+        about = f"; {IS_MRQA}" if "header" in first else about_content(first, right)
+        whole = "each line is JSON by itself, and the whole file must be one object"
+        raise DataError(f"{place}: {whole}{about}") from None
 
 
 def about_first_line(start: bytes) -> str:
