@@ -105,8 +105,9 @@ def character_rows(task: Task, table: SourceTable, skip_bad_rows: bool = False) 
         if long := next((character for character in characters if len(character) != 1), ""):
             bad.add_at(name, f"{columns[0]}: {long[:20]!r} is not one character")
             continue
-        words.append(words_of("".join(characters)))
-        labels.append([id for character, id in zip(characters, ids, strict=True) if character != " "])
+        if counted := [id for character, id in zip(characters, ids, strict=True) if character != " "]:
+            words.append(words_of("".join(characters)))
+            labels.append(counted)
     return finished(table.place, words, labels, bad, Counter())
 
 

@@ -99,7 +99,9 @@ def _documents(table: SourceTable) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name of each page in messages, and the page with all questions about it, in the official form."""
     pages: dict[Any, tuple[str, dict[str, Any]]] = {}
     for name, row in table.records(("id", "context", "question", "answer"), optional=("title",)):
-        page = pages.setdefault(row["context"], (name, {"context": row["context"], "qas": []}))[1]
+        context = row["context"]
+        key = context if isinstance(context, str) else (name,)  # which is no page, as is said where it is read
+        page = pages.setdefault(key, (name, {"context": context, "qas": []}))[1]
         page["title"] = row.get("title")
         page["qas"].append({key: row[key] for key in ("id", "question", "answer")})
     for name, page in pages.values():

@@ -298,3 +298,17 @@ def test_the_entries_of_the_tasks_fit_the_tasks():
 def test_the_library_is_imported_only_when_it_is_used():
     code = "import sys, processors, workflows.fine_tuning; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_sentence_of_spaces_is_left_out_as_in_the_official_file(tmp_path: Path):
+    task = TASKS["klue-ner"]
+    table(tmp_path, [{"tokens": list(text), "ner_tags": ["O"] * len(text)} for text in ("  ", "가 나")])
+    found = read(tmp_path, task)
+    assert (found.words, found.labels) == ([["가", "나"]], [[task.labels.index("O")] * 2])
+
+
+@pytest.mark.parametrize("context", [["가", "나"], None])
+def test_a_page_that_is_no_text_is_told(context, tmp_path: Path):
+    answer = {"text": "가", "answer_start": 0}
+    table(tmp_path, [{"id": "1", "context": context, "question": "누구?", "answer": answer}])
+    assert 'row 0 (from 0): no text "context"' in refused(tmp_path, TASKS["korquad-2"])
