@@ -14,11 +14,11 @@ from processors.data_sources import OFFICIAL, SourceSplit
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting.results_reading import Run, read_object, read_run
+from reporting.study import REPOSITORY
 from training.results import CONFIG_FILE, METRICS_FILE, RESULTS_FILE, sha256_of
 from workflows.data_parts import splits_of_source
 from workflows.settings import as_stored
 
-ROOT = Path(__file__).resolve().parents[2]
 LOOKED_FOR = (CONFIG_FILE, METRICS_FILE, RESULTS_FILE)  # in the order in which a run writes them
 
 
@@ -160,7 +160,7 @@ def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
 def _data_dir(config: dict[str, Any]) -> Path:
     """The folder of the data as the run named it, from here or, if it is not there, from the folder of this suite."""
     named = Path(str(config.get("data_dir") or "data"))
-    return named if named.exists() else ROOT / named
+    return named if named.exists() else REPOSITORY / named
 
 
 @functools.cache
