@@ -32,8 +32,6 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
-
 from pretrain_spanbert import SpanBertConfig
 from reporting.results_reading import PUBLISHED, stop
 from reporting.spanbert_recipes import AS_PUBLISHED, words_of

@@ -33,8 +33,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
-
 from models import MODELS, ModelError, find_model
 from processors import TASKS
 from processors.splits import SAMPLE_DATA
