@@ -19,7 +19,6 @@ import pyarrow.parquet
 import pytest
 
 from conftest import ONE_STEP, User, sample
-from reporting import reported_runs
 from training.results import sha256_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
@@ -245,23 +244,6 @@ def test_right_answers_of_a_data_source_are_read_from_it(tmp_path: Path) -> None
         call("run", "--output", "report.html", folder=tmp_path)
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert shown in page and ("<mark" in page) == (not hashes)
-
-
-@pytest.mark.parametrize("data_source", ["official", "rows"])
-def test_rows_are_read_once_for_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_source: str) -> None:
-    (tmp_path / "rows").mkdir()
-    rows = {"words": [["김철수는", "서울에", "갔다"]], "tags": [["PER-B", "LOC-B", "O"]]}
-    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "rows" / "test.parquet")
-    results = json.loads((write_ner(tmp_path / "run", tmp_path / "data") / "results.json").read_text(encoding="utf-8"))
-    if data_source != "official":
-        results["config"]["data_source"] = str(tmp_path / data_source)
-    read, read_splits = [], reported_runs.read_splits
-    monkeypatch.setattr(reported_runs, "read_splits", lambda *words: read.append(words) or read_splits(*words))
-    for seed in (42, 43):
-        seeded = results | {"seed": seed, "config": results["config"] | {"seed": seed}}
-        run = reported_runs.ReportedRun(tmp_path / "run", tmp_path, seeded, {}, None)
-        assert reported_runs.rows_scored_on(run, None).words[0] == ["김철수는", "서울에", "갔다"]
-    assert len(read) == 1
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
