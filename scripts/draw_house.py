@@ -22,11 +22,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.whole import write_whole
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-from storage.whole import write_whole  # noqa: E402
-
 SCRIPTS = "scripts"
 NOT_ROOMS = {"tests", "benchmarks"}
 ABOUT = {

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from processors import SCRIPT_OF_TASK, TASKS
 from reporting.results_reading import stop
 from reporting.study import REPOSITORY, is_finished, refuse_another_study, run_unless_finished, say
 from storage.whole import write_whole
@@ -45,50 +46,34 @@ COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last
 class Measurement:
     """How a task is measured.
 
-    script, words: its script, and the flags beside the common ones. folder: where its files are in the data folder.
-    train, test: their names. epochs: with --full. steps: without. derived: whether the files were made from others, so
-    that scores on them are not comparable with published ones. as_folder: where the script looks for them.
+    folder: where its files are in the data folder. epochs: with --full. steps: without. words: the flags beside the
+    common ones. derived: whether the files were made from others, so that scores on them are not comparable with
+    published ones. files: the names of the training file and of the test file, where they are not the task's own.
     """
 
-    script: str
     folder: str
-    train: str
-    test: str
     epochs: int
     steps: int
     words: str = ""
     derived: bool = False
-    as_folder: str = ""
-
-    @property
-    def test_flag(self) -> str:
-        return "--test_file" if self.script in ("run_seq_cls.py", "run_ner.py") else "--predict_file"
+    files: tuple[str, str] | None = None
 
 
+_SMALL = ("train.tsv", "test.tsv")
 _CLASSES = "--pooling mean"
+_QUESTIONS = "--max_seq_length 384 --train_batch_size 16"
+_LONG_QUESTIONS = "--max_seq_length 512 --doc_stride 384 --train_batch_size 8"
 MEASUREMENTS = {
-    "nsmc": Measurement(
-        "run_seq_cls.py", "nsmc", "ratings_train.txt", "ratings_test.txt", 3, 500, _CLASSES, derived=True
-    ),
-    "korsts": Measurement("run_seq_cls.py", "korsts", "sts-train.tsv", "sts-test.tsv", 10, 180, _CLASSES),
-    "kornli": Measurement(
-        "run_seq_cls.py", "kornli_small", "train.tsv", "test.tsv", 10, 165, _CLASSES, derived=True, as_folder="kornli"
-    ),
-    "paws": Measurement(
-        "run_seq_cls.py", "paws_small", "train.tsv", "test.tsv", 10, 88, _CLASSES, derived=True, as_folder="paws"
-    ),
-    "question-pair": Measurement("run_seq_cls.py", "question-pair", "train.tsv", "test.tsv", 10, 384, _CLASSES),
-    "hate-speech": Measurement("run_seq_cls.py", "hate-speech", "train.tsv", "val.tsv", 10, 247, _CLASSES),
-    "naver-ner": Measurement("run_ner.py", "naver-ner", "train.tsv", "test.tsv", 20, 214, derived=True),
-    "korquad": Measurement(
-        "run_squad.py", "korquad", "KorQuAD_v1.0_train.json", "KorQuAD_v1.0_dev.json", 7, 172,
-        "--max_seq_length 384 --train_batch_size 16", derived=True,
-    ),
-    "tydiqa": Measurement(
-        "run_long_qa.py", "tydiqa", "tydiqa-v1.0-train.jsonl", "tydiqa-v1.0-dev.jsonl", 5, 206,
-        "--max_seq_length 512 --doc_stride 384 --train_batch_size 8", derived=True,
-    ),
-}  # fmt: skip
+    "nsmc": Measurement("nsmc", 3, 500, _CLASSES, derived=True),
+    "korsts": Measurement("korsts", 10, 180, _CLASSES),
+    "kornli": Measurement("kornli_small", 10, 165, _CLASSES, derived=True, files=_SMALL),
+    "paws": Measurement("paws_small", 10, 88, _CLASSES, derived=True, files=_SMALL),
+    "question-pair": Measurement("question-pair", 10, 384, _CLASSES),
+    "hate-speech": Measurement("hate-speech", 10, 247, _CLASSES),
+    "naver-ner": Measurement("naver-ner", 20, 214, derived=True),
+    "korquad": Measurement("korquad", 7, 172, _QUESTIONS, derived=True),
+    "tydiqa": Measurement("tydiqa", 5, 206, _LONG_QUESTIONS, derived=True),
+}
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -131,19 +116,24 @@ def hold_back(path: Path, rest: Path, held_back: Path) -> None:
     write_whole(rest, join([part for i, part in enumerate(parts) if i % every != every - 1]))
 
 
-def prepare(measurement: Measurement, data_dir: Path, work: Path) -> Path:
+def files_of(task: str) -> tuple[str, str]:
+    """The names of a task's training file and test file."""
+    return MEASUREMENTS[task].files or (TASKS[task].train_file, TASKS[task].test_file)
+
+
+def prepare(task: str, data_dir: Path, work: Path) -> Path:
     """The folder of data for the runs: links to the task's files, and both parts of the training file."""
-    source = (data_dir / measurement.folder).resolve()
-    for name in (measurement.train, measurement.test):
-        if not (source / name).is_file():
-            stop(f"there is no {data_dir / measurement.folder / name}")
-    folder = work / "data" / (measurement.as_folder or measurement.folder)
+    given, names = data_dir / MEASUREMENTS[task].folder, files_of(task)
+    for name in names:
+        if not (given / name).is_file():
+            stop(f"there is no {given / name}")
+    folder = work / "data" / TASKS[task].folder  # where the script looks for them
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (measurement.train, measurement.test):
+    for name in names:
         if not (folder / name).exists():
-            (folder / name).symlink_to(source / name)
-    train = folder / measurement.train
-    hold_back(train, folder / f"rest-{measurement.train}", folder / f"held-back-{measurement.train}")
+            (folder / name).symlink_to(given.resolve() / name)
+    train, _ = names
+    hold_back(folder / train, folder / f"rest-{train}", folder / f"held-back-{train}")
     return work / "data"
 
 
@@ -152,10 +142,17 @@ class Study:
     """The runs of one task. work: their folder. data_dir: that of their data, made by `prepare`."""
 
     task: str
-    measurement: Measurement
     arguments: argparse.Namespace
     work: Path
     data_dir: Path
+
+    @property
+    def measurement(self) -> Measurement:
+        return MEASUREMENTS[self.task]
+
+    @property
+    def script(self) -> str:
+        return SCRIPT_OF_TASK[self.task]
 
     def words(self, arm: str, rate: float) -> list[str]:
         """The words of a run that depend on neither seed nor files."""
@@ -170,9 +167,10 @@ class Study:
         """The results of a run, made now if it is not finished. Its weights are deleted: nobody uses them again."""
         folder = self.work / name
         if not is_finished(folder):
-            files = ["--data_dir", self.data_dir, "--train_file", train, "--dev_file", "", self.measurement.test_flag,
-                     test, "--cache_dir", self.work / "cache"]  # fmt: skip
-            run_unless_finished(folder, self.measurement.script, *words, *files)
+            test_flag = "--test_file" if self.script in ("run_seq_cls.py", "run_ner.py") else "--predict_file"
+            files = ["--data_dir", self.data_dir, "--train_file", train, "--dev_file", "", test_flag, test,
+                     "--cache_dir", self.work / "cache"]  # fmt: skip
+            run_unless_finished(folder, self.script, *words, *files)
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
         return json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -180,7 +178,7 @@ class Study:
     def arm(self, arm: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """An arm's grid of learning rates and its summary, and the results of its seeds."""
         name, (first, *_) = arm.replace(" ", "-"), self.arguments.seeds
-        train, test = self.measurement.train, self.measurement.test
+        train, test = files_of(self.task)
         grid, held_back = {}, 0
         for rate in self.arguments.rates:
             words = [*self.words(arm, rate), "--seed", str(first)]
@@ -198,7 +196,7 @@ class Study:
     def measured(self) -> dict[str, Any]:
         """What is written of the task: both arms, and what the first run of the pretrained one says about itself."""
         (pretrained, (first, *_)), (scratch, _) = [self.arm(arm) for arm in ARMS]
-        command = shlex.join([self.measurement.script, *self.words(ARMS[0], pretrained["learning_rate"])])
+        command = shlex.join([self.script, *self.words(ARMS[0], pretrained["learning_rate"])])
         told = ("main_metric", "rows", "pretraining", "hardware", "versions", "git_commit")
         return {
             "task": self.task,
@@ -235,8 +233,8 @@ def main() -> None:
     for task in arguments.tasks:
         work = arguments.ckpt_dir / task
         refuse_another_study(work, {"model": arguments.model, "full": arguments.full, "steps": arguments.steps})
-        data_dir = prepare(MEASUREMENTS[task], arguments.data_dir, work)
-        measured = Study(task, MEASUREMENTS[task], arguments, work, data_dir).measured()
+        data_dir = prepare(task, arguments.data_dir, work)
+        measured = Study(task, arguments, work, data_dir).measured()
         path = arguments.output / f"{task}.json"
         write_whole(path, json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
         say(f"{task}: written to {path}")

@@ -14,13 +14,12 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
     start()
 
-import argparse
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reporting.made_parts import bring_up_to_date
+from reporting.made_parts import asked_to_check, bring_up_to_date
 from training.original_flags import OriginalFlag, OriginalScript, original_scripts
 
 # Flags, files and settings in a remark.
@@ -88,12 +87,9 @@ def code_list(names: list[str] | tuple[str, ...]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
-    arguments = parser.parse_args()
+    only_check = asked_to_check(__doc__)
     for words in LANGUAGES:
-        bring_up_to_date(words.page, Path(__file__).name, {"": tables(words)}, arguments.check)
+        bring_up_to_date(words.page, Path(__file__).name, {"": tables(words)}, only_check)
 
 
 if __name__ == "__main__":

@@ -111,6 +111,24 @@ def series(events: Sequence[dict[str, Any]], x: str, values: Sequence[Any]) -> t
     return [point[0] for point in points], [point[1] for point in points]
 
 
+def losses_of(run: PlottedRun, x: str) -> tuple[list[float], list[float]]:
+    """x and the training loss, as `series`."""
+    return series(run.training, x, [event.get("loss") for event in run.training])
+
+
+def scores_of(run: PlottedRun, x: str, split: str) -> tuple[list[float], list[float]]:
+    """x and the main score on a split in per cent, or a loss as it is; as `series`."""
+    events = [event for event in run.evaluations if str(event.get("split")) == split]
+    at, scores = series(events, x, [event["metrics"].get(run.metric) for event in events])
+    factor = 1 if run.metric in NO_SHARES else 100
+    return at, [factor * score for score in scores]
+
+
+def averaged(losses: Sequence[float]) -> list[float]:
+    """The moving average that is drawn of many losses, over about a twentieth of them."""
+    return moving_average(losses, 2 * (len(losses) // 40) + 3)
+
+
 def moving_average(values: Sequence[float], window: int) -> list[float]:
     """The mean of the `window` (an odd number) values around each value, of fewer at both ends; NaN is left out."""
     half = window // 2
@@ -158,12 +176,12 @@ def labels(groups: dict[tuple[str, ...], list[PlottedRun]]) -> tuple[str, list[s
 
 def draw_loss(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, raw: bool) -> bool:
     """Draws one run's loss; with many points, a moving average over the light raw line. False: nothing to draw."""
-    at, loss = series(run.training, x, [event.get("loss") for event in run.training])
+    at, loss = losses_of(run, x)
     at = [value / scale for value in at]
     if len(at) > MANY_POINTS:
         if raw:
             axes.plot(at, loss, color=colour, alpha=0.25, linewidth=0.8)
-        axes.plot(at, moving_average(loss, 2 * (len(at) // 40) + 3), color=colour, linewidth=1.6)
+        axes.plot(at, averaged(loss), color=colour, linewidth=1.6)
     else:
         axes.plot(at, loss, color=colour, linewidth=1.4, marker="o" if len(at) < 3 else None, markersize=4)
     return bool(at)
@@ -177,11 +195,8 @@ def draw_scores(axes: Any, run: PlottedRun, x: str, scale: float, colour: Any, s
     """Draws one line for each split, scores in per cent and a loss as it is. False: there is nothing to draw."""
     drawn = False
     for index, split in enumerate(splits):
-        events = [event for event in run.evaluations if str(event.get("split")) == split]
-        at, scores = series(events, x, [event["metrics"].get(run.metric) for event in events])
-        factor = 1 if run.metric in NO_SHARES else 100
-        at, scores = [value / scale for value in at], [factor * score for score in scores]
-        axes.plot(at, scores, color=colour, linewidth=1.4, **split_style(index))
+        at, scores = scores_of(run, x, split)
+        axes.plot([value / scale for value in at], scores, color=colour, linewidth=1.4, **split_style(index))
         drawn |= bool(at)
     return drawn
 
@@ -226,8 +241,8 @@ def draw(runs: Sequence[PlottedRun], x: str, panels: Sequence[str] = PANELS) -> 
         handles.append(Line2D([], [], color=colour, linewidth=2.5))
     if len(splits) > 1:
         handles += [Line2D([], [], color="#555555", **split_style(index)) for index in range(len(splits))]
-    averaged = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
-    loss_label = "training loss" + (" (moving average)" if averaged else "")
+    only_averages = len(runs) > FEW_RUNS and any(len(run.training) > MANY_POINTS for run in runs)
+    loss_label = "training loss" + (" (moving average)" if only_averages else "")
     for panel, axes in axes_of.items():
         axes.set_ylabel(loss_label if panel == "loss" else score_label(runs, splits))
         if not drawn[panel]:

@@ -13,7 +13,6 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
     start()
 
-import argparse
 import json
 import statistics
 import sys
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reporting.made_parts import bring_up_to_date
+from reporting.made_parts import asked_to_check, bring_up_to_date
 from reporting.results_reading import markdown_grid, score_text, stop
 from reporting.study import REPOSITORY
 
@@ -113,16 +112,13 @@ def clock(seconds: list[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
-    arguments = parser.parse_args()
+    only_check = asked_to_check(__doc__)
     measured = read_measured(TASKS)
     if not measured:
         stop(f"there are no results in {TASKS}: run scripts/measure_tasks.py")
     for words in LANGUAGES:
         parts = {"scores": scores(measured, words), "rates": rates(measured, words), "commands": commands(measured)}
-        bring_up_to_date(words.page, Path(__file__).name, parts, arguments.check)
+        bring_up_to_date(words.page, Path(__file__).name, parts, only_check)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
     start()
 
-import argparse
 import hashlib
 import json
 import statistics
@@ -28,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from reporting.figures import colours
-from reporting.made_parts import DOCS, bring_up_to_date
+from reporting.made_parts import DOCS, asked_to_check, bring_up_to_date
 from reporting.results_reading import markdown_grid, stop
 from reporting.study import REPOSITORY
 
@@ -207,14 +206,11 @@ def hash_of(found: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)  # fmt: skip
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
-    arguments = parser.parse_args()
+    only_check = asked_to_check(__doc__)
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     for words in LANGUAGES:
-        bring_up_to_date(words.page, Path(__file__).name, {"": tables(found, words)}, arguments.check)
-    if not arguments.check:
+        bring_up_to_date(words.page, Path(__file__).name, {"": tables(found, words)}, only_check)
+    if not only_check:
         write_figure(found, FIGURE)
     elif hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
         stop(f"docs/{FIGURE.name} is not from {RESULTS.name}: run python3 scripts/scale_page.py")

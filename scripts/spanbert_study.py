@@ -32,19 +32,19 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
-
 from pretrain_spanbert import SpanBertConfig
 from reporting.results_reading import PUBLISHED, stop
 from reporting.spanbert_recipes import AS_PUBLISHED, words_of
 from reporting.study import (
     REPOSITORY,
     add_common_arguments,
+    flag_names,
     flags,
     print_table,
     refuse_another_study,
     refuse_missing_data,
     refuse_older_fine_tunings,
+    refuse_wrong_seeds,
     run,
     run_unless_finished,
 )
@@ -84,9 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments, arguments.passed_on = parser.parse_known_args()
     if problem := problem_of(arguments):
         parser.error(problem)
-    seeds = arguments.seeds or []
-    if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
-        parser.error("--seeds must be whole numbers from 0 on, each of them once")
+    refuse_wrong_seeds(parser, arguments.seeds or [])
     return arguments
 
 
@@ -94,8 +92,7 @@ def problem_of(arguments: argparse.Namespace) -> str | None:
     """What is wrong with the settings of pretraining, or None: a mistyped flag is better refused now than later."""
     if arguments.passed_on and not arguments.passed_on[0].startswith("--"):
         return f"unexpected word {arguments.passed_on[0]!r}: settings are given as --key value"
-    for word in arguments.passed_on:
-        name = word.removeprefix("--").split("=")[0] if word.startswith("--") else None
+    for name in flag_names(arguments.passed_on):
         if name in SET_BY_THE_STUDY:
             return f"--{name} is set by the study itself: leave it out"
         if arguments.as_published and name in AS_PUBLISHED:

@@ -33,8 +33,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the repository, for what is outside of scripts/
-
 from models import MODELS, ModelError, find_model
 from processors import TASKS
 from processors.splits import SAMPLE_DATA
@@ -42,7 +40,7 @@ from processors.task import number_of
 from reporting.figures import write_figure
 from reporting.results_reading import stop, write_out
 from reporting.run_progress import PlannedRun, make_all
-from reporting.study import print_table, refuse_another_study, run, say
+from reporting.study import print_table, refuse_another_study, refuse_wrong_seeds, run, say
 from reporting.table_cost import cost_of, cost_table
 from reporting.table_plan import PlannedTask, plan_tasks, published_table, settings_from, tasks_of
 from reporting.table_rows import TableRow, draw
@@ -76,8 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ckpt_dir", default="ckpt", help="folder for the table's own folder (default: ckpt)")
     parser.usage = f"{command} MODEL [--tasks TASK ...] [--seeds SEED ...] [flags for the runs]"
     arguments, arguments.passed_on = parser.parse_known_args()
-    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
-        parser.error("--seeds must be whole numbers from 0 on, each of them once")
+    refuse_wrong_seeds(parser, arguments.seeds)
     arguments.tasks = [task for task in tasks if task in (arguments.tasks or tasks)]
     arguments.model = arguments.model.rstrip("/") or arguments.model
     sys.argv[0] = command  # messages begin with what was typed

@@ -1,4 +1,7 @@
-"""Standard output that may be closed, on a full disk, or read by somebody who goes away (`| head -1`)."""
+"""Standard output that may be closed, on a full disk, or read by somebody who goes away (`| head -1`).
+
+And whether standard error is a terminal that shows bars.
+"""
 
 from __future__ import annotations
 
@@ -31,3 +34,8 @@ def to_standard_output(text: str) -> OSError | None:
         drop_from_now_on(stream)
     failure = failure or getattr(stream, "failure", None)  # of a LastingStream (`workflows/startup.py`)
     return None if isinstance(failure, BrokenPipeError) else failure
+
+
+def shows_bars() -> bool:
+    """Whether standard error is a terminal with a known width: without one, as in some containers, no bar is drawn."""
+    return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0

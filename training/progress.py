@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable
 
 from storage.activity import Activity, begin, end
+from storage.streams import shows_bars
 from training.runtime import Runtime
 
 
@@ -26,8 +25,7 @@ class Progress(Activity):
         super().__init__(name, total, unit, done, now)
         self.runtime = runtime
         self._bar = None
-        # A terminal that does not know its size would show no bar.
-        if runtime.is_main and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0:
+        if runtime.is_main and shows_bars():
             from tqdm import tqdm
 
             self.has_bar = True

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import argparse
 
 from reporting.results_reading import stop
+from reporting.study import REPOSITORY
 from storage.whole import write_whole
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = REPOSITORY / "docs"
 BEGIN = "<!-- made by scripts/{script}{label} -->"
 END = "<!-- end of what scripts/{script} makes{label} -->"
+
+
+def asked_to_check(about: str) -> bool:
+    """Reads the command line of a script that makes parts of pages; returns whether nothing is to be written.
+
+    about: head of `--help`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     allow_abbrev=False)  # fmt: skip
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 2 if a page is not up to date")
+    return parser.parse_args().check
 
 
 def with_part(page: str, name: str, script: str, made: str, part: str = "") -> str:

@@ -7,17 +7,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from plot_runs import (
-    MANY_POINTS,
-    NO_SHARES,
-    PlottedRun,
-    labels,
-    moving_average,
-    read_run,
-    score_label,
-    separate,
-    series,
-)
+from plot_runs import MANY_POINTS, PlottedRun, averaged, labels, losses_of, read_run, score_label, scores_of, separate
 from reporting.markup import Html, element, join, paragraph
 from reporting.reported_runs import ReportedRun
 from reporting.svg_charts import COLOURS, Line, legend, line_chart
@@ -65,10 +55,10 @@ def curves(runs: Sequence[PlottedRun]) -> Html:
     ]
     keys = [(name, number, number // COLOURS) for number, name in enumerate(names[:MOST_GROUPS])]
     keys += [(split, 4, at) for at, split in enumerate(splits)] if len(splits) > 1 else []
-    averaged = any(len(run.training) > MANY_POINTS for run in members)
+    has_averages = any(len(run.training) > MANY_POINTS for run in members)
     said = f"{len(shown)} of {len(groups)} groups of runs are drawn; fewer folders give a page about the others."
     figures = [
-        line_chart("training loss" + (" (moving average)" if averaged else ""), "step", losses),
+        line_chart("training loss" + (" (moving average)" if has_averages else ""), "step", losses),
         line_chart(score_label(members, splits) if splits else "main score", "step", scores),
     ]
     return join([
@@ -80,17 +70,16 @@ def curves(runs: Sequence[PlottedRun]) -> Html:
 
 def points_of_loss(run: PlottedRun) -> list[tuple[float, float]]:
     """The training loss by the step; of many points a moving average."""
-    at, loss = series(run.training, "step", [event.get("loss") for event in run.training])
-    if len(at) > MANY_POINTS:
-        loss = moving_average(loss, 2 * (len(at) // 40) + 3)
-    every = math.ceil(len(at) / MOST_POINTS) or 1
-    return list(zip(at, loss, strict=True))[::-every][::-1]  # the last point is always there
+    at, loss = losses_of(run, "step")
+    return thinned(list(zip(at, averaged(loss) if len(at) > MANY_POINTS else loss, strict=True)))
 
 
 def points_of_score(run: PlottedRun, split: str) -> list[tuple[float, float]]:
     """The main score by the step, in per cent, or a loss as it is."""
-    events = [event for event in run.evaluations if str(event.get("split")) == split]
-    at, scores = series(events, "step", [event["metrics"].get(run.metric) for event in events])
-    factor = 1 if run.metric in NO_SHARES else 100
-    every = math.ceil(len(at) / MOST_POINTS) or 1
-    return [(x, factor * y) for x, y in zip(at, scores, strict=True)][::-every][::-1]
+    return thinned(list(zip(*scores_of(run, "step", split), strict=True)))
+
+
+def thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """As many of the points, at equal distances, as a curve needs; the last one is always there."""
+    every = math.ceil(len(points) / MOST_POINTS) or 1
+    return points[::-every][::-1]

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from processors import TASKS
-from processors.data_sources import OFFICIAL, SourceSplit
+from processors.data_sources import OFFICIAL
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting.results_reading import Run, read_object, read_run
+from reporting.study import REPOSITORY
 from training.results import CONFIG_FILE, METRICS_FILE, RESULTS_FILE, sha256_of
 from workflows.data_parts import splits_of_source
 from workflows.settings import as_stored
 
-ROOT = Path(__file__).resolve().parents[2]
 LOOKED_FOR = (CONFIG_FILE, METRICS_FILE, RESULTS_FILE)  # in the order in which a run writes them
 
 
@@ -139,28 +139,24 @@ def rows_scored_on(run: ReportedRun, data_dir: Path | None) -> Any:
     task, config = task_of(run), run.results.get("config") or {}
     key = "predict_file" if "predict_file" in config else "test_file"
     training = config.get("train_file") or task.train_file
-    names = {"train": training if isinstance(training, list) else [training], "test": [config.get(key) or ""]}
-    hashes = run.results.get("data") or {}
-    how = str(config.get("encoding") or "utf-8"), bool(config.get("skip_bad_rows")), int(config.get("seed") or 0), key
-    if (data_source := config.get("data_source") or OFFICIAL) != OFFICIAL:
-        return _read_rows(run.task, _splits_of_source(data_source, task, names, hashes), *how)
-    folder = (data_dir or _data_dir(config)) / task.folder
-    files = {split: tuple(as_stored(folder / name) for name in named if name) for split, named in names.items()}
-    known = {Path(name).name: digest for name, digest in hashes.items()}
-    for path in files["test"] or files["train"]:
-        if not path.exists():
-            raise NotThere(
-                f"{path}, which has the right answers, is not there: --data_dir says where the data are now."
-            )
-        if known.get(path.name) not in (None, _hash(path)):
-            raise NotThere(f"{path} has changed since the run was scored on it, so its rows are not shown.")
-    return _read_files(run.task, files["train"], files["test"], *how)
+    parts = {"train": tuple(training if isinstance(training, list) else [training]), "test": (config.get(key) or "",)}
+    hashes, data_source = run.results.get("data") or {}, config.get("data_source") or OFFICIAL
+    if data_source == OFFICIAL:
+        folder = (data_dir or _data_dir(config)) / task.folder
+        parts = {split: tuple(as_stored(folder / name) for name in names if name) for split, names in parts.items()}
+        _refuse_changed_files(parts["test"] or parts["train"], hashes)
+    else:
+        _refuse_changed_source(data_source, task, parts, hashes)
+    # The seed chooses the held-out rows of a task without a test file; else all seeds were scored on the same rows.
+    seed = 0 if any(parts["test"]) else int(config.get("seed") or 0)
+    how = str(config.get("encoding") or "utf-8"), bool(config.get("skip_bad_rows")), seed, key
+    return _read_rows(run.task, data_source, parts["train"], parts["test"], *how)
 
 
 def _data_dir(config: dict[str, Any]) -> Path:
     """The folder of the data as the run named it, from here or, if it is not there, from the folder of this suite."""
     named = Path(str(config.get("data_dir") or "data"))
-    return named if named.exists() else ROOT / named
+    return named if named.exists() else REPOSITORY / named
 
 
 @functools.cache
@@ -171,29 +167,51 @@ def _hash(path: Path) -> str:
         raise NotThere(f"{path}, which has the right answers, cannot be read: {error.strerror}.") from None
 
 
-def _splits_of_source(
+def _refuse_changed_files(paths: Sequence[Path], hashes: Mapping[str, str]) -> None:
+    """hashes: those of the run's data. Raises NotThere as `rows_scored_on` does."""
+    known = {Path(name).name: digest for name, digest in hashes.items()}
+    for path in paths:
+        if not path.exists():
+            raise NotThere(
+                f"{path}, which has the right answers, is not there: --data_dir says where the data are now."
+            )
+        if known.get(path.name) not in (None, _hash(path)):
+            raise NotThere(f"{path} has changed since the run was scored on it, so its rows are not shown.")
+
+
+def _refuse_changed_source(
     data_source: str, task: Task, names: Mapping[str, Sequence[str]], hashes: Mapping[str, str]
-) -> dict[str, list[SourceSplit]]:
-    """The splits of a `--data_source`. hashes: those of the run's data. Raises NotThere as `rows_scored_on` does."""
+) -> None:
+    """As `_refuse_changed_files`, for the splits of a `--data_source`."""
     try:
         splits = splits_of_source(data_source, task, names)
         for split in splits["test"] or splits["train"]:
             if hashes.get(str(split)) not in (None, split.revision):
                 raise NotThere(f"{split} has changed since the run was scored on it, so its rows are not shown.")
     except DataError as error:
-        raise NotThere(f"The rows that the run was scored on cannot be read: {error}.") from None
-    return splits
+        raise _cannot_be_read(error) from None
 
 
 @functools.lru_cache(maxsize=4)  # seeds and models share them; large files are not all kept
-def _read_files(task: str, train: tuple[Path, ...], test: tuple[Path, ...], *how: Any) -> Any:
-    return _read_rows(task, {"train": train, "test": test}, *how)
-
-
 def _read_rows(
-    task: str, parts: Mapping[str, Sequence[Path | SourceSplit]], encoding: str, skip: bool, seed: int, key: str
+    task: str,
+    data_source: str,
+    train: tuple[Path | str, ...],
+    test: tuple[Path | str, ...],
+    encoding: str,
+    skip: bool,
+    seed: int,
+    key: str,
 ) -> Any:
+    """train, test: official files, or what the settings name the splits of another `data_source`."""
+    parts: Mapping[str, Sequence[Any]] = {"train": train, "test": test}
     try:
+        if data_source != OFFICIAL:
+            parts = splits_of_source(data_source, TASKS[task], parts)
         return read_splits(TASKS[task], ["test"], parts, encoding, skip, seed, key)["test"]
     except DataError as error:
-        raise NotThere(f"The rows that the run was scored on cannot be read: {error}.") from None
+        raise _cannot_be_read(error) from None
+
+
+def _cannot_be_read(error: DataError) -> NotThere:
+    return NotThere(f"The rows that the run was scored on cannot be read: {error}.")

@@ -17,6 +17,7 @@ from typing import Any
 
 from reporting.study import is_finished, run_unless_finished, say, started
 from storage.activity import clock
+from storage.streams import shows_bars
 from storage.whole import write_whole
 
 SECONDS_FILE = "seconds.json"  # name of a run -> the seconds of its command, for runs that were never interrupted
@@ -134,8 +135,8 @@ def make_all(runs: Sequence[PlannedRun], study: Path) -> None:
 
 
 def has_room_for_a_line() -> bool:
-    """Whether the output is a terminal with a known width: without one, as in some containers, a bar is not drawn."""
-    return sys.stdout.isatty() and sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    """Whether a line with the progress can be kept below the output, which then goes to the terminal too."""
+    return sys.stdout.isatty() and shows_bars()
 
 
 def relay(command: Sequence[str | Path], progress: RunsProgress, is_live: bool) -> int:

@@ -44,6 +44,17 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
     return words
 
 
+def refuse_wrong_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
+    """Ends the program where a study's seeds are negative, or one of them is there twice."""
+    if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
+        parser.error("--seeds must be whole numbers from 0 on, each of them once")
+
+
+def flag_names(words: Sequence[str]) -> list[str]:
+    """The flags among a command's words, without `--` and without what follows a `=`."""
+    return [word.removeprefix("--").split("=")[0] for word in words if word.startswith("--")]
+
+
 def settings_as_flags(config_file: Path) -> list[str]:
     """The settings of a configuration as flags, without its model_type: for a different model with these settings."""
     settings = json.loads(config_file.read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from processors.data_sources import HUB, OFFICIAL, DataSource
 from processors.splits import how_to_get
 from processors.task import DataError, Task
 from reporting.results_reading import PUBLISHED
-from reporting.study import REPOSITORY, settings_as_flags
+from reporting.study import REPOSITORY, flag_names, settings_as_flags
 from training.command_line import resolve
 from training.config import UsageError
 
@@ -164,8 +164,7 @@ def problem_of_flags(words: list[str]) -> str | None:
     """What is wrong with the words that are passed on to every run, or None."""
     if words and not words[0].startswith("--"):
         return f"unexpected word {words[0]!r}: first the model, then flags as --key value"
-    for word in words:
-        name = word.removeprefix("--").split("=")[0] if word.startswith("--") else None
+    for name in flag_names(words):
         if name in SET_BY_THE_TABLE:
             return f"--{name} is set by the table itself: leave it out"
     return None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from plot_runs import PlottedRun
@@ -20,6 +21,7 @@ from processors.qa.questions import UNANSWERABLE
 from processors.sentence_files import read_token_lines, sentence_lines, token_lines
 from processors.seq_cls import prediction_table
 from processors.task import Rows
+from reporting import reported_runs
 from reporting.markup import Html, element, escape, join, table
 from reporting.mistakes_in_answers import Answered, in_context, nearest, visible
 from reporting.mistakes_in_entities import (
@@ -40,7 +42,7 @@ from reporting.mistakes_in_entities import (
 from reporting.mistakes_in_texts import Prediction, classes, confusion_matrix, scores
 from reporting.mistakes_in_texts import read_predictions as read_texts
 from reporting.report_curves import MOST_GROUPS, curves, points_of_loss, points_of_score
-from reporting.reported_runs import NotThere
+from reporting.reported_runs import NotThere, ReportedRun, rows_scored_on
 from reporting.svg_charts import Line, axes_around, line_chart, scatter_chart
 
 
@@ -298,3 +300,27 @@ def test_of_a_long_context_only_the_surroundings_are_shown() -> None:
 
 def test_a_question_without_an_answer_has_no_mark() -> None:
     assert in_context(asked("왕은", "", "")) == "왕은"
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The rows that a run was scored on
+# --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("data_source", ["official", "rows"])
+def test_rows_are_read_once_for_all_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data_source: str) -> None:
+    words = ["김철수는", "서울에", "갔다"]
+    for folder in ("naver-ner", "rows"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "naver-ner" / "test.tsv").write_text(f"{' '.join(words)}\tPER-B LOC-B O\n", encoding="utf-8")
+    table_of_rows = pyarrow.table({"words": [words], "tags": [["PER-B", "LOC-B", "O"]]})
+    pyarrow.parquet.write_table(table_of_rows, tmp_path / "rows" / "test.parquet")
+    config = {"data_dir": str(tmp_path), "train_file": "train.tsv", "test_file": "test.tsv"}
+    config["data_source"] = data_source if data_source == "official" else str(tmp_path / data_source)
+    read, read_splits = [], reported_runs.read_splits
+    monkeypatch.setattr(reported_runs, "read_splits", lambda *given: read.append(given) or read_splits(*given))
+    for seed in (42, 43):
+        results = {"task": "naver-ner", "seed": seed, "config": config | {"seed": seed}}
+        assert rows_scored_on(ReportedRun(tmp_path, tmp_path, results, {}, None), None).words == [words]
+    assert len(read) == 1
