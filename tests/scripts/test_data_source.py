@@ -48,12 +48,13 @@ def test_each_script_has_the_same_cache_from_either(user: User, copies: dict, sc
     task = words[words.index("--task") + 1]
     words = [word for word in words if word not in ("--data_dir", "sample_data")]
     dry = ["--dry_run", "--no_cuda", "--max_steps", 2]
-    official = user.types(*words, "--data_dir", "sample_data", *dry, "--cache_dir", "a", script=script)
-    found = user.types(*words, "--data_source", copies[task], *dry, "--cache_dir", "b", script=script)
-    caches = [snapshot(user.folder / name) for name in "ab"]
+    names = ("cache-of-files", "cache-of-copies")
+    official = user.types(*words, "--data_dir", "sample_data", *dry, "--cache_dir", names[0], script=script)
+    found = user.types(*words, "--data_source", copies[task], *dry, "--cache_dir", names[1], script=script)
+    caches = [snapshot(user.folder / name) for name in names]
     assert caches[0] == caches[1] and len(caches[0]) > 1
     assert official.err.count("\n") == found.err.count("\n")
-    for name in "ab":
+    for name in names:
         shutil.rmtree(user.folder / name)
 
 
