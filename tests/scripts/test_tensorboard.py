@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import BRIEFLY, User, nsmc, sample
+from conftest import BRIEFLY, ONE_STEP, User, nsmc, sample
 from training.results import MetricsLog
 
 pytest.importorskip("tensorboard")
@@ -80,7 +80,7 @@ def test_each_sample_of_a_few_shot_study_has_curves(user: User) -> None:
 
 
 def test_a_killed_run_can_be_read_and_goes_on_in_the_same_curves(user: User) -> None:
-    words = nsmc("tb-killed", "--max_steps", 40, "--logging_steps", 1, "--eval_steps", 10, "--save_steps", 5,
+    words = nsmc("tb-killed", "--max_steps", 40, "--logging_steps", 1, "--eval_steps", 20, "--save_steps", 5,
                  "--no_cuda", *TO_TENSORBOARD)  # fmt: skip
     folder = user.run_dir("tb-killed")
     process = user.starts(*words)
@@ -99,17 +99,17 @@ def test_a_killed_run_can_be_read_and_goes_on_in_the_same_curves(user: User) -> 
     expect_curves_of_the_log(folder, "accuracy")
     assert [step for step, _ in points(folder, "train/loss")] == list(range(1, 41))
     assert files_of(folder) != [left]
-    user.types(*nsmc("tb-killed", *BRIEFLY), "--overwrite_output_dir")
+    user.types(*nsmc("tb-killed", *ONE_STEP), "--overwrite_output_dir")
     assert files_of(folder) == []  # it belonged to the run
 
 
 def test_where_the_library_is_missing_a_line_says_what_to_type(user: User, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorboard'] = None\n", encoding="utf-8")
     environment = user.environment | {"PYTHONPATH": str(tmp_path)}
-    said = user.types(*nsmc("tb-missing", *BRIEFLY, *TO_TENSORBOARD), code=2, env=environment).error
+    said = user.types(*nsmc("tb-missing", *ONE_STEP, *TO_TENSORBOARD), code=2, env=environment).error
     assert said == "report_to tensorboard needs a library that is not installed: python3 -m pip install tensorboard"
     assert not user.run_dir("tb-missing").exists()
-    user.types(*nsmc("tb-missing", *BRIEFLY), env=environment)  # nobody needs it otherwise
+    user.types(*nsmc("tb-missing", *ONE_STEP), env=environment)  # nobody needs it otherwise
 
 
 @pytest.mark.parametrize(
