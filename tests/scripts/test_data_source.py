@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from conftest import ONE_STEP, User, nsmc, sample, snapshot
+from conftest import ONE_STEP, REPOSITORY, User, nsmc, sample, snapshot
 from dataset_copies import as_on_hub, copied, write_parquet
 from processors import TASKS
 
@@ -100,7 +100,7 @@ def test_it_is_scored_and_asked_later(user: User, copies: dict, run: str):
 def test_file_settings_name_splits(user: User, copies: dict):
     """Names of official files, as the original projects' JSON files have them, mean the usual splits."""
     original = {"train_file": "ratings_train.txt", "dev_file": "", "test_file": "ratings_test.txt"}
-    settings = json.loads((Path(__file__).parents[2] / "config/nsmc/sample.json").read_text(encoding="utf-8"))
+    settings = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
     path = user.folder / "original.json"
     path.write_text(json.dumps(settings | original | {"data_source": "copies/nsmc"}), encoding="utf-8")
     words = ["--task", "nsmc", "--config_file", "original.json", "--output_dir", "named", *ONE_STEP]
