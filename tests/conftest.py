@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 
 from download_server import Server, serving
 from fork_server import ForkServer
+from training.results import MetricsLog
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # A run that learns nothing, but has everything a run has: three checkpoints, losses, evaluations, results.
@@ -119,6 +121,13 @@ class User:
 def snapshot(folder: Path) -> dict[str, bytes]:
     """Every file below `folder`, by its path in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def wait_for_steps(process: subprocess.Popen[str], folder: Path, number: int) -> None:
+    """Waits until the run in `folder` has logged so many steps and evaluations. It must not end before."""
+    while len(MetricsLog(folder).read()) < number:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

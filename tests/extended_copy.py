@@ -25,11 +25,7 @@ def commands() -> list[tuple[list[str], str]]:
 
 def extended_copy(folder: Path) -> Path:
     """Copies the repository into `folder`, and applies all blocks in their order. Returns the folder."""
-    for path in [*REPOSITORY.glob("*.py"), *(REPOSITORY / name for name in COPIED)]:
-        if path.is_dir():
-            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(path, folder)
+    copy_repository(folder)
     for kind, name, tuple_name, language, text in BLOCKS:
         path = folder / name
         if kind == "new":
@@ -40,6 +36,16 @@ def extended_copy(folder: Path) -> Path:
         after = changed(before, text) if language == "diff" else added(before, text, tuple_name)
         path.write_text(after, encoding="utf-8")
     return folder
+
+
+def copy_repository(folder: Path) -> None:
+    """Copies what a run or a test of the copy needs into `folder`, which is made."""
+    folder.mkdir(exist_ok=True)
+    for path in [*REPOSITORY.glob("*.py"), *(REPOSITORY / name for name in COPIED)]:
+        if path.is_dir():
+            shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(path, folder)
 
 
 def added(source: str, block: str, tuple_name: str) -> str:

@@ -298,7 +298,7 @@ def main() -> None:
             parser.error(f"{path}: no such file or folder")
 
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=arguments.folder)).resolve()
-    sample = [sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--rows", "300"]
+    sample = [sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--rows", "300", "--tasks", "nsmc"]
     subprocess.run(sample, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     soak = Soak(folder, arguments)
     soak.go()

@@ -106,7 +106,8 @@ def interrupt_again(unraisable: object) -> None:
         return
     import threading
 
-    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()  # when the destructor has ended
+    # When the destructor has ended; to the main thread, as what it waits for would otherwise not be broken off.
+    threading.Timer(0.1, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT]).start()
 
 
 class LastingStream:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,20 +10,18 @@ import pytest
 import scale_page
 from benchmarks.bench_scale import QUICK_SIZES, SIZES
 from benchmarks.scale_stages import STAGES
-from conftest import REPOSITORY, User
+from conftest import User
 
-SCRIPT = REPOSITORY / "benchmarks" / "bench_scale.py"
+SCRIPT = "benchmarks/bench_scale.py"
 
 
 @pytest.mark.slow
 def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
     """And series that are measured again replace their figures alone."""
     file = tmp_path / "results" / "scale.json"
-    environment = user.environment | {"PYTHONPATH": str(REPOSITORY)}
 
     def measure(*words: str) -> dict:
-        command = [sys.executable, str(SCRIPT), "--quick", "--json", str(file), *words]
-        subprocess.run(command, cwd=user.folder, env=environment, check=True, capture_output=True)
+        user.types("--quick", "--json", file, *words, script=SCRIPT, timeout=1200, fresh=True)
         return json.loads(file.read_text(encoding="utf-8"))
 
     found = measure()
@@ -53,7 +48,4 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(user: User, words: list[str], error: str):
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], cwd=user.folder, env=os.environ, capture_output=True, text=True
-    )
-    assert done.returncode == 2 and f"bench_scale.py: error: {error}" in done.stderr
+    assert f"bench_scale.py: error: {error}" in user.is_refused(*words, script=SCRIPT)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 
-from conftest import ONE_STEP, User, nsmc, sample, snapshot
+from conftest import ONE_STEP, REPOSITORY, User, nsmc, sample, snapshot
 from dataset_copies import as_on_hub, copied, write_parquet
 from processors import TASKS
 
@@ -48,12 +48,13 @@ def test_each_script_has_the_same_cache_from_either(user: User, copies: dict, sc
     task = words[words.index("--task") + 1]
     words = [word for word in words if word not in ("--data_dir", "sample_data")]
     dry = ["--dry_run", "--no_cuda", "--max_steps", 2]
-    official = user.types(*words, "--data_dir", "sample_data", *dry, "--cache_dir", "a", script=script)
-    found = user.types(*words, "--data_source", copies[task], *dry, "--cache_dir", "b", script=script)
-    caches = [snapshot(user.folder / name) for name in "ab"]
+    names = ("cache-of-files", "cache-of-copies")
+    official = user.types(*words, "--data_dir", "sample_data", *dry, "--cache_dir", names[0], script=script)
+    found = user.types(*words, "--data_source", copies[task], *dry, "--cache_dir", names[1], script=script)
+    caches = [snapshot(user.folder / name) for name in names]
     assert caches[0] == caches[1] and len(caches[0]) > 1
     assert official.err.count("\n") == found.err.count("\n")
-    for name in "ab":
+    for name in names:
         shutil.rmtree(user.folder / name)
 
 
@@ -99,7 +100,7 @@ def test_it_is_scored_and_asked_later(user: User, copies: dict, run: str):
 def test_file_settings_name_splits(user: User, copies: dict):
     """Names of official files, as the original projects' JSON files have them, mean the usual splits."""
     original = {"train_file": "ratings_train.txt", "dev_file": "", "test_file": "ratings_test.txt"}
-    settings = json.loads((Path(__file__).parents[2] / "config/nsmc/sample.json").read_text(encoding="utf-8"))
+    settings = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
     path = user.folder / "original.json"
     path.write_text(json.dumps(settings | original | {"data_source": "copies/nsmc"}), encoding="utf-8")
     words = ["--task", "nsmc", "--config_file", "original.json", "--output_dir", "named", *ONE_STEP]

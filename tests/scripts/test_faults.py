@@ -178,7 +178,7 @@ def test_ctrl_c_in_a_destructor_is_not_lost():
         "    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
         "try:\n"
         "    Library()\n"
-        "    time.sleep(50)\n"
+        "    time.sleep(500)\n"
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )

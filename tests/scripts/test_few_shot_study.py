@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,9 @@ from types import ModuleType
 
 import pytest
 
+from command_words import value_of, values_of
 from conftest import REPOSITORY, User
+from extended_copy import copy_repository
 
 SIZES = ["16", "32", "64", "128", "256", "512", "1024", "full"]
 FOLDER = "korquad-few-shot"
@@ -63,15 +64,6 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     (tmp_path / "kosplinter/config.json").write_text("{}")
     (tmp_path / "own/checkpoint-7/config.json").write_text('{"pretraining": {"objective": "splinter"}}')
     return call
-
-
-def value_of(flag: str, words: list[str]) -> str:
-    return words[words.index(flag) + 1]
-
-
-def values_of(flag: str, words: list[str]) -> list[str]:
-    after = words[words.index(flag) + 1 :]
-    return after[: next((at for at, word in enumerate(after) if word.startswith("--")), len(after))]
 
 
 def test_the_commands_of_the_study(commands, capsys: pytest.CaptureFixture):
@@ -187,10 +179,7 @@ def test_the_shell_script_from_anywhere(tmp_path: Path):
 def brief_study(tmp_path: Path) -> Path:
     """The study's script in a copy of the suite whose pretraining for the sample has 100 steps instead of 2,400."""
     copy = tmp_path / "suite"
-    for name in ("config", "models", "processors", "scripts", "storage", "training", "workflows"):
-        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pretrain_splinter.py", "run_splinter_qa.py"):
-        shutil.copy(REPOSITORY / name, copy)
+    copy_repository(copy)
     path = copy / "config" / "splinter" / "sample.json"
     brief = {"max_steps": 100, "eval_steps": 50, "save_steps": 50, "held_out_share": 0.01}
     path.write_text(json.dumps(json.loads(path.read_text()) | brief))

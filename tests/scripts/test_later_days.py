@@ -73,17 +73,17 @@ def test_a_checkpoint_other_than_the_reported_one_can_be_asked_for(user, brief_r
 
 
 def test_predictions_never_replace_the_texts(user, brief_run):
-    texts = user.folder / "mine.txt"
+    texts = user.folder / "never-replaced.txt"
     texts.write_text("정말 좋은 영화\n", encoding="utf-8")
-    words = ("--do_predict", "--input_file", "mine.txt", "--output_file", "./mine.txt")
+    words = ("--do_predict", "--input_file", "never-replaced.txt", "--output_file", "./never-replaced.txt")
     assert "is the input_file" in user.is_refused(*nsmc(brief_run, *words))
     assert texts.read_text(encoding="utf-8") == "정말 좋은 영화\n"
 
 
 def test_weights_that_broke_in_the_last_step_are_not_scored(user):
     words = ("--max_steps", "1", "--learning_rate", "1e38", "--warmup_proportion", "0", "--precision", "fp32")
-    assert "not finite" in user.is_refused(*nsmc("broken", *words))
-    assert not (user.run_dir("broken") / "results.json").exists()
+    assert "not finite" in user.is_refused(*nsmc("not-finite", *words))
+    assert not (user.run_dir("not-finite") / "results.json").exists()
 
 
 def test_runs_of_another_precision_are_not_averaged(user, tmp_path):

@@ -19,14 +19,13 @@ from safetensors.torch import load_file
 
 import exact_runs
 from closeness import assert_close_in_size, assert_modules_close
-from conftest import REPOSITORY, User, nsmc
+from conftest import REPOSITORY, User, nsmc, wait_for_steps
 from exact_runs import COMMANDS, make_models
 from processes_worker import SETTINGS
 from small_jobs import ROWS, loss_of_terms, losses, make_job, weights
 from started_by_torchrun import by_two, ended, torchrun
 from training.interrupt import Interrupted
 from training.loop import fit
-from training.results import MetricsLog
 
 SCRIPT = "run_seq_cls.py"
 
@@ -191,12 +190,6 @@ def children(process: subprocess.Popen) -> list[int]:
     """Of the launcher, in the order of their ranks."""
     found = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return sorted(map(int, found))
-
-
-def wait_for_steps(process: subprocess.Popen[str], folder: Path, number: int) -> None:
-    while len(MetricsLog(folder).read()) < number:
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
 
 
 @pytest.mark.slow

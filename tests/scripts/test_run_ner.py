@@ -248,8 +248,8 @@ def test_sentences_from_a_file_are_labelled_into_a_file(trained, user, types):
     ]
     assert set(labels_of(target)) <= set(TASK.labels)  # with windows, no word is without a label
     assert finished.out == "" and "7 predictions" in finished.err and "cut into" in finished.err
-    types(*words, "--output_file", "elsewhere.tsv")
-    assert (user.folder / "elsewhere.tsv").read_bytes() == target.read_bytes()
+    types(*words, "--output_file", "labelled-elsewhere.tsv")
+    assert (user.folder / "labelled-elsewhere.tsv").read_bytes() == target.read_bytes()
     target.unlink()
     assert snapshot(user.run_dir("naver-ner")) == before
 

@@ -50,6 +50,7 @@ def test_what_differs_is_told_with_its_place_and_kept(tmp_path: Path, monkeypatc
         return left
 
     monkeypatch.setattr(soak, "left_in", changed)
+    monkeypatch.setattr(soak.Soak, "run_long", lambda *_: None)  # compared with nothing
     with pytest.raises(SystemExit) as end:
         soak.main()
     assert end.value.code == 1 and len(differing) == 2
@@ -77,8 +78,8 @@ def test_what_cannot_be_done_is_said_in_a_line(words: list, error: str):
 def test_real_data_reach_both_commands(tmp_path: Path):
     folders = {"data_dir": tmp_path / "data", "corpus": [tmp_path / "corpus"], "model": tmp_path / "model"}
     arguments = argparse.Namespace(minutes=1, steps=20_000, kills=100, seed=0, **folders)
-    run = soak.Soak(tmp_path, arguments)
-    tuning, pretraining = (run.words(kind) for kind in run.kinds)
+    soaking = soak.Soak(tmp_path, arguments)
+    tuning, pretraining = (soaking.words(kind) for kind in soaking.kinds)
     assert tuning[tuning.index("--data_dir") + 1] == str(tmp_path / "data")
     assert tuning[tuning.index("--model_name_or_path") + 1] == str(tmp_path / "model")
     assert pretraining[pretraining.index("--corpus") + 1] == str(tmp_path / "corpus")

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import pytest
 
+from command_words import value_of
 from conftest import REPOSITORY, User
 from pretrain_spanbert import SpanBertConfig
 from processors.pretraining.span_masking import SpanMasking
@@ -63,10 +64,6 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         return done
 
     return call
-
-
-def value_of(flag: str, words: list[str]) -> str:
-    return words[words.index(flag) + 1]
 
 
 def test_the_commands_of_the_study(commands, tmp_path: Path, capsys: pytest.CaptureFixture):

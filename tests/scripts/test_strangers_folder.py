@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import ONE_STEP, User, nsmc, snapshot
+from fork_server import ForkServer
 from small_tokenizers import VOCABULARY, compile_stand_in
 
 LIBRARY = "libmoran4dnlp.so"
@@ -55,47 +57,52 @@ def hanbert(user: User) -> str:
     return folder.name
 
 
-def without_package(user: User, tmp_path: Path) -> dict[str, str]:
-    """The environment where the package hanbert-tokenizer has no library."""
-    (tmp_path / "hanbert_tokenizer").mkdir(exist_ok=True)
-    (tmp_path / "hanbert_tokenizer/__init__.py").touch()
+@pytest.fixture(scope="module")
+def without_package(user: User, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """The user where the package hanbert-tokenizer has no library."""
+    folder = tmp_path_factory.mktemp("packages")
+    (folder / "hanbert_tokenizer").mkdir()
+    (folder / "hanbert_tokenizer/__init__.py").touch()
     environment = {key: value for key, value in user.environment.items() if key != "HANBERT_MORAN"}
-    return environment | {"PYTHONPATH": str(tmp_path)}
+    environment |= {"PYTHONPATH": str(folder)}
+    without = User(user.folder, environment, ForkServer(environment))
+    yield without
+    without.fork_server.stop()
 
 
-def test_hanberts_library_is_loaded_where_it_is_named_and_copied_nowhere(user: User, hanbert: str, tmp_path: Path):
-    environment = without_package(user, tmp_path)
+def test_hanberts_library_is_loaded_where_it_is_named_and_copied_nowhere(without_package: User, hanbert: str):
+    user = without_package
     model = ["--model_type", "hanbert", "--from_scratch", "--threads", 2]
     command = [*nsmc("hanbert", *ONE_STEP), "--model_name_or_path", hanbert, *model]
-    message = user.is_refused(*command, env=environment)
+    message = user.is_refused(*command)
     assert "\n" not in message and f"--hanbert_library {hanbert}," in message
-    user.types(*command, "--hanbert_library", hanbert, env=environment)
+    user.types(*command, "--hanbert_library", hanbert)
     assert user.results("hanbert")["config"]["hanbert_library"] == hanbert
     checkpoint = user.run_dir("hanbert") / "checkpoint-1"
     assert {"vocab_54k.txt", "tokenizer_config.json"} < {path.name for path in checkpoint.iterdir()}
     assert not [name for name in snapshot(user.folder / "ckpt/hanbert") if name.endswith(".so")]
     # A checkpoint of today, scored again, and one from before, which holds a copy of the library.
     score = [*nsmc("hanbert", "--do_eval", "--no_cuda"), "--model_type", "hanbert"]
-    assert "HANBERT_MORAN" in user.is_refused(*score, env=environment)
+    assert "HANBERT_MORAN" in user.is_refused(*score)
     shutil.copy(user.folder / hanbert / LIBRARY, checkpoint)
-    assert f"--hanbert_library {checkpoint.relative_to(user.folder)}," in user.is_refused(*score, env=environment)
-    user.types(*score, "--hanbert_library", checkpoint, env=environment)
+    assert f"--hanbert_library {checkpoint.relative_to(user.folder)}," in user.is_refused(*score)
+    user.types(*score, "--hanbert_library", checkpoint)
     assert user.results("hanbert")["config"]["hanbert_library"] == str(checkpoint)
 
 
-def test_pretraining_takes_hanberts_tokenizer_with_the_library_that_is_named(user: User, hanbert: str, tmp_path: Path):
+def test_pretraining_takes_hanberts_tokenizer_with_the_library_that_is_named(without_package: User, hanbert: str):
+    user, script = without_package, "pretrain_spanbert.py"
     texts = user.folder / "reviews.txt"
     lines = (user.folder / "sample_data/nsmc/ratings_train.txt").read_text(encoding="utf-8").splitlines()[1:200]
     texts.write_text("\n\n".join(line.split("\t")[1] for line in lines), encoding="utf-8")
     sizes = [word for key, value in SIZES.items() for word in (f"--{key}", value)]
     folders = ["--corpus", texts.name, "--output_dir", "span-hanbert", "--tokenizer", hanbert, "--processes", 2]
     command = ["--max_seq_length", 64, "--save_steps", 0, "--eval_steps", 0, *sizes, *folders, "--no_cuda"]
-    more = {"script": "pretrain_spanbert.py", "env": without_package(user, tmp_path)}
-    assert f"--hanbert_library {hanbert}," in user.is_refused(*command, "--max_steps", 1, **more)
-    user.types(*command, "--max_steps", 1, "--hanbert_library", hanbert, **more)
+    assert f"--hanbert_library {hanbert}," in user.is_refused(*command, "--max_steps", 1, script=script)
+    user.types(*command, "--max_steps", 1, "--hanbert_library", hanbert, script=script)
     assert not [name for name in snapshot(user.folder / "ckpt/span-hanbert") if name.endswith(".so")]
     new = ["--train_vocab", "wordpiece", "--corpus", texts.name, "--hanbert_library", hanbert]
-    problem = user.is_refused(*new, script=more["script"])
+    problem = user.is_refused(*new, script=script)
     assert "--hanbert_library has no effect on a new vocabulary" in problem
 
 

@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from command_words import value_of
 from conftest import REPOSITORY, User
 from processors import TASKS
 from reporting import run_progress, table_cost
@@ -34,10 +34,6 @@ SCRIPT_OF = {
     "klue-ner": "run_ner.py",
     "klue-mrc": "run_long_qa.py",
 }
-
-
-def value_of(flag: str, words: Sequence[str]) -> str:
-    return words[words.index(flag) + 1]
 
 
 def write_results(folder: Path, task: str, seed: int) -> None:
@@ -300,7 +296,7 @@ def test_eight_tasks_fit_into_an_hour_and_are_evaluated_in_less_time_than_traine
     assert "An estimate for a base model on one H100, not a measurement" in table and " for 3." in table
 
 
-BRIEF = ("--max_steps", "2", "--save_steps", "1", "--eval_steps", "0")
+BRIEF = ("--max_steps", "2", "--eval_steps", "0", "--save_steps")
 
 
 def starts(user: User, folder: Path, *words: str, **options) -> subprocess.Popen[str]:
@@ -310,17 +306,21 @@ def starts(user: User, folder: Path, *words: str, **options) -> subprocess.Popen
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)  # fmt: skip
 
 
+def wait_for_a_checkpoint(process: subprocess.Popen[str], run: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not list(run.glob("checkpoint-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_koelectras_eight_tasks_on_the_sample_killed_in_the_middle(user: User, tmp_path: Path):
-    words = ("koelectra", "koelectra-small-v3", *BRIEF)
+    words = ("koelectra", "koelectra-small-v3", *BRIEF, "1")
     study = tmp_path / "koelectra-table" / "koelectra-small-v3-sample"
     process = starts(user, tmp_path, *words, start_new_session=True)
     killed_in = study / "naver-ner" / "seed-42"
     try:
-        deadline = time.monotonic() + 300
-        while not list(killed_in.glob("checkpoint-*")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_a_checkpoint(process, killed_in)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -343,7 +343,7 @@ def test_koelectras_eight_tasks_on_the_sample_killed_in_the_middle(user: User, t
 
 @pytest.mark.slow
 def test_klues_six_tasks_on_the_sample(user: User, tmp_path: Path):
-    process = starts(user, tmp_path, "klue", "klue-roberta-base", *BRIEF)
+    process = starts(user, tmp_path, "klue", "klue-roberta-base", *BRIEF, "0")
     out, _ = process.communicate(timeout=600)
     assert process.returncode == 0, out
     lines = out.split("\n| Model")[1].split("\n")
@@ -355,10 +355,7 @@ def test_sigterm_saves_the_run_and_ends_the_study(user: User, tmp_path: Path):
     """As SLURM ends a job: the run under way saves a checkpoint before the study ends."""
     process = starts(user, tmp_path, "koelectra", "koelectra-small-v3", "--tasks", "nsmc", "--max_steps", "100000")
     run = tmp_path / "koelectra-table" / "koelectra-small-v3-sample" / "nsmc" / "seed-42"
-    deadline = time.monotonic() + 300
-    while not list(run.glob("checkpoint-*")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_a_checkpoint(process, run)
     process.terminate()
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and "the same command goes on with the study" in out

@@ -6,41 +6,21 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-from conftest import BRIEFLY, User, nsmc, sample
-from training.results import MetricsLog
+from conftest import BRIEFLY, ONE_STEP, REPOSITORY, User, nsmc, sample, wait_for_steps
+from tensorboard_curves import files_of, logged, shown
 
 pytest.importorskip("tensorboard")
 TO_TENSORBOARD = ["--report_to", "tensorboard"]
 
 
-def files_of(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if "tfevents" in path.name]
-
-
-def points(folder: Path, tag: str) -> list[tuple[int, float]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    reader = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    reader.Reload()
-    return [(point.step, pytest.approx(point.value, rel=1e-6)) for point in reader.Scalars(tag)]
-
-
-def logged(folder: Path, event: str, name: str) -> list[tuple[int, float]]:
-    lines = [line for line in MetricsLog(folder).read() if line["event"] == event]
-    return [(line["step"], (line["metrics"] if event == "evaluation" else line)[name]) for line in lines]
-
-
 def expect_curves_of_the_log(folder: Path, metric: str | None) -> None:
-    assert len(files_of(folder)) == 1
-    assert points(folder, "train/loss") == logged(folder, "train", "loss") != []
-    assert points(folder, "train/learning_rate") == logged(folder, "train", "learning_rate")
-    if metric:
-        assert points(folder, f"eval/{metric}") == logged(folder, "evaluation", metric) != []
+    curves = shown(folder)
+    assert len(files_of(folder)) == 1 and curves == logged(folder)
+    assert {"train/loss", "train/learning_rate", *([f"eval/{metric}"] if metric else [])} <= curves.keys()
 
 
 def test_each_seed_has_curves_of_its_own(user: User) -> None:
@@ -48,14 +28,14 @@ def test_each_seed_has_curves_of_its_own(user: User) -> None:
     for seed in (1, 2):
         expect_curves_of_the_log(user.run_dir(f"tb-seeds/seed-{seed}"), "accuracy")
     assert files_of(user.run_dir("tb-seeds")) == []
-    first, second = (points(user.run_dir(f"tb-seeds/seed-{seed}"), "train/loss") for seed in (1, 2))
+    first, second = (shown(user.run_dir(f"tb-seeds/seed-{seed}"))["train/loss"] for seed in (1, 2))
     assert [step for step, _ in first] == [step for step, _ in second] and first != second
 
 
 def test_it_is_a_key_of_a_json_file_too_and_of_no_effect_on_a_score(user: User) -> None:
     own = user.folder / "own-config" / "nsmc"
     own.mkdir(parents=True)
-    settings = json.loads((Path(__file__).parents[2] / "config/nsmc/sample.json").read_text(encoding="utf-8"))
+    settings = json.loads((REPOSITORY / "config/nsmc/sample.json").read_text(encoding="utf-8"))
     (own / "tb.json").write_text(json.dumps(settings | {"report_to": "tensorboard"}), encoding="utf-8")
     words = ["--task", "nsmc", "--config_file", "tb.json", "--config_dir", "own-config", *BRIEFLY]
     user.types(*words, "--output_dir", "tb-json")
@@ -80,36 +60,33 @@ def test_each_sample_of_a_few_shot_study_has_curves(user: User) -> None:
 
 
 def test_a_killed_run_can_be_read_and_goes_on_in_the_same_curves(user: User) -> None:
-    words = nsmc("tb-killed", "--max_steps", 40, "--logging_steps", 1, "--eval_steps", 10, "--save_steps", 5,
+    words = nsmc("tb-killed", "--max_steps", 40, "--logging_steps", 1, "--eval_steps", 20, "--save_steps", 5,
                  "--no_cuda", *TO_TENSORBOARD)  # fmt: skip
     folder = user.run_dir("tb-killed")
     process = user.starts(*words)
     try:
-        deadline = time.monotonic() + 120
-        while len(MetricsLog(folder).read()) < 8 and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_for_steps(process, folder, 8)
     finally:
         process.kill()
         process.communicate()
     (left,) = files_of(folder)
-    shown, told = points(folder, "train/loss"), logged(folder, "train", "loss")
-    assert len(shown) >= 7 and shown == told[: len(shown)] and len(told) - len(shown) <= 1  # killed between both
+    points, told = (curves(folder)["train/loss"] for curves in (shown, logged))
+    assert len(points) >= 7 and points == told[: len(points)] and len(told) - len(points) <= 1  # killed between both
     user.types(*words, "--resume")
     expect_curves_of_the_log(folder, "accuracy")
-    assert [step for step, _ in points(folder, "train/loss")] == list(range(1, 41))
+    assert [step for step, _ in shown(folder)["train/loss"]] == list(range(1, 41))
     assert files_of(folder) != [left]
-    user.types(*nsmc("tb-killed", *BRIEFLY), "--overwrite_output_dir")
+    user.types(*nsmc("tb-killed", *ONE_STEP), "--overwrite_output_dir")
     assert files_of(folder) == []  # it belonged to the run
 
 
 def test_where_the_library_is_missing_a_line_says_what_to_type(user: User, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorboard'] = None\n", encoding="utf-8")
     environment = user.environment | {"PYTHONPATH": str(tmp_path)}
-    said = user.types(*nsmc("tb-missing", *BRIEFLY, *TO_TENSORBOARD), code=2, env=environment).error
+    said = user.types(*nsmc("tb-missing", *ONE_STEP, *TO_TENSORBOARD), code=2, env=environment).error
     assert said == "report_to tensorboard needs a library that is not installed: python3 -m pip install tensorboard"
     assert not user.run_dir("tb-missing").exists()
-    user.types(*nsmc("tb-missing", *BRIEFLY), env=environment)  # nobody needs it otherwise
+    user.types(*nsmc("tb-missing", *ONE_STEP), env=environment)  # nobody needs it otherwise
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from small_jobs import evaluated_job, make_job
+from tensorboard_curves import files_of, logged, shown
 from training import config as config_module
 from training.config import UsageError
 from training.loop import fit
@@ -20,33 +21,6 @@ from training.tensorboard_file import NAME, TensorBoardFile, points_of
 from workflows.settings import FineTuningConfig
 
 pytest.importorskip("tensorboard")
-Curves = dict[str, list[tuple[int, float]]]
-
-
-def files_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if "tfevents" in path.name)
-
-
-def shown(folder: Path) -> Curves:
-    """What TensorBoard shows: the points of each curve."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    reader = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    reader.Reload()
-    return {tag: [(point.step, point.value) for point in reader.Scalars(tag)] for tag in reader.Tags()["scalars"]}
-
-
-def logged(folder: Path) -> Curves:
-    """The same from metrics.jsonl, by the names that users of other trainers expect."""
-    curves: Curves = {}
-    for line in MetricsLog(folder).read():
-        if line["event"] == "train":
-            named = {f"train/{key}": line[key] for key in ("epoch", "loss", "learning_rate", "rows_per_second")}
-        else:
-            named = {f"eval/{key}": value for key, value in line["metrics"].items()}
-        for name, value in named.items():
-            curves.setdefault(name, []).append((line["step"], pytest.approx(value, rel=1e-6)))
-    return curves
 
 
 def test_curves_are_those_of_the_log(tmp_path: Path) -> None:

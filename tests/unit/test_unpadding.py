@@ -31,9 +31,7 @@ from models.unpadding import Packing, _attention_by_groups, supports_unpadding, 
 from small_sizes import SMALL
 from varlen_reference import attention_row_by_row
 
-SIZES = SMALL | dict(
-    vocab_size=50,
-)
+SIZES = SMALL | {"vocab_size": 50}
 CONFIGS = {
     "bert": lambda: BertConfig(**SIZES),
     "electra": lambda: ElectraConfig(**SIZES, embedding_size=16),
