@@ -123,7 +123,7 @@ def fit(job: Job) -> State:
         stop_request(job.runtime.processes) as stop,
     ):
         progress.can_tell_more = True
-        if run.evaluation_is_due() and state.evaluated_step < state.step:  # interrupted while it evaluated
+        if not run.is_scored():  # interrupted while it evaluated
             run.end_step(stop)
         for batches in batches_from(plan, job.collate, state.step, job.runtime):
             if state.stopped_early:
@@ -264,6 +264,10 @@ class TrainingRun:
             and (self.plan.is_due(every, step) or step == self.plan.steps)
         )
 
+    def is_scored(self) -> bool:
+        """Whether no evaluation is left to be made of the step that was taken last."""
+        return self.state.evaluated_step == self.state.step or not self.evaluation_is_due()
+
     def end_step(self, stop: StopRequest) -> None:
         """Evaluates and saves where that is due. Raises Interrupted where the run was asked to stop."""
         state, config = self.state, self.job.config
@@ -334,7 +338,8 @@ class TrainingRun:
             self.job.write_model(folder, self.state)
 
         if self.runtime.is_main:
-            self.job.checkpoints.save(self.state.step, write_model, content, self.state.best_step, before)
+            state, is_scored = self.state, self.is_scored()
+            self.job.checkpoints.save(state.step, write_model, content, state.best_step, before, is_scored)
         self.runtime.wait()
         self._read_clock()
 
@@ -357,7 +362,7 @@ class TrainingRun:
         state = self.state = State(**content["state"])
         if self.runtime.is_main:
             # A kill may have come between the writing of this checkpoint and what follows it.
-            job.checkpoints.delete_older(newest, state.best_step, state.interrupted_step)
+            job.checkpoints.delete_older(newest, state.best_step, state.interrupted_step, self.is_scored())
             job.log.forget_after(state.step, state.evaluated_step)
         self._first_step = self.state.step
         # Older checkpoints, from one process, do not say how many rows a step has nor whose generators they hold.

@@ -409,6 +409,29 @@ def test_interrupted_in_the_evaluation_that_is_the_best_it_keeps_its_checkpoint(
     assert resumed.log.evaluations() == MetricsLog(tmp_path / "whole").evaluations()
 
 
+@pytest.mark.parametrize("scores", [[0.5, 0.9, 0.1], [0.5, 0.1, 0.9], [0.9, 0.5, 0.1]])
+def test_interrupted_in_the_last_evaluation_it_keeps_the_checkpoints_of_the_uninterrupted_run(tmp_path, scores):
+    """Which of the older ones may go depends on a score that is not known yet."""
+    settings = {"max_steps": 9, "eval_steps": 3, "save_steps": 1, "save_total_limit": 2}
+    evaluate = scripted(scores)
+
+    def interrupted_evaluation():
+        if len(MetricsLog(tmp_path / "cut").evaluations()) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate()
+
+    whole = make_job(tmp_path / "whole", evaluate=scripted(scores), **settings)
+    fit(whole)
+    with pytest.raises(Interrupted):
+        fit(make_job(tmp_path / "cut", evaluate=interrupted_evaluation, **settings))
+    resumed = make_job(tmp_path / "cut", evaluate=scripted(scores[2:]), resume=True, **settings)
+    fit(resumed)
+    for job in (whole, resumed):
+        kept = [(path.name, (path / STATE_FILE).is_file()) for path in job.checkpoints.all()]
+        best = 3 * (1 + scores.index(max(scores)))
+        assert kept == [(f"checkpoint-{min(best, 8)}", False), ("checkpoint-9", True)]
+
+
 def test_a_run_that_was_stopped_early_takes_no_step_after_its_interrupted_evaluation(tmp_path):
     settings = {"max_steps": 9, "eval_steps": 4, "early_stopping_patience": 1}
     scores = scripted([0.9])
