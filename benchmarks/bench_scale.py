@@ -46,7 +46,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import scale_stages
 from benchmarks.measure import CPU, device_name
 from benchmarks.scale_inputs import Inputs
-from benchmarks.scale_stages import BY_TORCHRUN, STAGES, measure
+from benchmarks.scale_stages import BY_TORCHRUN, IMPORTED, STAGES, measure
 from processors.task import DataError
 from training.results import git_commit, versions
 
@@ -68,13 +68,8 @@ QUICK_SIZES: dict[str, list[float]] = {
     "document": [1_000, 4_000, 12_000],
     "processes": [1, 2],
 }
-PRELOADED = ["benchmarks.scale_stages", "run_seq_cls", "run_long_qa", "pretrain_spanbert", "pretrain_splinter",
-             "training.loop", "models.collator", "models.splinter", "models.spanbert", "models.unpadding",
-             "processors.metrics", "transformers.models.electra.modeling_electra", "sentencepiece",
-             "transformers.models.big_bird.modeling_big_bird", "sklearn.metrics", "scipy.ndimage"]  # fmt: skip
-
 server = multiprocessing.get_context("forkserver")
-server.set_forkserver_preload(PRELOADED)
+server.set_forkserver_preload(IMPORTED)
 
 
 def measured_once(inputs: Inputs, series: str, stage: str, size: float) -> dict[str, float]:

@@ -245,6 +245,11 @@ STAGES: dict[str, dict[str, Callable[[Place, Any], Work]]] = {
 FROM_NOTHING = ("prepare", "vocabulary")
 # These are started by torchrun where there are several processes; the other stages start processes of their own.
 BY_TORCHRUN = {("processes", "train"), ("processes", "evaluate")}
+# Every process imports these before it measures: imports are no part of a stage.
+IMPORTED = ["benchmarks.scale_stages", "run_seq_cls", "run_long_qa", "pretrain_spanbert", "pretrain_splinter",
+            "training.loop", "models.collator", "models.splinter", "models.spanbert", "models.unpadding",
+            "processors.metrics", "transformers.models.electra.modeling_electra", "sentencepiece",
+            "transformers.models.big_bird.modeling_big_bird", "sklearn.metrics", "scipy.ndimage"]  # fmt: skip
 
 
 def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) -> None:
@@ -276,6 +281,8 @@ def computed() -> float:
 
 
 if __name__ == "__main__":  # a process of torchrun's
+    for module in IMPORTED:
+        importlib.import_module(module)
     order = json.loads(sys.argv[1])
     inputs = Inputs.of(order["inputs"])
     measure(inputs, order["series"], order["stage"], order["size"], Path(order["output"]))
