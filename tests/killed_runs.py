@@ -49,19 +49,23 @@ def start(
 
     At its `moment`-th micro-batch or file operation (`kind`) it sends itself the signal `number`; with the kind `clock`
     it is sent to it after `moment` seconds. counted: a file for what it had at its end: numbers of moments by kind,
-    `peak_mib`, `open_files`, and `samples` of step, resident MiB and open files, taken at micro-batches.
+    `peak_mib`, `open_files`, and `samples` of step, resident MiB and open files, taken at micro-batches. Raises
+    AssertionError where the run has not ended `timeout` seconds later.
     """
     process = server.Process(target=_run, args=(folder, list(map(str, command)), kind, moment, number, counted))
     process.start()
-    if kind == "clock":
-        process.join(moment)
-        if process.is_alive():
-            os.kill(process.pid, number)
-    process.join(timeout)
-    if process.exitcode is None:
+    try:
+        if kind == "clock":
+            process.join(moment)
+            if process.is_alive():
+                os.kill(process.pid, number)
+        process.join(timeout)
+        if process.exitcode is None:
+            raise AssertionError(f"the run hangs: {folder}, {kind} {moment:g}, {signal.Signals(number).name}")
+        return process.exitcode
+    finally:  # neither a run that hangs goes on, nor one whose caller is interrupted
         process.kill()
-        raise AssertionError(f"the run hangs: {folder}, {kind} {moment:g}, {signal.Signals(number).name}")
-    return process.exitcode
+        process.join()
 
 
 def _run(folder: Path, command: list[str], kind: str, moment: float, number: int, counted: str) -> None:

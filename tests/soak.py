@@ -13,13 +13,15 @@ open files must be flat after a warm-up.
 
 Runs compute in fp32. In bf16 on a CPU, oneDNN keeps code for each new shape, and memory grows for thousands of steps.
 
-The exit code is 1 where something differs or grows, and the folder then stays.
+The exit code is 1 where something differs, grows or hangs, and the folder then stays; it is 2 where the unbroken run
+fails. Ctrl-C ends the soak with the table of what was found until then.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import shutil
 import signal
@@ -34,6 +36,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+if __name__ == "__main__":  # before the other imports; hours may be cut short by Ctrl-C, or read by `head`
+    from workflows import startup
+
+    startup.start()
 
 from killed_runs import ROOT, differences, left_in, start
 
@@ -116,9 +123,14 @@ class Soak:
     def run_unbroken(self, kind: Kind) -> None:
         """The run that all others are compared with. Ends the program where it fails."""
         folder, before = self.begin(f"{kind.name}-unbroken"), time.monotonic()
-        code = start(folder, self.words(kind), counted="figures.json", timeout=self.arguments.minutes * 60 + 600)
+        try:
+            code = start(folder, self.words(kind), counted="figures.json", timeout=self.arguments.minutes * 60 + 600)
+            why = f"ended with exit code {code}:\n{said(folder)}"
+        except AssertionError as error:
+            code, why = -1, f"has not ended: {error}"
         if code:
-            sys.exit(f"the unbroken run of {kind.name} ended with exit code {code}:\n{said(folder)}")
+            print(f"soak.py: the unbroken run of {kind.name} {why}", file=sys.stderr)
+            sys.exit(2)
         figures = json.loads((folder / "figures.json").read_text())
         kind.moments = {"clock": time.monotonic() - before} | {key: figures[key] for key in ("micro-batch", "file")}
         kind.expected = left_in(folder)
@@ -131,23 +143,11 @@ class Soak:
         """A run that is killed again and again, and finished; compares what it leaves."""
         folder = self.begin(f"{kind.name}-{number}")
         history: list[str] = []
-        code = -1
-        while code and len(history) < self.arguments.kills:
-            # Twice the share of a kill at the most, so that the kills are spread over the whole run.
-            event = self.random.choice(list(kind.moments))
-            moment = self.random.random() * min(1, 2 / self.arguments.kills) * kind.moments[event]
-            how = self.random.choice(SIGNALS)
-            moment = moment if event == "clock" else 1 + int(moment)
-            code = start(folder, self.words(kind, history), event, moment, how, "figures.json", self.limit(kind))
-            history.append(f"{how.name} at {event} {moment:.4g}: {code}")
-            kind.starts += 1
-            kind.kills[how.name] += code != 0
-            if code not in (0, 130, -how):
-                self.found(folder, history, [f"exit code {code}\n{said(folder)}"])
-                return
-        if code:
-            kind.starts += 1
-            code = start(folder, self.words(kind, history), counted="figures.json", timeout=self.limit(kind))
+        try:
+            code = self.killed_until_finished(kind, folder, history)
+        except AssertionError as error:
+            self.found(folder, history, [str(error)])
+            return
         problems = [f"exit code {code}\n{said(folder)}"] if code else differences(kind.expected, left_in(folder))
         problems += ["a traceback\n" + said(folder)] * ("Traceback" in (folder / "said.txt").read_text())
         problems += [f"process {process} is still there" for process in processes_in(folder)]
@@ -163,13 +163,40 @@ class Soak:
         )
         shutil.rmtree(folder)
 
+    def killed_until_finished(self, kind: Kind, folder: Path, history: list[str]) -> int:
+        """Starts a run until it is finished, at the latest after so many kills as are asked for; returns its exit code.
+
+        history: gets a line for each kill. Raises AssertionError where the run hangs.
+        """
+        code = -1
+        while code and len(history) < self.arguments.kills:
+            # Twice the share of a kill at the most, so that the kills are spread over the whole run.
+            event = self.random.choice(list(kind.moments))
+            moment = self.random.random() * min(1, 2 / self.arguments.kills) * kind.moments[event]
+            how = self.random.choice(SIGNALS)
+            moment = moment if event == "clock" else 1 + int(moment)
+            code = start(folder, self.words(kind, history), event, moment, how, "figures.json", self.limit(kind))
+            history.append(f"{how.name} at {event} {moment:.4g}: {code}")
+            kind.starts += 1
+            kind.kills[how.name] += code != 0
+            if code not in (0, 130, -how):
+                return code
+        if code:
+            kind.starts += 1
+            code = start(folder, self.words(kind, history), counted="figures.json", timeout=self.limit(kind))
+        return code
+
     def run_long(self, kind: Kind, seconds: float) -> None:
         """A run of about so many seconds, stopped by SIGINT; its memory and open files must be flat."""
         folder = self.begin(f"{kind.name}-long")
         rate = kind.moments["micro-batch"] / kind.moments["clock"]
         steps = max(SHORTEST_LONG_RUN, int(seconds * rate))
         words = [*kind.command, *in_steps(2 * steps, 50, 200)]
-        code = start(folder, words, "micro-batch", steps, signal.SIGINT, "figures.json", 300 + 20 * seconds)
+        try:
+            code = start(folder, words, "micro-batch", steps, signal.SIGINT, "figures.json", 300 + 20 * seconds)
+        except AssertionError as error:
+            self.found(folder, [f"SIGINT at step {steps}"], [str(error)])
+            return
         if code != 130:
             self.found(folder, [f"SIGINT at step {steps}"], [f"exit code {code}\n{said(folder)}"])
             return
@@ -213,6 +240,15 @@ class Soak:
         left = max(self.arguments.minutes - self.minutes_spent(), self.arguments.minutes * SHARE_OF_LONG_RUNS)
         for kind in self.kinds:
             self.run_long(kind, 60 * left / len(self.kinds))
+
+    def tell(self, nothing_wrong: str) -> None:
+        """Prints the table, and what was found wrong; where that is nothing, says so and deletes the folder."""
+        print(f"\n{closing_table(self.kinds)}\n")
+        if self.wrong:
+            print(f"{len(self.wrong)} WRONG; the folders are in {self.folder}:", *self.wrong, sep="\n", flush=True)
+        else:
+            shutil.rmtree(self.folder)
+            print(nothing_wrong, flush=True)
 
 
 def in_steps(steps: int, save_steps: int, eval_steps: int) -> list[str]:
@@ -291,24 +327,30 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="folder whose tokenizer, and whose shape for fine-tuning, are taken")
     parser.add_argument("--folder", type=Path, help="existing folder to work in; default: that for temporary files")
     arguments = parser.parse_args()
-    if arguments.minutes <= 0 or min(arguments.steps, arguments.kills) < 1:
+    if not 0 < arguments.minutes < math.inf or min(arguments.steps, arguments.kills) < 1:
         parser.error("minutes must be above 0, steps and kills at least 1")
     for path in filter(None, (arguments.data_dir, *(arguments.corpus or ()), arguments.model, arguments.folder)):
         if not path.exists():
             parser.error(f"{path}: no such file or folder")
+    if arguments.folder and not arguments.folder.is_dir():
+        parser.error(f"{arguments.folder}: is no folder")
 
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=arguments.folder)).resolve()
-    sample = [sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--rows", "300", "--tasks", "nsmc"]
-    subprocess.run(sample, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     soak = Soak(folder, arguments)
-    soak.go()
-    print(f"\n{closing_table(soak.kinds)}\n")
+    try:
+        sample = [sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--rows", "300", "--tasks", "nsmc"]
+        subprocess.run(sample, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        soak.go()
+    except KeyboardInterrupt:
+        soak.tell("interrupted; until then everything was equal")
+        raise
+    except SystemExit:  # the unbroken run has failed, and has said why
+        shutil.rmtree(folder)
+        raise
+    soak.tell("everything equal, nothing left behind, memory and open files flat")
     if soak.wrong:
-        print(f"{len(soak.wrong)} WRONG; the folders are in {folder}:", *soak.wrong, sep="\n", flush=True)
         sys.exit(1)
-    shutil.rmtree(folder)
-    print("everything equal, nothing left behind, memory and open files flat")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(startup.run_main(main))
