@@ -28,13 +28,14 @@ import numpy as np
 
 from reporting.figures import colours
 from reporting.made_parts import DOCS, asked_to_check, bring_up_to_date
-from reporting.results_reading import markdown_grid, stop
+from reporting.results_reading import markdown_grid, read_object, stop
 from reporting.study import REPOSITORY
 
 RESULTS, FIGURE = REPOSITORY / "benchmarks" / "results" / "scale.json", DOCS / "scale.svg"
 FITTED = 3  # sizes
 FLAT = 1.1  # the largest of the fitted values divided by the smallest; below it, memory does not grow
 TOLERANCE = 0.2  # of an exponent, on a shared machine
+SMALLEST = 1e-3  # of seconds and MiB: less cannot be told apart
 # What time and memory are at most proportional to: this power of the size. Elsewhere it is the first power.
 AT_MOST = {
     ("rows", "train"): (0, 0),  # a fixed number of steps
@@ -97,8 +98,8 @@ class Curve:
         return self._slope(self.seconds), None if is_flat else self._slope(self.added_mib)
 
     def _slope(self, values: Sequence[float]) -> float:
-        """Least squares; a value of 0 counts as a tenth of the unit, so that it has a logarithm."""
-        x, y = np.log(self.sizes[-FITTED:]), np.log(np.maximum(values[-FITTED:], 1e-4))
+        """Least squares; 0, which has no logarithm, counts as SMALLEST."""
+        x, y = np.log(self.sizes[-FITTED:]), np.log(np.maximum(values[-FITTED:], SMALLEST))
         return float(np.polyfit(x, y, 1)[0])
 
     @property
@@ -148,10 +149,12 @@ def cells_of(curve: Curve, words: Words) -> list[str]:
 
 def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
     """A row for each stage that was measured with one and with two processes."""
-    cells = [cell for cell in found["cells"] if cell["series"] == "processes"]
+    cells = {(cell["stage"], cell["size"]): cell for cell in found["cells"] if cell["series"] == "processes"}
     rows = []
-    for stage in dict.fromkeys(cell["stage"] for cell in cells if cell["size"] == 2):
-        one, two = sorted((cell for cell in cells if cell["stage"] == stage), key=lambda cell: cell["size"])
+    for stage in dict.fromkeys(stage for stage, _ in cells):
+        if not {(stage, 1), (stage, 2)} <= cells.keys():
+            continue  # bench_scale.py has not come to it yet
+        one, two = cells[stage, 1], cells[stage, 2]
         seconds = [statistics.median(cell["cpu_seconds"]) for cell in (one, two)]
         memory = [statistics.median(cell["peak_mib"]) for cell in (one, two)]
         times = [f"{value:.2f} {words.units['seconds']}" for value in seconds]
@@ -178,7 +181,7 @@ def draw(found: Mapping[str, Any]) -> Any:
             axes = panels[row][column]
             axes.set(xscale="log", yscale="log", xlabel=ENGLISH.units[name])
             for curve, colour in zip(own, colours(len(own)), strict=True):
-                points = np.maximum(getattr(curve, values), 1e-3)
+                points = np.maximum(getattr(curve, values), SMALLEST)
                 axes.plot(curve.sizes, points, "o-", color=colour, markersize=4, label=curve.stage)
             sizes = np.array([own[0].sizes[0], own[0].sizes[-1]])
             highest = max(getattr(curve, values)[-1] for curve in own)
@@ -205,9 +208,22 @@ def hash_of(found: Mapping[str, Any]) -> str:
     return f"cells {hashlib.sha256(json.dumps(found['cells']).encode()).hexdigest()[:16]}"
 
 
+def read_results(path: Path) -> dict[str, Any]:
+    """What bench_scale.py has written. Ends the program where it is not that."""
+    try:
+        found = read_object(path)
+    except ValueError as error:
+        stop(f"{path}: {error}: measure with benchmarks/bench_scale.py --json {path.name}")
+    if missing := [key for key in ("cells", "device", "date", "command", "versions") if key not in found]:
+        stop(f"{path} is not a file of benchmarks/bench_scale.py (no {', '.join(missing)})")
+    if unknown := {cell["series"] for cell in found["cells"]} - {*ENGLISH.units, "processes"}:
+        stop(f"{path} has series that this script does not know: {', '.join(sorted(unknown))}")
+    return found
+
+
 def main() -> None:
     only_check = asked_to_check(__doc__)
-    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    found = read_results(RESULTS)
     for words in LANGUAGES:
         bring_up_to_date(words.page, Path(__file__).name, {"": tables(found, words)}, only_check)
     if not only_check:

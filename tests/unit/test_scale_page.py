@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from reporting.made_parts import DOCS
-from scale_page import FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, tables
+from scale_page import FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, read_results, tables
 
 
 def measured() -> dict:
@@ -75,3 +76,29 @@ def test_processes_are_compared_and_not_fitted():
     assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
     facts = {"date": "2026-01-02", "device": "a CPU", "command": "c", "versions": {"torch": "2"}}
     assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
+    # Where the measurement was cut short, or more processes were measured.
+    assert process_rows({"cells": cells[1:]}, LANGUAGES[0]) == []
+    assert process_rows({"cells": [*cells, cells[1] | {"size": 4}]}, LANGUAGES[0]) == process_rows(found, LANGUAGES[0])
+
+
+def test_times_and_memory_too_small_to_be_told_apart_have_a_slope_of_0():
+    assert curve([0.0, 0.0, 0.0005, 0.0009], [1.0] * 4).exponents[0] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('{"cells": [', "scale.json: not valid JSON (line 1): measure with benchmarks/bench_scale.py"),
+        ('{"cells": []}', "is not a file of benchmarks/bench_scale.py (no device, date, command, versions)"),
+        (
+            '{"cells": [{"series": "naps"}], "device": "", "date": "", "command": "", "versions": {}}',
+            "has series that this script does not know: naps",
+        ),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, error: str, capsys):
+    path = tmp_path / "scale.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        read_results(path)
+    assert end.value.code == 2 and error in capsys.readouterr().err
