@@ -164,13 +164,17 @@ class Study:
         refuse_another_study(self.work, asked)
 
     def divide(self) -> tuple[Path, Path]:
-        """The training file without what is held back, and what is held back. Both are written now."""
+        """The training file without what is held back, and what is held back: both are written now.
+
+        The paths are absolute, as the runs look for others in the folder of the task.
+        """
         train, _ = self.files
         try:
             contents = held_back.divided(TASKS[self.task], train)
         except DataError as error:
             stop(str(error))
-        paths = self.work / f"rest-{train.name}", self.work / f"held-back-{train.name}"
+        work = self.work.resolve()
+        paths = work / f"rest-{train.name}", work / f"held-back-{train.name}"
         for path, content in zip(paths, contents, strict=True):
             write(path, content)
         return paths

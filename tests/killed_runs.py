@@ -26,6 +26,8 @@ SCRIPTS = sorted(path.stem for path in [*ROOT.glob("run_*.py"), *ROOT.glob("pret
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 OF_THE_CLOCK = {"seconds", "rows_per_second", "tokens_per_second", "peak_memory_bytes"}
+# Nor is it a difference whether a run was resumed, nor that somebody committed during a soak of hours.
+NOT_COMPARED = OF_THE_CLOCK | {"resume", "git_commit"}
 MICRO_BATCHES_A_SAMPLE = 5
 
 # A fork server that has imported everything, and computed nothing: each run starts in no time, in a clean process. Not
@@ -132,20 +134,21 @@ def left_in(folder: Path) -> dict[str, object]:
 
 
 def content_of(path: Path) -> object:
-    """What is in a file, without times, and without whether the run was resumed."""
+    """What is in a file, without what is NOT_COMPARED."""
     if path.name == "training_state.pt":
         return "a state"
     if path.name == "metrics.jsonl":
-        return [without_times(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [comparable(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
     if path.suffix == ".json":
-        return without_times(json.loads(path.read_text(encoding="utf-8")))
+        return comparable(json.loads(path.read_text(encoding="utf-8")))
     return path.read_bytes()
 
 
-def without_times(value: object) -> object:
+def comparable(value: object) -> object:
+    """A value of a JSON file without the keys that are NOT_COMPARED."""
     if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in OF_THE_CLOCK | {"resume"}}
-    return [without_times(item) for item in value] if isinstance(value, list) else value
+        return {key: comparable(item) for key, item in value.items() if key not in NOT_COMPARED}
+    return [comparable(item) for item in value] if isinstance(value, list) else value
 
 
 def differences(expected: dict[str, object], found: dict[str, object]) -> list[str]:

@@ -88,6 +88,7 @@ def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) 
     rest, held_back = (Path(tried[key]).read_text(encoding="utf-8") for key in ("train_file", "test_file"))
     train = Path("data/korsts/sts-train.tsv")
     assert rest.count("\n") == 1 + 36 and held_back.count("\n") == 1 + 4 and held_back.startswith(HEADER)
+    assert all(Path(run[key]).is_absolute() for run in made for key in ("train_file", "test_file"))
     assert Path(final["train_file"]) == train.resolve() and final["test_file"].endswith("/sts-test.tsv")
     assert [run["name"] for run in scratch] == [run["name"].replace("pretrained", "from-scratch") for run in pretrained]
     found = runs.results()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
-from killed_runs import differences
+from killed_runs import content_of, differences
 from soak import Kind, closing_table, growth_in, growth_of_rounds
 
 LOSSES = [{"event": "train", "step": step, "loss": 0.5 / step} for step in (1, 2, 3)]
@@ -34,6 +35,16 @@ def test_equal_folders_have_no_differences():
 )
 def test_a_difference_is_told_with_its_place(found: dict, line: str):
     assert differences(LEFT, found) == [line]
+
+
+def test_what_runs_of_the_same_outcome_differ_in_is_not_compared(tmp_path: Path):
+    for name, text in (
+        ("results.json", '{"git_commit": "a", "config": {"resume": true}, "training": {"seconds": 1.5, "steps": 3}}'),
+        ("metrics.jsonl", '{"event": "train", "loss": 0.5, "tokens_per_second": 7}\n'),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert content_of(tmp_path / "results.json") == {"config": {}, "training": {"steps": 3}}
+    assert content_of(tmp_path / "metrics.jsonl") == [{"event": "train", "loss": 0.5}]
 
 
 def test_a_line_too_many_is_a_difference():
