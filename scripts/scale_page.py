@@ -167,6 +167,7 @@ def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
 def draw(found: Mapping[str, Any]) -> Any:
     """Time above memory, a column for each series, logarithmic axes; a grey line is proportional growth."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     curves = curves_of(found)
     series = list(dict.fromkeys(curve.series for curve in curves))
@@ -185,12 +186,25 @@ def draw(found: Mapping[str, Any]) -> Any:
             low, high = axes.get_ylim()
             axes.plot(sizes, highest * sizes / sizes[-1], color="#999999", linewidth=0.8, linestyle=":")
             axes.set_ylim(low, high)
+            axes.set_xticks(own[0].sizes, [short(size) for size in own[0].sizes], minor=False)
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+            axes.yaxis.set_major_formatter(lambda value, _: short(value))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(alpha=0.3, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-        panels[0][column].legend(frameon=False, fontsize="small")
+        panels[0][column].legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     panels[0][0].set_ylabel("seconds on the CPU")
     panels[1][0].set_ylabel("added memory, MiB")
     return figure
+
+
+def short(value: float) -> str:
+    """`0.05`, `4,096`, `10k`, `1M`."""
+    for least, unit, name in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
+            return f"{value / unit:g}{name}"
+    return f"{value:,g}"
 
 
 def write_figure(found: Mapping[str, Any], path: Path) -> None:

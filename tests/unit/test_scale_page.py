@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reporting.made_parts import DOCS
-from scale_page import FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, tables
+from scale_page import FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, short, tables
 
 
 def measured() -> dict:
@@ -75,3 +75,14 @@ def test_processes_are_compared_and_not_fitted():
     assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
     facts = {"date": "2026-01-02", "device": "a CPU", "command": "c", "versions": {"torch": "2"}}
     assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
+
+
+def test_numbers_on_the_axes_are_short():
+    assert [short(value) for value in (0.05, 20, 4096, 10_000, 500_000, 1e6)] == [
+        "0.05",
+        "20",
+        "4,096",
+        "10k",
+        "500k",
+        "1M",
+    ]
