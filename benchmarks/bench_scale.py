@@ -43,10 +43,18 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+if __name__ == "__main__":  # before the other imports, which take seconds; hours may be cut short by Ctrl-C
+    from workflows.startup import run_main, start
+
+    start()
+
 from benchmarks import scale_stages
 from benchmarks.measure import CPU, device_name
 from benchmarks.scale_inputs import Inputs
 from benchmarks.scale_stages import BY_TORCHRUN, IMPORTED, STAGES, measure
+from models import ModelError, build_tokenizer
+from processors import TASKS
+from processors.pretraining.corpus_readers import open_corpus
 from processors.task import DataError
 from training.results import git_commit, versions
 
@@ -90,7 +98,11 @@ def measured_once(inputs: Inputs, series: str, stage: str, size: float) -> dict[
         else:
             process = server.Process(target=in_this_process, args=(inputs, order, output, log))
             process.start()
-            process.join()
+            try:
+                process.join()
+            finally:  # after Ctrl-C nothing may write to the folder that is deleted next
+                process.kill()
+                process.join()
             code = process.exitcode
         found = [json.loads(path.read_text()) for path in Path(name).glob("measured.*")]
         if code or not found:
@@ -118,7 +130,7 @@ def measured(inputs: Inputs, series: str, stage: str, size: float, repeats: int,
 
 
 def parsed() -> argparse.Namespace:
-    """The arguments; ends the program where they name what is not there."""
+    """The arguments; ends the program where they name what is not there or cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="small sizes, once each: to see that everything works")
@@ -143,7 +155,15 @@ def parsed() -> argparse.Namespace:
             parser.error(f"{path}: no such file; scripts/make_sample_data.py makes the default ones")
     if arguments.repeats < 1:
         parser.error("repeats must be at least 1")
-
+    if arguments.work_dir and not arguments.work_dir.is_dir():
+        parser.error(f"{arguments.work_dir}: no such folder")
+    try:
+        cells_in(arguments.json)
+        TASKS["nsmc"].read(TASKS["nsmc"], arguments.rows_file)
+        open_corpus(arguments.corpus)
+        build_tokenizer(None, arguments.tokenizer)
+    except (ValueError, DataError, ModelError) as error:
+        parser.error(str(error))
     return arguments
 
 
@@ -177,8 +197,17 @@ def smallest_first(sizes: dict[str, list[float]]) -> list[tuple[str, float]]:
 
 
 def cells_in(path: Path | None) -> list[dict[str, Any]]:
-    """The cells of an earlier file; none without one."""
-    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path and path.is_file() else []
+    """The cells of an earlier file; none without one. Raises ValueError where it is not as `write` writes it."""
+    if path is None or not path.exists():
+        return []
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        unknown = [cell for cell in cells if cell["stage"] not in STAGES[cell["series"]] or "size" not in cell]
+    except (OSError, ValueError, KeyError, TypeError):
+        unknown = [{}]
+    if unknown:
+        raise ValueError(f"{path} is not a file of {Path(__file__).name}: delete it, or take another --json")
+    return cells
 
 
 def write(path: Path, cells: list[dict[str, Any]]) -> None:
@@ -200,4 +229,4 @@ def write(path: Path, cells: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -3,9 +3,11 @@
     python3 scripts/measure_tasks.py --model spanbert-half --data_dir data
     python3 scripts/measure_tasks.py --model spanbert-half --data_dir data --tasks korsts paws --full
 
-For each task and both arms, each learning rate of the grid is tried once: training leaves out a part of the training
-rows, and the score on that part decides. With the best rate the model is trained on all training rows with each seed,
-and the last checkpoint is scored on the test file. The same command continues where it was interrupted.
+For each task and both arms, each learning rate of the grid is tried once, with the first seed: about one in ten
+training rows is held back, none of which shares a text with the others, and the score on them decides. With the best
+rate the model is trained on all training rows with each seed, and the last checkpoint is scored on the test file. The
+same command continues where it was interrupted. Seeds and rates may be added or left out; the model, the lengths of the
+runs and the data must stay the same.
 
 Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
 `python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps
@@ -21,24 +23,34 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import argparse
 import json
+import math
+import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from reporting.results_reading import stop
-from reporting.study import REPOSITORY, is_finished, refuse_another_study, run_unless_finished, say
+from processors.splits import read_splits
+from processors.task import DataError
+from reporting import held_back
+from reporting.results_reading import read_object, stop
+from reporting.study import (
+    REPOSITORY,
+    is_finished,
+    refuse_another_study,
+    refuse_wrong_seeds,
+    run_unless_finished,
+    say,
+)
 from storage.whole import write_whole
+from training.results import sha256_of
 
-ARMS = ("pretrained", "from scratch")
+PRETRAINED, SCRATCH = ARMS = ("pretrained", "from scratch")
 RATES = (1e-4, 2e-4, 4e-4)
 SEEDS = (42, 43, 44)
-# Of the training rows, one in ten is left out while rates are compared, and no more than 2,000 rows.
-HELD_BACK_SHARE, MOST_HELD_BACK = 10, 2000
 COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last"
 
 
@@ -83,68 +95,40 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="folder with the tasks' data")
     parser.add_argument("--tasks", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="TASK",
                         help=f"default: {', '.join(MEASUREMENTS)}")  # fmt: skip
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED")
-    parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE", help="the grid")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED",
+                        help=f"one run each; default: {' '.join(map(str, SEEDS))}")  # fmt: skip
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE",
+                        help=f"the grid of learning rates; default: {' '.join(map(as_typed, RATES))}")  # fmt: skip
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--full", action="store_true", help="as many epochs as the originals take")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"), help="folder for the runs")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "tasks",
                         help="folder for the results (default: benchmarks/results/tasks)")  # fmt: skip
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    refuse_wrong_seeds(parser, arguments.seeds)
+    if len(set(map(as_typed, arguments.rates))) < len(arguments.rates):
+        parser.error("--rates must be different from each other")
+    if not all(0 < rate < math.inf for rate in arguments.rates):
+        parser.error("--rates must be above 0")
+    if arguments.steps is not None and arguments.steps < 1:
+        parser.error("--steps must be at least 1")
+    arguments.model = str(Path(arguments.model))  # spanbert/ is spanbert
+    return arguments
 
 
-def parts_of(path: Path) -> list[Any]:
-    """The parts of a training file that may be held back: the articles of a SQuAD file, else the lines."""
-    text = path.read_text(encoding="utf-8")
-    return json.loads(text)["data"] if path.suffix == ".json" else text.splitlines(keepends=True)
-
-
-def hold_back(path: Path, rest: Path, held_back: Path) -> None:
-    """Writes every tenth part of a training file to `held_back`, less often where that would be too much.
-
-    Parts are taken at equal distances, because some files are sorted. Both files get the header line, if there is one.
-    """
-    parts = parts_of(path)
-    if path.suffix == ".json":
-        header, join = None, lambda some: json.dumps({"version": "1.0", "data": some}, ensure_ascii=False)
-    else:
-        header = parts.pop(0) if path.suffix in (".tsv", ".txt") and len(parts[0].split("\t")) > 2 else ""
-        join = lambda some: "".join([header, *some])  # noqa: E731
-    every = max(HELD_BACK_SHARE, len(parts) // MOST_HELD_BACK)
-    write_whole(held_back, join(parts[every - 1 :: every]))
-    write_whole(rest, join([part for i, part in enumerate(parts) if i % every != every - 1]))
-
-
-def files_of(task: str) -> tuple[str, str]:
-    """The names of a task's training file and test file."""
-    return MEASUREMENTS[task].files or (TASKS[task].train_file, TASKS[task].test_file)
-
-
-def prepare(task: str, data_dir: Path, work: Path) -> Path:
-    """The folder of data for the runs: links to the task's files, and both parts of the training file."""
-    given, names = data_dir / MEASUREMENTS[task].folder, files_of(task)
-    for name in names:
-        if not (given / name).is_file():
-            stop(f"there is no {given / name}")
-    folder = work / "data" / TASKS[task].folder  # where the script looks for them
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        if not (folder / name).exists():
-            (folder / name).symlink_to(given.resolve() / name)
-    train, _ = names
-    hold_back(folder / train, folder / f"rest-{train}", folder / f"held-back-{train}")
-    return work / "data"
+def as_typed(rate: float) -> str:
+    """A learning rate as it stands in commands, in names of folders and in the results."""
+    return f"{rate:g}"
 
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of one task. work: their folder. data_dir: that of their data, made by `prepare`."""
+    """The runs of one task. work: their folder."""
 
     task: str
     arguments: argparse.Namespace
     work: Path
-    data_dir: Path
 
     @property
     def measurement(self) -> Measurement:
@@ -154,49 +138,99 @@ class Study:
     def script(self) -> str:
         return SCRIPT_OF_TASK[self.task]
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The training file and the test file."""
+        train, test = self.measurement.files or (TASKS[self.task].train_file, TASKS[self.task].test_file)
+        folder = (self.arguments.data_dir / self.measurement.folder).resolve()
+        return folder / train, folder / test
+
+    def refuse_unusable_files(self) -> None:
+        """Ends the program where a file is missing or broken: the test file would otherwise be read hours later."""
+        train, test = self.files
+        try:
+            read_splits(TASKS[self.task], ("train", "test"), {"train": [train], "test": [test]})
+        except DataError as error:
+            stop(str(error))
+
+    def begin(self) -> None:
+        """Makes the folder of the runs, or ends the program where it holds runs of a different study."""
+        measurement, (train, test) = self.measurement, self.files
+        asked = {key: getattr(self.arguments, key) for key in ("model", "full", "steps")}
+        # What says nothing about this call but about the script and the data, which may have changed since the first.
+        length = f"{measurement.epochs} epochs" if self.arguments.full else f"{measurement.steps} steps"
+        asked["the task's settings"] = f"{COMMON} {measurement.words}".strip() + f", {length}"
+        asked |= {"the training file": sha256_of(train), "the test file": sha256_of(test)}
+        refuse_another_study(self.work, asked)
+
+    def divide(self) -> tuple[Path, Path]:
+        """The training file without what is held back, and what is held back. Both are written now."""
+        train, _ = self.files
+        try:
+            contents = held_back.divided(TASKS[self.task], train)
+        except DataError as error:
+            stop(str(error))
+        paths = self.work / f"rest-{train.name}", self.work / f"held-back-{train.name}"
+        for path, content in zip(paths, contents, strict=True):
+            write(path, content)
+        return paths
+
     def words(self, arm: str, rate: float) -> list[str]:
         """The words of a run that depend on neither seed nor files."""
         length = ["--max_steps", str(self.arguments.steps or self.measurement.steps)]
         if self.arguments.full:
             length = ["--num_train_epochs", str(self.measurement.epochs)]
-        model = [self.arguments.model, *(["--from_scratch"] if arm == "from scratch" else [])]
-        its_own = [*COMMON.split(), *self.measurement.words.split(), *length, "--learning_rate", f"{rate:g}"]
-        return ["--task", self.task, "--model_name_or_path", *model, *its_own]
+        from_scratch = ["--from_scratch"] if arm == SCRATCH else []
+        its_own = [*COMMON.split(), *self.measurement.words.split(), *length, "--learning_rate", as_typed(rate)]
+        return ["--task", self.task, "--model_name_or_path", self.arguments.model, *from_scratch, *its_own]
 
-    def results(self, name: str, words: Sequence[str], train: str, test: str) -> dict[str, Any]:
-        """The results of a run, made now if it is not finished. Its weights are deleted: nobody uses them again."""
-        folder = self.work / name
+    def words_of_files(self, train: object, test: object) -> list[str]:
+        """The words that name a run's files. There is no development file: the last checkpoint is the one that counts.
+
+        train, test: paths, or names in the task's folder.
+        """
+        test_flag = "--test_file" if self.script in ("run_seq_cls.py", "run_ner.py") else "--predict_file"
+        return ["--train_file", str(train), "--dev_file", "", test_flag, str(test)]
+
+    def run(self, arm: str, rate: float, seed: int, train: Path, test: Path, name: str = "") -> dict[str, Any]:
+        """The results of a run, made now if it is not finished. Its weights are deleted: nobody uses them again.
+
+        name: the end of the name of its folder, which tells all that runs of a study differ in.
+        """
+        folder = self.work / f"{arm.replace(' ', '-')}-rate-{as_typed(rate)}-seed-{seed}{name}"
         if not is_finished(folder):
-            test_flag = "--test_file" if self.script in ("run_seq_cls.py", "run_ner.py") else "--predict_file"
-            files = ["--data_dir", self.data_dir, "--train_file", train, "--dev_file", "", test_flag, test,
-                     "--cache_dir", self.work / "cache"]  # fmt: skip
-            run_unless_finished(folder, self.script, *words, *files)
+            words = [*self.words(arm, rate), "--seed", str(seed), *self.words_of_files(train, test)]
+            run_unless_finished(folder, self.script, *words, "--cache_dir", self.work / "cache")
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-        return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        try:
+            return read_object(folder / "results.json")
+        except ValueError as error:
+            stop(f"{folder / 'results.json'}: {error}; delete {folder} to run it again")
 
-    def arm(self, arm: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def measure_arm(self, arm: str, rest: Path, held_back: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """An arm's grid of learning rates and its summary, and the results of its seeds."""
-        name, (first, *_) = arm.replace(" ", "-"), self.arguments.seeds
-        train, test = files_of(self.task)
-        grid, held_back = {}, 0
-        for rate in self.arguments.rates:
-            words = [*self.words(arm, rate), "--seed", str(first)]
-            results = self.results(f"{name}-rate-{rate:g}", words, f"rest-{train}", f"held-back-{train}")
-            grid[f"{rate:g}"], held_back = results["metrics"][results["main_metric"]], results["rows"]["test"]
-        best = float(max(grid, key=grid.__getitem__))
-        words = self.words(arm, best)
-        runs = [
-            self.results(f"{name}-seed-{seed}", [*words, "--seed", str(seed)], train, test)
-            for seed in self.arguments.seeds
-        ]
-        kept = [summary(run) for run in runs]
-        return {"grid": grid, "held_back_rows": held_back, "learning_rate": best, "runs": kept}, runs
+        tried = {
+            rate: self.run(arm, rate, self.arguments.seeds[0], rest, held_back, "-held-back")
+            for rate in self.arguments.rates
+        }
+        scores = {rate: results["metrics"][results["main_metric"]] for rate, results in tried.items()}
+        best = max(scores, key=scores.__getitem__)
+        runs = [self.run(arm, best, seed, *self.files) for seed in self.arguments.seeds]
+        kept = {
+            "grid": {as_typed(rate): score for rate, score in scores.items()},
+            "held_back_rows": tried[best]["rows"]["test"],
+            "learning_rate": best,
+            "runs": [summary(run) for run in runs],
+        }
+        return kept, runs
 
-    def measured(self) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """What is written of the task: both arms, and what the first run of the pretrained one says about itself."""
-        (pretrained, (first, *_)), (scratch, _) = [self.arm(arm) for arm in ARMS]
-        command = shlex.join([self.script, *self.words(ARMS[0], pretrained["learning_rate"])])
+        parts = self.divide()
+        arms, runs = zip(*(self.measure_arm(arm, *parts) for arm in ARMS), strict=True)
+        first = runs[0][0]
+        hardware = [run["hardware"] for of_arm in runs for run in of_arm]
         told = ("main_metric", "rows", "pretraining", "hardware", "versions", "git_commit")
         return {
             "task": self.task,
@@ -205,17 +239,40 @@ class Study:
             "full": self.arguments.full,
             "model": Path(self.arguments.model).name,
             "shape": shape_of(Path(self.arguments.model)),
-            "command": f"python3 {command}".replace(self.arguments.model, Path(self.arguments.model).name),
+            "command": self.command(arms[0]["learning_rate"]),
             **{key: first[key] for key in told},
+            # Where an interrupted study went on elsewhere.
+            "other_hardware": [one for at, one in enumerate(hardware) if one not in hardware[:at]][1:],
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
-            "arms": dict(zip(ARMS, (pretrained, scratch), strict=True)),
+            "arms": dict(zip(ARMS, arms, strict=True)),
         }
+
+    def command(self, rate: float) -> str:
+        """The command that repeats the runs of the pretrained arm, for somebody who has model and data in `data`."""
+        words, folder = self.words(PRETRAINED, rate), self.measurement.folder
+        words[words.index("--model_name_or_path") + 1] = Path(self.arguments.model).name
+        is_elsewhere = folder != TASKS[self.task].folder
+        names = (f"../{folder}/{path.name}" if is_elsewhere else path.name for path in self.files)
+        seeds = ["--seeds", *map(str, self.arguments.seeds)]
+        return shlex.join(["python3", self.script, *words, *self.words_of_files(*names), *seeds])
 
 
 def shape_of(model: Path) -> dict[str, int]:
-    """The number of layers and their size."""
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    return {key: config[key] for key in ("num_hidden_layers", "hidden_size")}
+    """The number of layers and their size. Ends the program where the model's configuration does not say it."""
+    path = model / "config.json"
+    if not path.is_file():
+        stop(f"there is no model in {model} (no config.json)")
+    try:
+        config = read_object(path)
+    except ValueError as error:
+        stop(f"{path}: {error}")
+    shape = {
+        "num_hidden_layers": config.get("num_hidden_layers", config.get("n_layers")),  # DistilBERT has its own names
+        "hidden_size": config.get("hidden_size", config.get("dim")),
+    }
+    if missing := [key for key, value in shape.items() if value is None]:
+        stop(f"{path} has no {' and no '.join(missing)}")
+    return shape
 
 
 def summary(results: dict[str, Any]) -> dict[str, Any]:
@@ -225,19 +282,36 @@ def summary(results: dict[str, Any]) -> dict[str, Any]:
     return {"seed": results["seed"], "metrics": results["metrics"], "at_chance": results["at_chance"], **kept}
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Makes a folder; ends the program where that fails, or where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        stop(f"the folder {folder} cannot be made: {error.strerror}")
+    if not os.access(folder, os.W_OK):
+        stop(f"the folder {folder} cannot be written to")
+
+
+def write(path: Path, content: str) -> None:
+    """Writes a file; ends the program if that fails."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        stop(f"cannot write {path}: {error.strerror}")
+
+
 def main() -> None:
     arguments = parse_arguments()
-    if not (Path(arguments.model) / "config.json").is_file():
-        stop(f"there is no model in {arguments.model} (no config.json)")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    for task in arguments.tasks:
-        work = arguments.ckpt_dir / task
-        refuse_another_study(work, {"model": arguments.model, "full": arguments.full, "steps": arguments.steps})
-        data_dir = prepare(task, arguments.data_dir, work)
-        measured = Study(task, arguments, work, data_dir).measured()
-        path = arguments.output / f"{task}.json"
-        write_whole(path, json.dumps(measured, ensure_ascii=False, indent=1) + "\n")
-        say(f"{task}: written to {path}")
+    shape_of(Path(arguments.model))
+    studies = [Study(task, arguments, arguments.ckpt_dir / task) for task in dict.fromkeys(arguments.tasks)]
+    refuse_unwritable(arguments.output)
+    for study in studies:
+        study.refuse_unusable_files()
+        study.begin()
+    for study in studies:
+        path = arguments.output / f"{study.task}.json"
+        write(path, json.dumps(study.measure(), ensure_ascii=False, indent=1) + "\n")
+        say(f"{study.task}: written to {path}")
 
 
 if __name__ == "__main__":

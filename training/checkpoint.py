@@ -24,7 +24,8 @@ STATE_FILE = "training_state.pt"
 class CheckpointFolder:
     """The checkpoints of one run.
 
-    output_dir: the run's folder. save_total_limit: how many are kept, the best one always among them; None: all.
+    output_dir: the run's folder. save_total_limit: how many are kept, the best one always among them; one that was
+        saved only because the run was interrupted is not counted. None: all.
     save_optimizer: keep the training state in all of them; otherwise in the newest alone, which resuming needs.
     """
 
@@ -53,7 +54,7 @@ class CheckpointFolder:
         state: dict[str, Any],
         best_step: int | None,
         interrupted_step: int | None = None,
-        is_scored: bool = True,
+        keeps_to_limit: bool = True,
     ) -> Path:
         """Writes `checkpoint-<step>`, then deletes what is not to be kept (`delete_older`).
 
@@ -73,7 +74,7 @@ class CheckpointFolder:
             kept = f"{last} is whole: make room and go on with --resume" if last else "there is no earlier one"
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             raise UsageError(f"{target} could not be saved ({_one_line(reason)}); {kept}") from error
-        self.delete_older(target, best_step, interrupted_step, is_scored)
+        self.delete_older(target, best_step, interrupted_step, keeps_to_limit)
         return target
 
     def load_state(self, checkpoint: Path) -> dict[str, Any]:
@@ -102,13 +103,13 @@ class CheckpointFolder:
             raise UsageError(f"{checkpoint / 'model.safetensors'} cannot be read ({_one_line(error)})") from error
 
     def delete_older(
-        self, newest: Path, best_step: int | None, interrupted_step: int | None, is_scored: bool = True
+        self, newest: Path, best_step: int | None, interrupted_step: int | None, keeps_to_limit: bool = True
     ) -> None:
         """Deletes what is not to be kept besides the newest checkpoint: states and checkpoints beyond the limits.
 
         best_step: the best checkpoint, which stays. interrupted_step: one that was saved only because the run was
-        interrupted; a run that was not interrupted has none. is_scored: False where the evaluation of the newest was
-        interrupted; until it is known which checkpoint is the best, none is deleted for `save_total_limit`.
+        interrupted; a run that was not interrupted has none. keeps_to_limit: False where none may be deleted for
+        `save_total_limit`, as a run that was not interrupted would still have them all.
         """
         older = []
         for path in self.all():
@@ -119,7 +120,7 @@ class CheckpointFolder:
         if not self.save_optimizer:
             for path in older:
                 (path / STATE_FILE).unlink(missing_ok=True)
-        if self.save_total_limit is not None and is_scored:
+        if self.save_total_limit is not None and keeps_to_limit:
             others = [path for path in older if best_step is None or path != self.path(best_step)]
             room = max(0, self.save_total_limit - (1 + len(older) - len(others)))
             for path in others[: max(0, len(others) - room)]:

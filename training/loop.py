@@ -268,6 +268,10 @@ class TrainingRun:
         """Whether no evaluation is left to be made of the step that was taken last."""
         return self.state.evaluated_step == self.state.step or not self.evaluation_is_due()
 
+    def keeps_to_limit(self) -> bool:
+        """Whether this step's checkpoint may take the place of others: not one that the next one replaces."""
+        return self.is_scored() and self.state.interrupted_step != self.state.step
+
     def end_step(self, stop: StopRequest) -> None:
         """Evaluates and saves where that is due. Raises Interrupted where the run was asked to stop."""
         state, config = self.state, self.job.config
@@ -338,8 +342,8 @@ class TrainingRun:
             self.job.write_model(folder, self.state)
 
         if self.runtime.is_main:
-            state, is_scored = self.state, self.is_scored()
-            self.job.checkpoints.save(state.step, write_model, content, state.best_step, before, is_scored)
+            state, keeps_to_limit = self.state, self.keeps_to_limit()
+            self.job.checkpoints.save(state.step, write_model, content, state.best_step, before, keeps_to_limit)
         self.runtime.wait()
         self._read_clock()
 
@@ -362,7 +366,7 @@ class TrainingRun:
         state = self.state = State(**content["state"])
         if self.runtime.is_main:
             # A kill may have come between the writing of this checkpoint and what follows it.
-            job.checkpoints.delete_older(newest, state.best_step, state.interrupted_step, self.is_scored())
+            job.checkpoints.delete_older(newest, state.best_step, state.interrupted_step, self.keeps_to_limit())
             job.log.forget_after(state.step, state.evaluated_step)
         self._first_step = self.state.step
         # Older checkpoints, from one process, do not say how many rows a step has nor whose generators they hold.

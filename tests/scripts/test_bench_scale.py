@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,30 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
     [
         (["--data_dir", "nowhere"], "nowhere/nsmc/ratings_train.txt: no such file"),
         (["--repeats", "0"], "repeats must be at least 1"),
+        (["--work_dir", "nowhere"], "nowhere: no such folder"),
+        (["--json", "half.json", "--missing"], "half.json is not a file of bench_scale.py: delete it"),
+        (["--json", "other.json"], "other.json is not a file of bench_scale.py: delete it"),
+        (["--data_dir", "broken"], "broken/nsmc/ratings_train.txt:3: 2 columns instead of 3"),
+        (["--corpus", "empty"], "empty: there is no file in the folder"),
+        (["--tokenizer", "empty"], "no tokenizer in empty"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(user: User, words: list[str], error: str):
+    (user.folder / "half.json").write_text('{"cells": [', encoding="utf-8")
+    other = {"cells": [{"series": "rows", "stage": "sleep", "size": 1}]}
+    (user.folder / "other.json").write_text(json.dumps(other), encoding="utf-8")
+    (user.folder / "empty").mkdir(exist_ok=True)
+    (user.folder / "broken" / "nsmc").mkdir(parents=True, exist_ok=True)
+    rows = user.folder / "broken" / "nsmc" / "ratings_train.txt"
+    rows.write_text("id\tdocument\tlabel\n1\t글\t0\n2\t글\n", encoding="utf-8")
     assert f"bench_scale.py: error: {error}" in user.is_refused(*words, script=SCRIPT)
+
+
+@pytest.mark.seconds
+def test_ctrl_c_is_answered_in_a_line_and_leaves_nothing(user: User, tmp_path: Path):
+    with user.starts("--quick", "--series", "steps", "--work_dir", tmp_path, script=SCRIPT) as process:
+        process.stdout.readline()  # the header, after which stages are measured
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=300)
+    assert process.returncode == 130 and said == "\nbench_scale.py: interrupted\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,26 +1,22 @@
-"""The measured results: the runs behind them, on the sample, and that the pages in docs/ show what the files hold."""
+"""The pages of measured results in docs/ show what the files hold."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import ElectraConfig, ElectraModel
 
-import measure_tasks
 import results_page
-from conftest import User
 from reporting import made_parts
 
 
 def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]) -> dict[str, Any]:
     def runs(scores: list[float]) -> list[dict[str, Any]]:
-        lines = enumerate(scores, start=42)
-        return [{"seed": seed, "metrics": {"f1": s}, "steps": 9, "epochs": 1.5, "seconds": 61} for seed, s in lines]
+        rest = {"at_chance": False, "steps": 9, "epochs": 1.5, "seconds": 61}
+        return [{"seed": seed, "metrics": {"f1": score}} | rest for seed, score in enumerate(scores, start=42)]
 
     arms = {
         "pretrained": {"grid": {"0.0001": 0.5, "0.0002": 0.75}, "learning_rate": 0.0002, "runs": runs(pretrained)},
@@ -34,6 +30,10 @@ def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]
     }  # fmt: skip
 
 
+def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
+    return [results_page.MeasuredTask(**task) for task in tasks]
+
+
 def cells(text: str, first: str) -> list[list[str]]:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     return [row for row in rows if row[0] == first]
@@ -41,7 +41,7 @@ def cells(text: str, first: str) -> list[list[str]]:
 
 def test_figures_stand_in_their_columns() -> None:
     english = results_page.LANGUAGES[0]
-    measured = [task("ner", True, [0.5, 0.75], [0.25, 0.25]), task("sts", False, [0.5], [0.25])]
+    measured = read(task("ner", True, [0.5, 0.75], [0.25, 0.25]), task("sts", False, [0.5], [0.25]))
     text = results_page.scores(measured, english)
     assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", "9", "1.5", "1:01"]]
     assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", "9", "1.5", "1:01"]]
@@ -53,48 +53,26 @@ def test_figures_stand_in_their_columns() -> None:
     assert "python3 x.py --task ner\npython3 x.py --task sts\n" in results_page.commands(measured)
 
 
-@pytest.mark.parametrize(
-    "name, text, held_back",
-    [
-        ("train.tsv", "a\tb\tc\n" + "".join(f"{i}\tx\ty\n" for i in range(25)), "a\tb\tc\n9\tx\ty\n19\tx\ty\n"),
-        ("words.tsv", "".join(f"{i}\tO\n" for i in range(12)), "9\tO\n"),
-        ("rows.jsonl", "".join(f'{{"id": {i}}}\n' for i in range(10)), '{"id": 9}\n'),
-        ("squad.json", json.dumps({"data": list(range(11))}), '{"version": "1.0", "data": [9]}'),
-    ],
-)
-def test_each_tenth_part_is_held_back(tmp_path: Path, name: str, text: str, held_back: str) -> None:
-    whole, rest, held = (tmp_path / part for part in (name, f"rest-{name}", f"held-back-{name}"))
-    whole.write_text(text, encoding="utf-8")
-    measure_tasks.hold_back(whole, rest, held)
-    assert held.read_text(encoding="utf-8") == held_back
-    parts = measure_tasks.parts_of(whole)
-    assert sorted(map(str, measure_tasks.parts_of(rest) + measure_tasks.parts_of(held))) == sorted(
-        [*map(str, parts), *([parts[0]] if "\t" in text and text.startswith("a") else [])]
-    )
+def test_runs_at_chance_and_further_devices_are_told() -> None:
+    english, korean = results_page.LANGUAGES
+    at_chance = task("paws", False, [0.5, 0.75], [0.25, 0.25])
+    at_chance["arms"]["from scratch"]["runs"][1]["at_chance"] = True
+    at_chance["other_hardware"] = [{"name": "Some GPU", "precision": "bf16"}]
+    measured = read(at_chance, task("sts", False, [0.5], [0.25]))
+    text = results_page.scores(measured, english)
+    assert cells(text, "paws")[0][3:5] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠"]
+    assert "\n\n⚠ a run in this cell ended at chance level; its score is in the mean all the same.\n\n" in text
+    assert text.endswith("Measured on: Some CPU (1 thread), bf16; Some GPU, bf16.")
+    assert "⚠ 이 칸에는" in results_page.scores(measured, korean)
+    assert "⚠" not in results_page.scores(measured[1:], english)
 
 
-@pytest.mark.slow
-def test_tasks_are_measured_on_the_sample(user: User) -> None:
-    """The best rate of each arm is taken, weights are not kept, and a second call repeats nothing."""
-    tiny = user.folder / "sample_data" / "tiny-electra"
-    shutil.copytree(tiny, user.folder / "some-electra")
-    ElectraModel(ElectraConfig.from_pretrained(tiny)).save_pretrained(user.folder / "some-electra")
-    tasks = ("question-pair", "korquad")
-    words = ["--data_dir", "sample_data", "--model", "some-electra", "--tasks", *tasks, "--seeds", "43"]
-    words += ["--rates", "1e-4", "5e-4", "--ckpt_dir", "measured", "--output", "results", "--steps"]
-    out = user.types(*words, 2, script="scripts/measure_tasks.py").out
-    assert out.count("$ python3 run_") == len(tasks) * 2 * (2 + 1)
-    for name in tasks:
-        found = json.loads((user.folder / "results" / f"{name}.json").read_text(encoding="utf-8"))
-        assert found["task"] == name and found["shape"]["num_hidden_layers"] == 2
-        for arm in found["arms"].values():
-            assert arm["grid"][f"{arm['learning_rate']:g}"] == max(arm["grid"].values())
-            assert [(run["seed"], run["steps"]) for run in arm["runs"]] == [(43, 2)]
-            assert 0 < arm["held_back_rows"] < found["rows"]["train"] / 4
-    assert not list((user.folder / "measured").rglob("checkpoint-*"))
-    assert "$ python3 run_" not in user.types(*words, 2, script="scripts/measure_tasks.py").out
-    assert "--steps 2, not 3" in user.is_refused(*words, 3, script="scripts/measure_tasks.py")
-    assert "no model in nowhere" in user.is_refused("--model", "nowhere", script="scripts/measure_tasks.py")
+def test_rates_of_all_grids_are_columns_in_their_order() -> None:
+    other = task("sts", False, [0.5], [0.25])
+    other["arms"]["from scratch"] |= {"grid": {"5e-05": 0.1, "0.0004": 0.2}, "learning_rate": 0.0004}
+    text = results_page.rates(read(task("ner", True, [0.5], [0.25]), other), results_page.LANGUAGES[0])
+    assert cells(text, "folder") == [["folder", "model", "5e-05", "0.0001", "0.0002", "0.0004"]]
+    assert cells(text, "sts")[1] == ["sts", "from scratch", "10.00", "", "", "**20.00**"]
 
 
 @pytest.fixture
@@ -143,3 +121,24 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
     with pytest.raises(SystemExit):
         types(monkeypatch)
     assert "run scripts/measure_tasks.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('{"task": "sts",', "not valid JSON (line 1): measure the task again"),
+        ("[]", "not a results file (no JSON object): measure the task again"),
+        ("{}", "not a file of scripts/measure_tasks.py: folder: Field required"),
+        (task("sts", False, [0.5], []), "arms.from scratch.runs: List should have at least 1 item"),
+        (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "a run lacks the score 'spearman'"),
+        (task("sts", False, [0.5], [0.5]) | {"rows": {}}, "rows has no 'train'"),
+        (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "there is no arm 'pretrained'"),
+    ],
+)
+def test_a_broken_file_is_named(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, text: Any, error: str) -> None:
+    path = pages / "tasks" / "sts.json"
+    path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
+    with pytest.raises(SystemExit) as end:
+        types(monkeypatch)
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.startswith(f"results_page.py: {path}: ") and error in said

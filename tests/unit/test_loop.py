@@ -409,6 +409,34 @@ def test_interrupted_in_the_evaluation_that_is_the_best_it_keeps_its_checkpoint(
     assert resumed.log.evaluations() == MetricsLog(tmp_path / "whole").evaluations()
 
 
+@pytest.mark.parametrize(("last_score", "kept"), [(0.9, [8, 10]), (0.1, [5, 10])])
+def test_a_checkpoint_that_is_only_for_going_on_takes_no_place_of_another(tmp_path, last_score, kept):
+    """Step 8's is kept if step 10 is the best, and goes if step 5 stays it: at step 9 that is not known."""
+
+    def run(folder: str, interrupted_at: int | None = None, **settings) -> list[int]:
+        limits = {"max_steps": 10, "eval_steps": 5, "save_steps": 2, "save_total_limit": 2}
+        scores = [last_score] if settings else [0.5, last_score]
+        job = make_job(tmp_path / folder, evaluate=scripted(scores), **limits, **settings)
+        original = job.collate
+
+        def collate_and_interrupt(rows, draws, size):
+            if len(job.log.read()) == interrupted_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return original(rows, draws, size)
+
+        object.__setattr__(job, "collate", collate_and_interrupt)
+        if interrupted_at is None:
+            fit(job)
+        else:
+            with pytest.raises(Interrupted):
+                fit(job)
+        return [int(path.name.rpartition("-")[2]) for path in job.checkpoints.all()]
+
+    assert run("whole") == kept
+    assert run("cut", interrupted_at=9) == [5, 8, 9]
+    assert run("cut", resume=True) == kept
+
+
 @pytest.mark.parametrize("scores", [[0.5, 0.9, 0.1], [0.5, 0.1, 0.9], [0.9, 0.5, 0.1]])
 def test_interrupted_in_the_last_evaluation_it_keeps_the_checkpoints_of_the_uninterrupted_run(tmp_path, scores):
     """Which of the older ones may go depends on a score that is not known yet."""
