@@ -170,7 +170,8 @@ class Study:
             contents = held_back.divided(TASKS[self.task], train)
         except DataError as error:
             stop(str(error))
-        paths = self.work / f"rest-{train.name}", self.work / f"held-back-{train.name}"
+        folder = self.work.resolve()  # the scripts look for other paths in the folder of the task
+        paths = folder / f"rest-{train.name}", folder / f"held-back-{train.name}"
         for path, content in zip(paths, contents, strict=True):
             write(path, content)
         return paths

@@ -85,6 +85,7 @@ def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) 
     assert [run["seed"] for run in pretrained] == ["7", "7", "7", "7", "8"]
     assert [run["from_scratch"] for run in made] == [False] * 5 + [True] * 5
     tried, final = pretrained[0], pretrained[-1]
+    assert Path(tried["train_file"]).is_absolute() and Path(tried["test_file"]).is_absolute()
     rest, held_back = (Path(tried[key]).read_text(encoding="utf-8") for key in ("train_file", "test_file"))
     train = Path("data/korsts/sts-train.tsv")
     assert rest.count("\n") == 1 + 36 and held_back.count("\n") == 1 + 4 and held_back.startswith(HEADER)
