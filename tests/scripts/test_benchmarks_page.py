@@ -19,7 +19,7 @@ from reporting.benchmark_words import ENGLISH, KOREAN, LANGUAGES, Words
 
 MADE = re.compile(r"<!-- made by (\S+ (?:\([^)]+\) )?)-->.*?<!-- end of what (\S+) makes", re.DOTALL)
 NUMBER = r"(?:\d[\d,.]*|two|three|four|five|six|seven|eight|nine|ten|twenty|thirty|half an?|a quarter of an?)"
-UNIT = r"(?:(?:times|seconds?|minutes?|hours?|rows/s|tokens/s|[KMG]i?B|%)(?!\w)|배|초|분|시간)"
+UNIT = r"(?:(?:times|seconds?|minutes?|hours?|rows/s|tokens/s|[KMG]i?B|%)(?!\w)|배|초(?!과)|분(?!할)|시간)"
 SCORE = r"(?:F1|accuracy|exact match|Spearman|정확도)[^\n|]{0,20}\b0?\.\d"
 MEASUREMENT = re.compile(rf"\b{NUMBER}\s?{UNIT}|{SCORE}")
 
