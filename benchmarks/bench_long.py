@@ -20,7 +20,7 @@ step: forward, backward and AdamW of the whole model with its head for answers, 
 bf16 is autocast; hf's attention fails under it, and gets a model with bf16 weights. full is `--attention full`.
 
 peak_mib is memory above what was in use before, weights and their gradients included. Ratios are medians over
-interleaved repeats; `attention_memory_of_hf_L` is ours divided by transformers'.
+interleaved repeats; `attention_memory_of_hf_fp32_4096` is ours divided by transformers'.
 """
 
 from __future__ import annotations
@@ -219,22 +219,15 @@ def main() -> None:
         more, ratios = measure_features(Path(arguments.data_file), tokenizer, arguments.repeats)
         rows += more
     measured = (arguments.lengths, runtime.device, arguments.repeats)
-    if "attention" in arguments.parts:
-        more, seconds, memory = measure_ways("attention", Attention, ["hf", "full", "ours", "ours_dropout"], *measured)
+    ways = {"attention": (Attention, ["hf", "full", "ours", "ours_dropout"]), "step": (Step, ["hf", "full", "ours"])}
+    for part in [part for part in ways if part in arguments.parts]:
+        more, seconds, memory = measure_ways(part, *ways[part], *measured)
         rows += more
-        for length in arguments.lengths:
-            hf, ours = f"hf_fp32_{length}", f"ours_fp32_{length}"
-            ratios[f"attention_vs_hf_{length}"] = median_ratio(seconds[hf], seconds[ours])
-            ratios[f"attention_vs_full_{length}"] = median_ratio(seconds[f"full_fp32_{length}"], seconds[ours])
-            ratios[f"attention_memory_of_hf_{length}"] = memory[ours] / max(1.0, memory[hf])
-    if "step" in arguments.parts:
-        more, seconds, _ = measure_ways("step", Step, ["hf", "full", "ours"], *measured)
-        rows += more
-        for length in arguments.lengths:
-            for name, precision in (("fp32", "fp32"), ("default", runtime.precision)):
-                hf, full, ours = (seconds[f"{way}_{precision}_{length}"] for way in ("hf", "full", "ours"))
-                ratios[f"step_vs_hf_{length}_{name}"] = median_ratio(hf, ours)
-                ratios[f"step_vs_full_{length}_{name}"] = median_ratio(full, ours)
+        for case in [f"{precision}_{length}" for length in arguments.lengths for precision in ("fp32", "bf16")]:
+            hf, full, ours = (f"{way}_{case}" for way in ("hf", "full", "ours"))
+            ratios[f"{part}_vs_hf_{case}"] = median_ratio(seconds[hf], seconds[ours])
+            ratios[f"{part}_vs_full_{case}"] = median_ratio(seconds[full], seconds[ours])
+            ratios[f"{part}_memory_of_hf_{case}"] = memory[ours] / max(1.0, memory[hf])
     report(device_name(runtime.device), rows, ratios, arguments.json)
 
 

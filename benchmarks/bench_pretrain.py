@@ -272,13 +272,15 @@ def measure_steps(
     for arm, (run, batches) in runs.items():
         with PeakMemory(device) as memory:
             take_steps(run, batches)
-        real, padded = (
-            sum(batch[key] for step in batches for batch in step) for key in ("real_tokens", "padded_tokens")
+        row_count, real, padded = (
+            sum(batch[key] for step in batches for batch in step) for key in ("rows", "real_tokens", "padded_tokens")
         )
+        median = statistics.median(seconds[arm])
         table.append(
             {
                 "arm": f"step, {name}: {arm}",
-                "real_tokens_per_second": real / statistics.median(seconds[arm]),
+                "rows_per_second": row_count / median,
+                "real_tokens_per_second": real / median,
                 "padding_ratio": 0.0 if ARMS[arm][0] == "none" else 1 - real / padded,
                 "peak_mib": memory.bytes / 2**20,
             }

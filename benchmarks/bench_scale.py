@@ -29,11 +29,9 @@ when the stage began) of every repeat.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import multiprocessing
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -49,16 +47,14 @@ if __name__ == "__main__":  # before the other imports, which take seconds; hour
     start()
 
 from benchmarks import scale_stages
-from benchmarks.measure import CPU, device_name
+from benchmarks.measure import CPU, device_name, origin, write_figures
 from benchmarks.scale_inputs import Inputs
 from benchmarks.scale_stages import BY_TORCHRUN, IMPORTED, STAGES, measure
 from models import ModelError, build_tokenizer
 from processors import TASKS
 from processors.pretraining.corpus_readers import open_corpus
 from processors.task import DataError
-from training.results import git_commit, versions
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZES: dict[str, list[float]] = {
     "rows": [1_000, 10_000, 100_000, 1_000_000],
     "tokens": [128, 256, 512, 1024, 2048, 4096],
@@ -215,17 +211,9 @@ def write(path: Path, cells: list[dict[str, Any]]) -> None:
     kept = {(cell["series"], cell["stage"], cell["size"]): cell for cell in [*cells_in(path), *cells]}
     order = [(series, stage) for series in SIZES for stage in STAGES[series]]
     ordered = sorted(kept.values(), key=lambda cell: (order.index((cell["series"], cell["stage"])), cell["size"]))
-    content = {
-        "device": device_name(CPU),
-        "date": datetime.date.today().isoformat(),
-        "commit": git_commit(ROOT),
-        "command": " ".join(["python3", "benchmarks/bench_scale.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **versions()},
-    }
     lines = ",\n".join(f"  {json.dumps(cell)}" for cell in ordered)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = json.dumps(content, indent=1)[:-2]
-    path.write_text(f'{header},\n "cells": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+    header = json.dumps(origin(device_name(CPU)), indent=1)[:-2]
+    write_figures(path, f'{header},\n "cells": [\n{lines}\n ]\n}}\n')
 
 
 if __name__ == "__main__":

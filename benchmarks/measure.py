@@ -16,11 +16,13 @@ over interleaved repeats. Steps are not captured here; benchmarks/bench_gpu.py m
 from __future__ import annotations
 
 import ctypes
+import datetime
 import functools
 import gc
 import itertools
 import json
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -36,11 +38,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.collator import Collator
 from models.fast_dropout import quicken
+from storage.whole import write_whole
 from training.checkpoint import CheckpointFolder
 from training.config import LoopConfig
 from training.loop import Job, LossOf, TrainingRun
 from training.plan import Plan, TrainingCollate, batches_from
-from training.results import MetricsLog
+from training.results import MetricsLog, git_commit, versions
 from training.row_random import RowDraws
 from training.runtime import Runtime
 
@@ -75,6 +78,7 @@ KOELECTRA = {
         "intermediate_size": 64,
     },
 }
+ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -230,8 +234,8 @@ def measure_training(training: Training, folder: Path, repeats: int) -> tuple[st
         "vs_longest_padding_fp32": median_ratio(seconds["longest_fp32"], seconds["ours_fp32"]),
         "matmul_fraction": next(row["of_matmul"] for row in table if row["arm"] == default),
     }
-    rates = ", ".join(f"{name} {value / 1e9:,.0f} GFLOP/s" for name, value in rate.items())
-    return f"{device_name(device)}; matrix products: {rates}", table, ratios
+    table += [{"arm": f"matmul_{name}", "gflops": value / 1e9} for name, value in rate.items()]
+    return device_name(device), table, ratios
 
 
 def matrix_product_seconds(device: torch.device, dtype: torch.dtype, size: int = 1536) -> Callable[[], float]:
@@ -289,13 +293,24 @@ def _status_bytes(field: str) -> int:
 def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpu = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
-    return f"{cpu}, {torch.get_num_threads()} threads"
+    return torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+
+
+def origin(device: str) -> dict[str, Any]:
+    """What it takes to measure the same again: date, commit, command as typed, device, threads, versions."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": git_commit(ROOT),
+        "command": shlex.join(["python3", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), **versions()},
+    }
 
 
 def report(device: str, rows: list[dict[str, Any]], ratios: dict[str, float], json_file: str | None) -> None:
     """Prints the rows as tables, one for neighbours of the same columns, and the ratios; writes all to `json_file`."""
-    print(device)
+    print(f"{device}, threads: {torch.get_num_threads()}")
     for columns, neighbours in itertools.groupby(rows, key=list):
         lines = [columns, *([_cell(row[column]) for column in columns] for row in neighbours)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -305,8 +320,17 @@ def report(device: str, rows: list[dict[str, Any]], ratios: dict[str, float], js
     for name, value in ratios.items():
         print(f"{name}: {value:.2f}")
     if json_file:
-        content = {"device": device, "rows": rows, "ratios": ratios}
-        Path(json_file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        content = origin(device) | {"rows": rows, "ratios": ratios}
+        write_figures(Path(json_file), json.dumps(content, indent=2) + "\n")
+
+
+def write_figures(path: Path, text: str) -> None:
+    """Writes a file of figures, whole or not at all; ends the program where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {path} could not be written: {error.strerror}")
 
 
 def _cell(value: Any) -> str:

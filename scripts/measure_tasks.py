@@ -11,7 +11,7 @@ runs and the data must stay the same.
 
 Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
 `python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps
-that is set for a CPU: between a tenth of an epoch and two epochs, four to ten minutes on one core.
+that is set for a CPU: a part of an epoch or a little more, three to ten minutes on one core.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ _CLASSES = "--pooling mean"
 _QUESTIONS = "--max_seq_length 384 --train_batch_size 16"
 _LONG_QUESTIONS = "--max_seq_length 512 --doc_stride 384 --train_batch_size 8"
 MEASUREMENTS = {
-    "nsmc": Measurement("nsmc", 3, 500, _CLASSES, derived=True),
+    "nsmc": Measurement("nsmc", 3, 300, _CLASSES, derived=True),
     "korsts": Measurement("korsts", 10, 180, _CLASSES),
     "kornli": Measurement("kornli_small", 10, 165, _CLASSES, derived=True, files=_SMALL),
     "paws": Measurement("paws_small", 10, 88, _CLASSES, derived=True, files=_SMALL),
-    "question-pair": Measurement("question-pair", 10, 384, _CLASSES),
+    "question-pair": Measurement("question-pair", 10, 192, _CLASSES),
     "hate-speech": Measurement("hate-speech", 10, 247, _CLASSES),
-    "naver-ner": Measurement("naver-ner", 20, 214, derived=True),
+    "naver-ner": Measurement("naver-ner", 20, 160, derived=True),
     "korquad": Measurement("korquad", 7, 128, _QUESTIONS, derived=True),
     "tydiqa": Measurement("tydiqa", 5, 104, _LONG_QUESTIONS, derived=True),
 }

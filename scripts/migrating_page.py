@@ -89,7 +89,7 @@ def code_list(names: list[str] | tuple[str, ...]) -> str:
 def main() -> None:
     only_check = asked_to_check(__doc__)
     for words in LANGUAGES:
-        bring_up_to_date(words.page, Path(__file__).name, {"": tables(words)}, only_check)
+        bring_up_to_date(f"docs/{words.page}", Path(__file__).name, {"": tables(words)}, only_check)
 
 
 if __name__ == "__main__":

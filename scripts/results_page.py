@@ -22,10 +22,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reporting.made_parts import asked_to_check, bring_up_to_date
+from reporting.measured import RESULTS, machine
 from reporting.results_reading import CHANCE, markdown_grid, read_object, score_text, stop
-from reporting.study import REPOSITORY
 
-TASKS = REPOSITORY / "benchmarks" / "results" / "tasks"
+TASKS = RESULTS / "tasks"
 PRETRAINED, SCRATCH = "pretrained", "from scratch"
 DERIVED = "†"
 
@@ -169,9 +169,7 @@ def commands(measured: list[MeasuredTask]) -> str:
 
 def device_text(hardware: dict[str, Any]) -> str:
     """`AMD EPYC (1 thread), bf16`."""
-    threads = hardware.get("threads")
-    count = f" ({threads} thread{'' if threads == 1 else 's'})" if threads else ""
-    return f"{hardware['name']}{count}, {hardware['precision']}"
+    return f"{machine(hardware['name'], hardware.get('threads'))}, {hardware['precision']}"
 
 
 def clock(seconds: list[float]) -> str:
@@ -187,7 +185,7 @@ def main() -> None:
         stop(f"there are no results in {TASKS}: run scripts/measure_tasks.py")
     for words in LANGUAGES:
         parts = {"scores": scores(measured, words), "rates": rates(measured, words), "commands": commands(measured)}
-        bring_up_to_date(words.page, Path(__file__).name, parts, only_check)
+        bring_up_to_date(f"docs/{words.page}", Path(__file__).name, parts, only_check)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 
 from reporting.figures import colours
-from reporting.made_parts import DOCS, asked_to_check, bring_up_to_date
+from reporting.made_parts import asked_to_check, bring_up_to_date
+from reporting.measured import RESULTS, measured_line
 from reporting.results_reading import markdown_grid, read_object, stop
 from reporting.study import REPOSITORY
 
-RESULTS, FIGURE = REPOSITORY / "benchmarks" / "results" / "scale.json", DOCS / "scale.svg"
+MEASURED, FIGURE = RESULTS / "scale.json", REPOSITORY / "docs" / "scale.svg"
 FITTED = 3  # sizes
 FLAT = 1.1  # the largest of the fitted values divided by the smallest; below it, memory does not grow
 TOLERANCE = 0.2  # of an exponent, on a shared machine
@@ -49,10 +50,10 @@ AT_MOST = {
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the tables in one language. page: file in docs/. measured: the line above the tables."""
+    """The words of the tables in one language. page: file in docs/. language: en or ko."""
 
     page: str
-    measured: str
+    language: str
     header: tuple[str, ...]
     flat: str
     units: Mapping[str, str]
@@ -61,7 +62,7 @@ class Words:
 
 ENGLISH = Words(
     "benchmarks.md",
-    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}; the last command was\n`{command}`",
+    "en",
     ("over", "stage", "sizes", "CPU time", "exponent", "added memory", "exponent"),
     "flat",
     {"rows": "rows", "tokens": "tokens a row", "steps": "steps", "corpus": "MB of text", "document": "tokens of a "
@@ -70,7 +71,7 @@ ENGLISH = Words(
 )  # fmt: skip
 KOREAN = Words(
     "benchmarks_ko.md",
-    "`benchmarks/results/scale.json`, {date}, {device}, torch {torch}, 마지막 명령은\n`{command}`",
+    "ko",
     ("크기", "단계", "범위", "CPU 시간", "지수", "늘어난 메모리", "지수"),
     "일정",
     {"rows": "행 수", "tokens": "행당 토큰", "steps": "스텝", "corpus": "말뭉치 MB", "document": "문서의 토큰",
@@ -124,9 +125,8 @@ def curves_of(found: Mapping[str, Any]) -> list[Curve]:
 
 def tables(found: Mapping[str, Any], words: Words) -> str:
     """What stands between the comments of a page."""
-    measured = words.measured.format(torch=found["versions"]["torch"], **found)
     lines = [list(words.header), *(cells_of(curve, words) for curve in curves_of(found))]
-    blocks = [measured, markdown_grid(lines)]
+    blocks = [measured_line(MEASURED.stem, found, words.language), markdown_grid(lines)]
     if rows := process_rows(found, words):
         blocks.append(markdown_grid([list(words.processes_header), *rows]))
     return "\n\n".join(blocks)
@@ -170,6 +170,7 @@ def process_rows(found: Mapping[str, Any], words: Words) -> list[list[str]]:
 def draw(found: Mapping[str, Any]) -> Any:
     """Time above memory, a column for each series, logarithmic axes; a grey line is proportional growth."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     curves = curves_of(found)
     series = list(dict.fromkeys(curve.series for curve in curves))
@@ -188,12 +189,25 @@ def draw(found: Mapping[str, Any]) -> Any:
             low, high = axes.get_ylim()
             axes.plot(sizes, highest * sizes / sizes[-1], color="#999999", linewidth=0.8, linestyle=":")
             axes.set_ylim(low, high)
+            axes.set_xticks(own[0].sizes, [short(size) for size in own[0].sizes], minor=False)
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,)))
+            axes.yaxis.set_major_formatter(lambda value, _: short(value))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.grid(alpha=0.3, linewidth=0.6)
             axes.spines[["top", "right"]].set_visible(False)
-        panels[0][column].legend(frameon=False, fontsize="small")
+        panels[0][column].legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     panels[0][0].set_ylabel("seconds on the CPU")
     panels[1][0].set_ylabel("added memory, MiB")
     return figure
+
+
+def short(value: float) -> str:
+    """`0.05`, `4,096`, `10k`, `1M`."""
+    for least, unit, name in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if value >= least:
+            return f"{value / unit:g}{name}"
+    return f"{value:,g}"
 
 
 def write_figure(found: Mapping[str, Any], path: Path) -> None:
@@ -223,13 +237,13 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     only_check = asked_to_check(__doc__)
-    found = read_results(RESULTS)
+    found = read_results(MEASURED)
     for words in LANGUAGES:
-        bring_up_to_date(words.page, Path(__file__).name, {"": tables(found, words)}, only_check)
+        bring_up_to_date(f"docs/{words.page}", Path(__file__).name, {"": tables(found, words)}, only_check)
     if not only_check:
         write_figure(found, FIGURE)
     elif hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
-        stop(f"docs/{FIGURE.name} is not from {RESULTS.name}: run python3 scripts/scale_page.py")
+        stop(f"docs/{FIGURE.name} is not from {MEASURED.name}: run python3 scripts/scale_page.py")
     for curve in curves_of(found):
         if curve.grows_too_fast:
             print(f"{curve.series}, {curve.stage}: grows faster than it should: {curve.exponents}")

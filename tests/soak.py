@@ -191,7 +191,9 @@ class Soak:
         folder = self.begin(f"{kind.name}-long")
         rate = kind.moments["micro-batch"] / kind.moments["clock"]
         steps = max(SHORTEST_LONG_RUN, int(seconds * rate))
-        words = [*kind.command, *in_steps(2 * steps, 50, 200)]
+        # The first evaluation and the first checkpoint, which need memory that stays, belong to the warm-up.
+        often = steps // 4
+        words = [*kind.command, *in_steps(2 * steps, min(50, often), min(200, often))]
         try:
             code = start(folder, words, "micro-batch", steps, signal.SIGINT, "figures.json", 300 + 20 * seconds)
         except AssertionError as error:

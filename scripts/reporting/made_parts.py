@@ -8,7 +8,6 @@ from reporting.results_reading import stop
 from reporting.study import REPOSITORY
 from storage.whole import write_whole
 
-DOCS = REPOSITORY / "docs"
 BEGIN = "<!-- made by scripts/{script}{label} -->"
 END = "<!-- end of what scripts/{script} makes{label} -->"
 
@@ -27,7 +26,7 @@ def asked_to_check(about: str) -> bool:
 def with_part(page: str, name: str, script: str, made: str, part: str = "") -> str:
     """The page with one part made anew. Ends the program where the part's two comments are not in it.
 
-    page, name: its text, and its file's name in docs/. script: which makes the part. part: the part's name, where the
+    page, name: its text, and its path in the repository. script: which makes the part. part: the part's name, where the
     script makes several.
     """
     label = f" ({part})" if part else ""
@@ -35,24 +34,22 @@ def with_part(page: str, name: str, script: str, made: str, part: str = "") -> s
     before, found, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):
-        stop(f"docs/{name} lacks the comments {begin} and {end}")
+        stop(f"{name} lacks the comments {begin} and {end}")
     return f"{before}{begin}\n\n{made}\n\n{end}{after}"
 
 
 def bring_up_to_date(name: str, script: str, parts: dict[str, str], only_check: bool) -> None:
-    """Writes a page of docs/ with its parts made anew; with `only_check`, ends the program where that changes it.
+    """Writes a page with its parts made anew; with `only_check`, ends the program where that changes it.
 
-    parts: the text of each part by its name, which is "" for a single one.
+    name: the page's path in the repository. parts: the text of each part by its name, which is "" for a single one.
     """
-    path = DOCS / name
+    path = REPOSITORY / name
     if not path.is_file():
-        stop(
-            f"there is no docs/{name}; its parts stand between comments such as {BEGIN.format(script=script, label='')}"
-        )
+        stop(f"there is no {name}; its parts stand between comments such as {BEGIN.format(script=script, label='')}")
     page = made = path.read_text(encoding="utf-8")
     for part, text in parts.items():
         made = with_part(made, name, script, text, part)
     if only_check and made != page:
-        stop(f"docs/{name} is not as scripts/{script} would write it: run python3 scripts/{script}")
+        stop(f"{name} is not as scripts/{script} would write it: run python3 scripts/{script}")
     if not only_check:
         write_whole(path, made)

@@ -126,13 +126,14 @@ def test_the_tables_of_the_page_are_those_of_the_flags(words: migrating_page.Wor
 
 
 def test_a_page_that_is_older_than_the_table_is_named(tmp_path: Path, monkeypatch, capsys):
+    (tmp_path / "docs").mkdir()
     for words in migrating_page.LANGUAGES:
         text = (ROOT / "docs" / words.page).read_text(encoding="utf-8")
-        (tmp_path / words.page).write_text(text, encoding="utf-8")
-    monkeypatch.setattr(made_parts, "DOCS", tmp_path)
+        (tmp_path / "docs" / words.page).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(made_parts, "REPOSITORY", tmp_path)
     monkeypatch.setattr(sys, "argv", ["migrating_page.py", "--check"])
     migrating_page.main()
-    older = tmp_path / "migrating_ko.md"
+    older = tmp_path / "docs" / "migrating_ko.md"
     right = older.read_text(encoding="utf-8")
     older.write_text(right.replace("| `--dataset` | `--task` |", "| `--dataset` | `--tusk` |"), encoding="utf-8")
     with pytest.raises(SystemExit) as ended:

@@ -83,12 +83,13 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for part in ("scores", "rates", "commands")
         for said, made in (("made by", ""), ("end of what", " makes"))
     )
+    (tmp_path / "docs").mkdir()
     for words in results_page.LANGUAGES:
-        (tmp_path / words.page).write_text(f"# Results\n\n{parts}", encoding="utf-8")
+        (tmp_path / "docs" / words.page).write_text(f"# Results\n\n{parts}", encoding="utf-8")
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "sts.json").write_text(json.dumps(task("sts", False, [0.5], [0.25])), encoding="utf-8")
     monkeypatch.setattr(results_page, "TASKS", tmp_path / "tasks")
-    monkeypatch.setattr(made_parts, "DOCS", tmp_path)
+    monkeypatch.setattr(made_parts, "REPOSITORY", tmp_path)
     return tmp_path
 
 
@@ -103,12 +104,12 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     assert "docs/results.md is not as scripts/results_page.py would write it" in capsys.readouterr().err
     types(monkeypatch)
     types(monkeypatch, "--check")
-    korean = (pages / "results_ko.md").read_text(encoding="utf-8")
+    korean = (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
     assert korean.startswith("# Results\n") and "| 처음부터 |" in korean.replace("  ", "") and "측정한 장치" in korean
 
 
 def test_a_page_without_the_comments_is_refused(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    (pages / "results_ko.md").write_text("# Results\n", encoding="utf-8")
+    (pages / "docs" / "results_ko.md").write_text("# Results\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
     assert (

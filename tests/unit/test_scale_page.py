@@ -7,17 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from reporting.made_parts import DOCS
-from scale_page import FIGURE, LANGUAGES, RESULTS, Curve, curves_of, hash_of, process_rows, read_results, tables
+from scale_page import (
+    FIGURE,
+    LANGUAGES,
+    MEASURED,
+    Curve,
+    curves_of,
+    hash_of,
+    process_rows,
+    read_results,
+    short,
+    tables,
+)
 
 
 def measured() -> dict:
-    return json.loads(RESULTS.read_text(encoding="utf-8"))
+    return json.loads(MEASURED.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("words", LANGUAGES, ids=lambda words: words.page)
 def test_the_page_has_the_figures_of_the_file(words):
-    page = (DOCS / words.page).read_text(encoding="utf-8")
+    page = (FIGURE.parent / words.page).read_text(encoding="utf-8")
     made = tables(measured(), words)
     assert f"<!-- made by scripts/scale_page.py -->\n\n{made}\n\n<!-- end" in page, "run python3 scripts/scale_page.py"
 
@@ -74,7 +84,7 @@ def test_processes_are_compared_and_not_fitted():
     found = {"cells": cells}
     assert curves_of(found) == []
     assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
-    facts = {"date": "2026-01-02", "device": "a CPU", "command": "c", "versions": {"torch": "2"}}
+    facts = {"date": "2026-01-02", "device": "a CPU", "threads": 1, "command": "c", "versions": {"torch": "2"}}
     assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
     # Where the measurement was cut short, or more processes were measured.
     assert process_rows({"cells": cells[1:]}, LANGUAGES[0]) == []
@@ -102,3 +112,8 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, error: str, capsys):
     with pytest.raises(SystemExit) as end:
         read_results(path)
     assert end.value.code == 2 and error in capsys.readouterr().err
+
+
+def test_numbers_on_the_axes_are_short():
+    shown = {0.05: "0.05", 20: "20", 4096: "4,096", 10_000: "10k", 500_000: "500k", 1e6: "1M"}
+    assert {value: short(value) for value in shown} == shown

@@ -1,0 +1,30 @@
+"""What the pages say about a file of figures: the machine, the date, the versions and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reporting.study import REPOSITORY
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령은"}
+
+
+def machine(name: str, threads: int | None) -> str:
+    """`AMD EPYC (1 thread)`; without the threads where they are not known."""
+    return name + (f" ({counted_threads(threads)})" if threads else "")
+
+
+def counted_threads(threads: int) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{threads} thread{'' if threads == 1 else 's'}"
+
+
+def measured_line(name: str, found: Mapping[str, Any], language: str) -> str:
+    """File, date, machine, torch and, on a line of its own, the command that measured the figures.
+
+    name: the file's, without `.json`. found: its content, as `benchmarks.measure.origin` has it. language: en or ko.
+    """
+    where = f"`benchmarks/results/{name}.json`, {found['date']}, {machine(found['device'], found.get('threads'))}"
+    return f"{where}, torch {found['versions']['torch']}, {LAST_COMMAND[language]}\n`{found['command']}`"
