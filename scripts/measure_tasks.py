@@ -157,9 +157,11 @@ class Study:
         """Makes the folder of the runs, or ends the program where it holds runs of a different study."""
         measurement, (train, test) = self.measurement, self.files
         asked = {key: getattr(self.arguments, key) for key in ("model", "full", "steps")}
-        # What says nothing about this call but about the script and the data, which may have changed since the first.
-        length = f"{measurement.epochs} epochs" if self.arguments.full else f"{measurement.steps} steps"
-        asked["the task's settings"] = f"{COMMON} {measurement.words}".strip() + f", {length}"
+        # The script and the data may have changed since the first call.
+        asked["the task's settings"] = f"{COMMON} {measurement.words}".strip()
+        if not self.arguments.steps:
+            length = f"{measurement.epochs} epochs" if self.arguments.full else f"{measurement.steps} steps"
+            asked["the task's length"] = length
         asked |= {"the training file": sha256_of(train), "the test file": sha256_of(test)}
         refuse_another_study(self.work, asked)
 

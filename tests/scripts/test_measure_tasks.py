@@ -122,7 +122,9 @@ def test_a_call_on_different_data_or_with_different_settings_is_refused(
     fewer = measure_tasks.Measurement(korsts.folder, korsts.epochs, korsts.steps - 1, korsts.words)
     with monkeypatch.context() as patch:
         patch.setitem(measure_tasks.MEASUREMENTS, "korsts", fewer)
-        assert ", 180 steps, not " in refused(runs, capsys)
+        assert f"the task's length {korsts.steps} steps, not {fewer.steps} steps" in refused(runs, capsys)
+        runs.measure("--steps", "3", "--ckpt_dir", "short")
+    assert runs.measure("--steps", "3", "--ckpt_dir", "short") == []
     shutil.copytree("data", "other")
     assert runs.measure("--seeds", "7", "--data_dir", "other") == []
     Path("other/korsts/sts-train.tsv").write_text(sts_rows(50, "글"), encoding="utf-8")
