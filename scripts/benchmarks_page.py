@@ -14,7 +14,6 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
     start()
 
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 from reporting.benchmark_words import LANGUAGES, Words
 from reporting.made_parts import asked_to_check, bring_up_to_date
 from reporting.measured import RESULTS, counted_threads, machine, measured_line
-from reporting.results_reading import markdown_grid, stop
+from reporting.results_reading import markdown_grid, read_object, stop
 
 BENCHMARKS = ("seq_cls", "qa", "long", "pretrain")
 # The rows of the README's table: benchmark, ratio to the original, ratio to padding at the same precision.
@@ -70,14 +69,15 @@ EXCERPT = {r"train \d": (1, 0), r"step \d": (1, 1), r"\d\t": (3, 0)}
 
 def read_figures(name: str) -> dict[str, Any]:
     """What a benchmark wrote. Ends the program where it cannot be read, or lacks what every benchmark writes."""
-    path = RESULTS / f"{name}.json"
+    path, remedy = RESULTS / f"{name}.json", "docs/benchmarks.md has the command that writes it"
+    if not path.is_file():
+        stop(f"{path}: No such file: {remedy}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"date", "command", "device", "threads", "versions"} - found.keys()
-    except (OSError, ValueError, AttributeError) as error:
-        stop(f"{path} cannot be read ({error}): docs/benchmarks.md has the command that writes it")
-    if missing:
-        stop(f"{path} lacks {', '.join(sorted(missing))}: docs/benchmarks.md has the command that writes it")
+        found = read_object(path)
+    except ValueError as error:
+        stop(f"{path} cannot be read ({error}): {remedy}")
+    if missing := {"date", "command", "device", "threads", "versions"} - found.keys():
+        stop(f"{path} lacks {', '.join(sorted(missing))}: {remedy}")
     return found
 
 

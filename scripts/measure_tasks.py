@@ -36,7 +36,8 @@ from processors import SCRIPT_OF_TASK, TASKS
 from processors.splits import read_splits
 from processors.task import DataError
 from reporting import held_back
-from reporting.results_reading import read_object, stop
+from reporting.measured import PRETRAINED, SCRATCH
+from reporting.results_reading import read_object, stop, write_or_stop
 from reporting.study import (
     REPOSITORY,
     is_finished,
@@ -45,10 +46,9 @@ from reporting.study import (
     run_unless_finished,
     say,
 )
-from storage.whole import write_whole
 from training.results import sha256_of
 
-PRETRAINED, SCRATCH = ARMS = ("pretrained", "from scratch")
+ARMS = (PRETRAINED, SCRATCH)
 RATES = (1e-4, 2e-4, 4e-4)
 SEEDS = (42, 43, 44)
 COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last"
@@ -178,7 +178,7 @@ class Study:
         work = self.work.resolve()
         paths = work / f"rest-{train.name}", work / f"held-back-{train.name}"
         for path, content in zip(paths, contents, strict=True):
-            write(path, content)
+            write_or_stop(path, content)
         return paths
 
     def words(self, arm: str, rate: float) -> list[str]:
@@ -298,14 +298,6 @@ def refuse_unwritable(folder: Path) -> None:
         stop(f"the folder {folder} cannot be written to")
 
 
-def write(path: Path, content: str) -> None:
-    """Writes a file; ends the program if that fails."""
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        stop(f"cannot write {path}: {error.strerror}")
-
-
 def main() -> None:
     arguments = parse_arguments()
     shape_of(Path(arguments.model))
@@ -316,7 +308,7 @@ def main() -> None:
         study.begin()
     for study in studies:
         path = arguments.output / f"{study.task}.json"
-        write(path, json.dumps(study.measure(), ensure_ascii=False, indent=1) + "\n")
+        write_or_stop(path, json.dumps(study.measure(), ensure_ascii=False, indent=1) + "\n")
         say(f"{study.task}: written to {path}")
 
 

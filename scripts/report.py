@@ -40,9 +40,8 @@ from reporting.mistakes_in_entities import entities_of_run
 from reporting.mistakes_in_texts import texts_of_run
 from reporting.report_curves import curves_by_task
 from reporting.reported_runs import LOOKED_FOR, NotThere, ReportedRun, find_reported, task_of
-from reporting.results_reading import PUBLISHED, Run, refuse_missing, stop
+from reporting.results_reading import PUBLISHED, Run, refuse_missing, stop, write_or_stop
 from results_table import fill_cells, layout, needed_metrics, table_grids
-from storage.whole import write_whole
 
 HERE = Path(__file__).parent / "reporting"
 MOST_RUNS = 60  # whose mistakes are shown; the tables and curves have all
@@ -62,11 +61,7 @@ def main() -> None:
         why = f" ({'; '.join(notes)})" if notes else f" (looked for {', '.join(LOOKED_FOR)})"
         stop(f"no runs below {', '.join(map(str, arguments.folders))}{why}")
     text = page(title_of(arguments.folders), runs, notes, published, arguments.rows, arguments.data_dir)
-    try:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(arguments.output, text)
-    except OSError as error:
-        stop(f"cannot write {arguments.output}: {error.strerror}")
+    write_or_stop(arguments.output, text)
     size = len(text.encode()) / 2**20
     print(f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}, {size:.1f} MB: {arguments.output}")
 

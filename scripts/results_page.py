@@ -22,11 +22,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from reporting.made_parts import asked_to_check, bring_up_to_date
-from reporting.measured import RESULTS, machine
+from reporting.measured import PRETRAINED, RESULTS, SCRATCH, machine
 from reporting.results_reading import CHANCE, markdown_grid, read_object, score_text, stop
 
 TASKS = RESULTS / "tasks"
-PRETRAINED, SCRATCH = "pretrained", "from scratch"
 DERIVED = "†"
 
 

@@ -1,7 +1,9 @@
 """A training job small enough to run within a test: 27 rows, a network of some hundred weights, two losses."""
 
+import itertools
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -113,21 +115,27 @@ def evaluated_job(folder: Path, **settings) -> Job:
     return holder[0]
 
 
+def interrupt_where(job: Job, is_there: Callable[[], bool], number: int = signal.SIGINT) -> None:
+    """Makes the job send itself a signal at each micro-batch for which `is_there`, before that is collated."""
+    original = job.collate
+
+    def interrupting_collate(rows, draws, size):
+        if is_there():
+            os.kill(os.getpid(), number)
+        return original(rows, draws, size)
+
+    object.__setattr__(job, "collate", interrupting_collate)
+
+
 def expect_an_interruption_to_change_nothing(folder: Path, stop_after: int, **settings) -> None:
     """Compares a run with dropout that is interrupted after `stop_after` steps and resumed with one never stopped."""
     whole = evaluated_job(folder / "whole", **settings)
     fit(whole)
 
     cut = evaluated_job(folder / "cut", **settings)
-    taken, original = [], cut.collate
-
-    def interrupting_collate(rows, draws, size):
-        taken.append(rows)
-        if len(taken) == 2 * stop_after:  # between two micro-batches of a step, or after its last
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(rows, draws, size)
-
-    object.__setattr__(cut, "collate", interrupting_collate)
+    batches = itertools.count(1)
+    # Between two micro-batches of a step, or after its last.
+    interrupt_where(cut, lambda: next(batches) == 2 * stop_after)
     with pytest.raises(Interrupted, match="checkpoint-"):
         fit(cut)
     torch.manual_seed(999)  # whatever happens in between

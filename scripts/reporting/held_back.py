@@ -66,11 +66,12 @@ def divided(task: Task, path: Path) -> tuple[str, str]:
     """
     file = read_parts(task, path)
     groups = groups_of(file.texts)
+    count = max(groups) + 1
     every = max(ONE_IN, math.ceil(len(groups) / MOST))
-    if max(groups) + 1 < every:
+    if count < every:
         raise DataError(
             f"{path}: one part in {every} is held back to choose the learning rate, and there are only "
-            f"{max(groups) + 1} that share no text (rows, or articles of a SQuAD file)"
+            f"{count} that share no text (rows, or articles of a SQuAD file)"
         )
     is_held_back = [group % every == every - 1 for group in groups]
     rest, held_back = ([i for i, held in enumerate(is_held_back) if held == side] for side in (False, True))

@@ -8,6 +8,8 @@ from typing import Any
 from reporting.study import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
+# The arms of scripts/measure_tasks.py, by their names in its files.
+PRETRAINED, SCRATCH = "pretrained", "from scratch"
 LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령은"}
 
 

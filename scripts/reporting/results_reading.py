@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.streams import to_standard_output
+from storage.whole import write_whole
 
 PUBLISHED = Path(__file__).with_name("published_scores.json")
 NONE = "–"  # a cell, or the measured half of one, without a score
@@ -337,6 +338,15 @@ def write_out(text: str, output: Path | None) -> None:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         stop(f"cannot write {output}: {error.strerror}")
+
+
+def write_or_stop(path: Path, text: str) -> None:
+    """Writes a file whole, in a folder that is made for it; ends the program if that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        stop(f"cannot write {path}: {error.strerror}")
 
 
 def print_out(text: str) -> None:

@@ -21,6 +21,7 @@ from small_jobs import (
     collate,
     evaluated_job,
     expect_an_interruption_to_change_nothing,
+    interrupt_where,
     loss_of_rows,
     loss_of_terms,
     losses,
@@ -373,14 +374,7 @@ def test_interrupted_twice_it_is_the_uninterrupted_run(tmp_path):
 
     def interrupted_at(step: int | None, folder: str, **settings) -> Job:
         job = make_job(tmp_path / folder, max_steps=12, save_steps=6, save_total_limit=2, **settings)
-        original = job.collate
-
-        def collate_and_interrupt(rows, draws, size):
-            if len(job.log.read()) == step:
-                os.kill(os.getpid(), signal.SIGINT)
-            return original(rows, draws, size)
-
-        object.__setattr__(job, "collate", collate_and_interrupt)
+        interrupt_where(job, lambda: len(job.log.read()) == step)
         return job
 
     fit(interrupted_at(None, "whole"))
@@ -417,14 +411,7 @@ def test_a_checkpoint_that_is_only_for_going_on_takes_no_place_of_another(tmp_pa
         limits = {"max_steps": 10, "eval_steps": 5, "save_steps": 2, "save_total_limit": 2}
         scores = [last_score] if settings else [0.5, last_score]
         job = make_job(tmp_path / folder, evaluate=scripted(scores), **limits, **settings)
-        original = job.collate
-
-        def collate_and_interrupt(rows, draws, size):
-            if len(job.log.read()) == interrupted_at:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return original(rows, draws, size)
-
-        object.__setattr__(job, "collate", collate_and_interrupt)
+        interrupt_where(job, lambda: len(job.log.read()) == interrupted_at, signal.SIGTERM)
         if interrupted_at is None:
             fit(job)
         else:
