@@ -25,7 +25,7 @@ class CheckpointFolder:
     """The checkpoints of one run.
 
     output_dir: the run's folder. save_total_limit: how many are kept, the best one always among them; one that was
-        saved only because the run was interrupted is not counted. None: all.
+        saved only because the run was interrupted is not counted where evaluations are to come. None: all.
     save_optimizer: keep the training state in all of them; otherwise in the newest alone, which resuming needs.
     """
 

@@ -253,24 +253,27 @@ class TrainingRun:
             f"A smaller learning_rate, or a warm-up (warmup_proportion 0.1){fp32} usually helps"
         )
 
+    def evaluates(self) -> bool:
+        """Whether the run is evaluated at all."""
+        return self.job.evaluate is not None and self.job.config.evaluates_every != 0
+
     def evaluation_is_due(self) -> bool:
         """Whether the model is to be evaluated after the step that was taken last."""
-        job, step = self.job, self.state.step
-        every = job.config.evaluates_every
-        return (
-            job.evaluate is not None
-            and step > 0
-            and every != 0
-            and (self.plan.is_due(every, step) or step == self.plan.steps)
-        )
+        step = self.state.step
+        is_due = self.plan.is_due(self.job.config.evaluates_every, step) or step == self.plan.steps
+        return self.evaluates() and step > 0 and is_due
 
     def is_scored(self) -> bool:
         """Whether no evaluation is left to be made of the step that was taken last."""
         return self.state.evaluated_step == self.state.step or not self.evaluation_is_due()
 
     def keeps_to_limit(self) -> bool:
-        """Whether this step's checkpoint may take the place of others: not one that the next one replaces."""
-        return self.is_scored() and self.state.interrupted_step != self.state.step
+        """Whether this step's checkpoint may take the place of others.
+
+        One that the next one replaces may not where evaluations still decide which of the others is the best.
+        """
+        decides_later = self.evaluates() and self.state.interrupted_step == self.state.step
+        return self.is_scored() and not decides_later
 
     def end_step(self, stop: StopRequest) -> None:
         """Evaluates and saves where that is due. Raises Interrupted where the run was asked to stop."""

@@ -424,6 +424,14 @@ def test_a_checkpoint_that_is_only_for_going_on_takes_no_place_of_another(tmp_pa
     assert run("cut", resume=True) == kept
 
 
+def test_without_evaluations_an_interrupted_run_keeps_no_more_checkpoints_than_its_limit(tmp_path):
+    job = make_job(tmp_path, max_steps=10, save_steps=5, save_total_limit=1)
+    interrupt_where(job, lambda: len(job.log.read()) == 7)
+    with pytest.raises(Interrupted):
+        fit(job)
+    assert [path.name for path in job.checkpoints.all()] == ["checkpoint-8"]
+
+
 @pytest.mark.parametrize("scores", [[0.5, 0.9, 0.1], [0.5, 0.1, 0.9], [0.9, 0.5, 0.1]])
 def test_interrupted_in_the_last_evaluation_it_keeps_the_checkpoints_of_the_uninterrupted_run(tmp_path, scores):
     """Which of the older ones may go depends on a score that is not known yet."""
