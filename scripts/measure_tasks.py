@@ -23,8 +23,6 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import argparse
 import json
-import math
-import os
 import shlex
 import shutil
 import sys
@@ -33,11 +31,21 @@ from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from processors.splits import read_splits
-from processors.task import DataError
-from reporting import held_back
 from reporting.measured import PRETRAINED, SCRATCH
-from reporting.results_reading import read_object, stop, write_or_stop
+from reporting.measuring import (
+    add_rates,
+    as_typed,
+    divide,
+    main_score,
+    other_hardware,
+    refuse_unusable_files,
+    refuse_unwritable,
+    refuse_wrong_rates,
+    results_in,
+    shape_of,
+    summary,
+)
+from reporting.results_reading import write_or_stop
 from reporting.study import (
     REPOSITORY,
     is_finished,
@@ -97,8 +105,7 @@ def parse_arguments() -> argparse.Namespace:
                         help=f"default: {', '.join(MEASUREMENTS)}")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED",
                         help=f"one run each; default: {' '.join(map(str, SEEDS))}")  # fmt: skip
-    parser.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE",
-                        help=f"the grid of learning rates; default: {' '.join(map(as_typed, RATES))}")  # fmt: skip
+    add_rates(parser, RATES)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--full", action="store_true", help="as many epochs as the originals take")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
@@ -107,19 +114,11 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder for the results (default: benchmarks/results/tasks)")  # fmt: skip
     arguments = parser.parse_args()
     refuse_wrong_seeds(parser, arguments.seeds)
-    if len(set(map(as_typed, arguments.rates))) < len(arguments.rates):
-        parser.error("--rates must be different from each other")
-    if not all(0 < rate < math.inf for rate in arguments.rates):
-        parser.error("--rates must be above 0")
+    refuse_wrong_rates(parser, arguments.rates)
     if arguments.steps is not None and arguments.steps < 1:
         parser.error("--steps must be at least 1")
     arguments.model = str(Path(arguments.model))  # spanbert/ is spanbert
     return arguments
-
-
-def as_typed(rate: float) -> str:
-    """A learning rate as it stands in commands, in names of folders and in the results."""
-    return f"{rate:g}"
 
 
 @dataclass(frozen=True)
@@ -145,14 +144,6 @@ class Study:
         folder = (self.arguments.data_dir / self.measurement.folder).resolve()
         return folder / train, folder / test
 
-    def refuse_unusable_files(self) -> None:
-        """Ends the program where a file is missing or broken: the test file would otherwise be read hours later."""
-        train, test = self.files
-        try:
-            read_splits(TASKS[self.task], ("train", "test"), {"train": [train], "test": [test]})
-        except DataError as error:
-            stop(str(error))
-
     def begin(self) -> None:
         """Makes the folder of the runs, or ends the program where it holds runs of a different study."""
         measurement, (train, test) = self.measurement, self.files
@@ -164,22 +155,6 @@ class Study:
             asked["the task's length"] = length
         asked |= {"the training file": sha256_of(train), "the test file": sha256_of(test)}
         refuse_another_study(self.work, asked)
-
-    def divide(self) -> tuple[Path, Path]:
-        """The training file without what is held back, and what is held back: both are written now.
-
-        The paths are absolute, as the runs look for others in the folder of the task.
-        """
-        train, _ = self.files
-        try:
-            contents = held_back.divided(TASKS[self.task], train)
-        except DataError as error:
-            stop(str(error))
-        work = self.work.resolve()
-        paths = work / f"rest-{train.name}", work / f"held-back-{train.name}"
-        for path, content in zip(paths, contents, strict=True):
-            write_or_stop(path, content)
-        return paths
 
     def words(self, arm: str, rate: float) -> list[str]:
         """The words of a run that depend on neither seed nor files."""
@@ -209,10 +184,7 @@ class Study:
             run_unless_finished(folder, self.script, *words, "--cache_dir", self.work / "cache")
         for checkpoint in folder.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-        try:
-            return read_object(folder / "results.json")
-        except ValueError as error:
-            stop(f"{folder / 'results.json'}: {error}; delete {folder} to run it again")
+        return results_in(folder)
 
     def measure_arm(self, arm: str, rest: Path, held_back: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """An arm's grid of learning rates and its summary, and the results of its seeds."""
@@ -220,7 +192,7 @@ class Study:
             rate: self.run(arm, rate, self.arguments.seeds[0], rest, held_back, "-held-back")
             for rate in self.arguments.rates
         }
-        scores = {rate: results["metrics"][results["main_metric"]] for rate, results in tried.items()}
+        scores = {rate: main_score(results) for rate, results in tried.items()}
         best = max(scores, key=scores.__getitem__)
         runs = [self.run(arm, best, seed, *self.files) for seed in self.arguments.seeds]
         kept = {
@@ -233,10 +205,9 @@ class Study:
 
     def measure(self) -> dict[str, Any]:
         """What is written of the task: both arms, and what the first run of the pretrained one says about itself."""
-        parts = self.divide()
+        parts = divide(TASKS[self.task], self.files[0], self.work)
         arms, runs = zip(*(self.measure_arm(arm, *parts) for arm in ARMS), strict=True)
         first = runs[0][0]
-        hardware = [run["hardware"] for of_arm in runs for run in of_arm]
         told = ("main_metric", "rows", "pretraining", "hardware", "versions", "git_commit")
         return {
             "task": self.task,
@@ -247,8 +218,7 @@ class Study:
             "shape": shape_of(Path(self.arguments.model)),
             "command": self.command(arms[0]["learning_rate"]),
             **{key: first[key] for key in told},
-            # Where an interrupted study went on elsewhere.
-            "other_hardware": [one for at, one in enumerate(hardware) if one not in hardware[:at]][1:],
+            "other_hardware": other_hardware([run for of_arm in runs for run in of_arm]),
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
             "arms": dict(zip(ARMS, arms, strict=True)),
         }
@@ -263,48 +233,13 @@ class Study:
         return shlex.join(["python3", self.script, *words, *self.words_of_files(*names), *seeds])
 
 
-def shape_of(model: Path) -> dict[str, int]:
-    """The number of layers and their size. Ends the program where the model's configuration does not say it."""
-    path = model / "config.json"
-    if not path.is_file():
-        stop(f"there is no model in {model} (no config.json)")
-    try:
-        config = read_object(path)
-    except ValueError as error:
-        stop(f"{path}: {error}")
-    shape = {
-        "num_hidden_layers": config.get("num_hidden_layers", config.get("n_layers")),  # DistilBERT has its own names
-        "hidden_size": config.get("hidden_size", config.get("dim")),
-    }
-    if missing := [key for key, value in shape.items() if value is None]:
-        stop(f"{path} has no {' and no '.join(missing)}")
-    return shape
-
-
-def summary(results: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a run: its seed, its scores, its steps and its time."""
-    training = results["training"]
-    kept = {key: training[key] for key in ("steps", "epochs", "seconds", "tokens_per_second")}
-    return {"seed": results["seed"], "metrics": results["metrics"], "at_chance": results["at_chance"], **kept}
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Makes a folder; ends the program where that fails, or where nothing can be written to it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        stop(f"the folder {folder} cannot be made: {error.strerror}")
-    if not os.access(folder, os.W_OK):
-        stop(f"the folder {folder} cannot be written to")
-
-
 def main() -> None:
     arguments = parse_arguments()
     shape_of(Path(arguments.model))
     studies = [Study(task, arguments, arguments.ckpt_dir / task) for task in dict.fromkeys(arguments.tasks)]
     refuse_unwritable(arguments.output)
     for study in studies:
-        study.refuse_unusable_files()
+        refuse_unusable_files(TASKS[study.task], *study.files)
         study.begin()
     for study in studies:
         path = arguments.output / f"{study.task}.json"

@@ -1,0 +1,112 @@
+"""What the scripts that measure models on real data share: checks before the first run, rates, and runs' results."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from processors.splits import read_splits
+from processors.task import DataError, Task
+from reporting import held_back
+from reporting.results_reading import read_object, stop, write_or_stop
+
+
+def add_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
+    """Adds --rates. rates: where it is not given."""
+    parser.add_argument("--rates", nargs="+", type=float, default=rates, metavar="RATE",
+                        help=f"the grid of learning rates; default: {' '.join(map(as_typed, rates))}")  # fmt: skip
+
+
+def refuse_wrong_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
+    """Ends the program where a rate is there twice, or is none."""
+    if len(set(map(as_typed, rates))) < len(rates):
+        parser.error("--rates must be different from each other")
+    if not all(0 < rate < math.inf for rate in rates):
+        parser.error("--rates must be above 0")
+
+
+def as_typed(rate: float) -> str:
+    """A learning rate as it stands in commands, in names of folders and in the results."""
+    return f"{rate:g}"
+
+
+def shape_of(model: Path) -> dict[str, int]:
+    """The number of layers and their size. Ends the program where the model's configuration does not say it."""
+    path = model / "config.json"
+    if not path.is_file():
+        stop(f"there is no model in {model} (no config.json)")
+    try:
+        config = read_object(path)
+    except ValueError as error:
+        stop(f"{path}: {error}")
+    shape = {
+        "num_hidden_layers": config.get("num_hidden_layers", config.get("n_layers")),  # DistilBERT has its own names
+        "hidden_size": config.get("hidden_size", config.get("dim")),
+    }
+    if missing := [key for key, value in shape.items() if value is None]:
+        stop(f"{path} has no {' and no '.join(missing)}")
+    return shape
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Makes a folder; ends the program where that fails, or where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        stop(f"the folder {folder} cannot be made: {error.strerror}")
+    if not os.access(folder, os.W_OK):
+        stop(f"the folder {folder} cannot be written to")
+
+
+def refuse_unusable_files(task: Task, train: Path, test: Path) -> None:
+    """Ends the program where a file is missing or broken: the test file would otherwise be read hours later."""
+    try:
+        read_splits(task, ("train", "test"), {"train": [train], "test": [test]})
+    except DataError as error:
+        stop(str(error))
+
+
+def divide(task: Task, train: Path, work: Path) -> tuple[Path, Path]:
+    """The training file without what is held back, and what is held back: both are written to `work` now.
+
+    The paths are absolute, as the runs look for others in the folder of the task.
+    """
+    try:
+        contents = held_back.divided(task, train)
+    except DataError as error:
+        stop(str(error))
+    work = work.resolve()
+    paths = work / f"rest-{train.name}", work / f"held-back-{train.name}"
+    for path, content in zip(paths, contents, strict=True):
+        write_or_stop(path, content)
+    return paths
+
+
+def results_in(folder: Path) -> dict[str, Any]:
+    """The results of a finished run. Ends the program where they cannot be read."""
+    try:
+        return read_object(folder / "results.json")
+    except ValueError as error:
+        stop(f"{folder / 'results.json'}: {error}; delete {folder} to run it again")
+
+
+def main_score(results: Mapping[str, Any]) -> float:
+    """A run's score by the main metric of its task, as a fraction."""
+    return results["metrics"][results["main_metric"]]
+
+
+def summary(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run: its seed, its scores, its steps and its time."""
+    training = results["training"]
+    kept = {key: training[key] for key in ("steps", "epochs", "seconds", "tokens_per_second")}
+    return {"seed": results["seed"], "metrics": results["metrics"], "at_chance": results["at_chance"], **kept}
+
+
+def other_hardware(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The machines of the runs beside the first run's, where an interrupted study went on elsewhere."""
+    hardware = [run["hardware"] for run in runs]
+    return [one for at, one in enumerate(hardware) if one not in hardware[:at]][1:]
