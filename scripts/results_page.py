@@ -1,9 +1,9 @@
 """Writes the tables of docs/results.md and docs/results_ko.md: what was measured with this suite on real Korean data.
 
-    python3 scripts/results_page.py                 # after scripts/measure_tasks.py
+    python3 scripts/results_page.py                 # after scripts/measure_tasks.py and scripts/measure_few_shot.py
     python3 scripts/results_page.py --check         # only says whether the pages are as it would write them
 
-Every figure comes from a file in benchmarks/results/tasks/, one for each task.
+Every figure comes from benchmarks/results/tasks/, a file for each task, or from benchmarks/results/few_shot.json.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from reporting.few_shot_bootstrap import LEVEL
+from reporting.few_shot_cells import METRICS
 from reporting.made_parts import asked_to_check, bring_up_to_date
-from reporting.measured import PRETRAINED, RESULTS, SCRATCH, machine
+from reporting.measured import FEW_SHOT_ARMS, PRETRAINED, RESULTS, SCRATCH, machine
 from reporting.results_reading import CHANCE, markdown_grid, read_object, score_text, stop
 
 TASKS = RESULTS / "tasks"
+FEW_SHOT = RESULTS / "few_shot.json"
+MEASURE_TASKS, MEASURE_FEW_SHOT = "scripts/measure_tasks.py", "scripts/measure_few_shot.py"
 DERIVED = "†"
 
 
@@ -73,6 +77,38 @@ class MeasuredTask(BaseModel):
         return self
 
 
+class FewShotArm(BaseModel):
+    """A model of the few-shot study. grid: learning rate -> F1 on held-back questions. sizes: size -> its samples."""
+
+    grid: dict[str, float]
+    learning_rate: float
+    command: str
+    sizes: dict[str, Annotated[list[MeasuredRun], Field(min_length=1)]]
+
+
+class MeasuredFewShot(BaseModel):
+    """What scripts/measure_few_shot.py has written. span_em: step of the pretraining -> share of held-out questions.
+
+    p: size -> metric -> p of "the Splinter is no better".
+    """
+
+    hardware: dict[str, Any]
+    other_hardware: list[dict[str, Any]] = []
+    span_em: dict[str, float]
+    arms: dict[str, FewShotArm]
+    p: dict[str, dict[str, float]]
+
+    @model_validator(mode="after")
+    def check_names(self) -> MeasuredFewShot:
+        """Raises ValueError where a name that the tables look up is missing."""
+        if missing := [name for name in FEW_SHOT_ARMS if name not in self.arms]:
+            raise ValueError(f"there is no arm {missing[0]!r}")
+        for name in FEW_SHOT_ARMS:
+            if list(self.arms[name].sizes) != list(self.p):
+                raise ValueError(f"the sizes of {name!r} are not those of p")
+        return self
+
+
 @dataclass(frozen=True)
 class Words:
     """The words of the tables in one language. page: file in docs/. chance: what the mark of a run at chance means."""
@@ -80,6 +116,9 @@ class Words:
     page: str
     header: tuple[str, ...]
     grid_header: tuple[str, str]
+    few_shot_header: tuple[str, ...]
+    better: str
+    curve_header: tuple[str, str]
     device: str
     chance: str
 
@@ -89,6 +128,9 @@ LANGUAGES = (
         "results.md",
         ("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "a run took"),
         ("folder", "model"),
+        ("questions", "score", *FEW_SHOT_ARMS, "p", "a run took"),
+        "Bold: better with p < {} by the paired bootstrap.",
+        ("step", "span_em"),
         "Measured on: {}.",
         CHANCE[1],
     ),
@@ -96,25 +138,28 @@ LANGUAGES = (
         "results_ko.md",
         ("폴더", "학습 행", "점수", "사전학습", "처음부터", "스텝", "에폭", "한 번 걸린 시간"),
         ("폴더", "모델"),
+        ("질문", "점수", "Splinter", "선형 헤드", "p", "한 번 걸린 시간"),
+        "굵은 글씨: 짝지은 부트스트랩에서 p < {}로 더 좋음.",
+        ("스텝", "span_em"),
         "측정한 장치: {}.",
         "이 칸에는 우연 수준에서 끝난 실행이 있으며, 그 점수도 평균에 들어 있습니다",
     ),
 )
 
 
-def read_measured(folder: Path) -> list[MeasuredTask]:
-    """The tasks' files, in the order of their names. Ends the program where measure_tasks.py has not written one."""
-    measured = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            measured.append(MeasuredTask.model_validate(read_object(path)))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            stop(f"{path}: not a file of scripts/measure_tasks.py: {where}{': ' * bool(where)}{first['msg']}")
-        except ValueError as error:
-            stop(f"{path}: {error}: measure the task again with scripts/measure_tasks.py")
-    return measured
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
+    """What a script has measured. Ends the program where the file is not one that the script has written."""
+    try:
+        return kind.model_validate(read_object(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        stop(f"{path}: not a file of {script}: {where}{': ' * bool(where)}{first['msg']}")
+    except ValueError as error:
+        stop(f"{path}: {error}: measure it again with {script}")
 
 
 def scores(measured: list[MeasuredTask], words: Words) -> str:
@@ -149,21 +194,52 @@ def rates(measured: list[MeasuredTask], words: Words) -> str:
     lines = [[*words.grid_header, *tried]]
     for task in measured:
         for name, title in titles.items():
-            arm = task.arms[name]
-            by_rate = {rate: f"{100 * score:.2f}" for rate, score in arm.grid.items()}
-            cells = [by_rate.get(rate, "") for rate in tried]
-            marked = [
-                f"**{text}**" if float(rate) == arm.learning_rate else text
-                for rate, text in zip(tried, cells, strict=True)
-            ]
-            lines.append([task.folder, title, *marked])
+            lines.append([task.folder, title, *rate_cells(task.arms[name], tried)])
     return markdown_grid(lines)
 
 
-def commands(measured: list[MeasuredTask]) -> str:
-    """The runs of each task, with the rate that was chosen for the pretrained model."""
-    lines = "\n".join(task.command for task in measured)
+def rate_cells(arm: Arm | FewShotArm, tried: list[str]) -> list[str]:
+    """A cell for each rate; empty where the arm has not tried it, bold where it is the best."""
+    by_rate = {rate: f"{100 * score:.2f}" for rate, score in arm.grid.items()}
+    cells = {rate: by_rate.get(rate, "") for rate in tried}
+    return [f"**{text}**" if float(rate) == arm.learning_rate else text for rate, text in cells.items()]
+
+
+def commands(measured: list[MeasuredTask] | list[FewShotArm]) -> str:
+    """The runs of each task, with the rate chosen for the pretrained model, or those of each few-shot model."""
+    lines = "\n".join(one.command for one in measured)
     return f"<!-- needs: data -->\n```bash\n{lines}\n```"
+
+
+def few_shot_scores(measured: MeasuredFewShot, words: Words) -> str:
+    """EM and F1 of both models for each size, in per cent, with the p and how long a run of the Splinter took."""
+    lines = []
+    for size, p in measured.p.items():
+        both = [measured.arms[name].sizes[size] for name in FEW_SHOT_ARMS]
+        for metric in METRICS:
+            splinter, linear = (score_text([100 * run.metrics[metric] for run in runs], 2) for runs in both)
+            marked = f"**{splinter}**" if p[metric] < LEVEL else splinter
+            took = clock([run.seconds for run in both[0]])
+            lines.append([size, metric, marked, linear, f"{p[metric]:.4f}", took])
+    grid = markdown_grid([words.few_shot_header, *lines])
+    devices = "; ".join(device_text(one) for one in (measured.hardware, *measured.other_hardware))
+    return f"{grid}\n\n{words.better.format(LEVEL)} {words.device.format(devices)}"
+
+
+def few_shot_rates(measured: MeasuredFewShot, words: Words) -> str:
+    """Each model's F1 on the held-back questions, in per cent; the best is bold."""
+    titles = dict(zip(FEW_SHOT_ARMS, words.few_shot_header[2:4], strict=True))
+    arms = {title: measured.arms[name] for name, title in titles.items()}
+    tried = sorted({rate for arm in arms.values() for rate in arm.grid}, key=float)
+    return markdown_grid(
+        [[words.grid_header[1], *tried], *([title, *rate_cells(arm, tried)] for title, arm in arms.items())]
+    )
+
+
+def curve(measured: MeasuredFewShot, words: Words) -> str:
+    """The share of held-out questions that the Splinter answered while it was pretrained, in per cent."""
+    lines = [[f"{int(step):,}", f"{100 * value:.2f}"] for step, value in measured.span_em.items()]
+    return markdown_grid([words.curve_header, *lines])
 
 
 def device_text(hardware: dict[str, Any]) -> str:
@@ -179,11 +255,21 @@ def clock(seconds: list[float]) -> str:
 
 def main() -> None:
     only_check = asked_to_check(__doc__)
-    measured = read_measured(TASKS)
-    if not measured:
-        stop(f"there are no results in {TASKS}: run scripts/measure_tasks.py")
+    tasks = [read_measured(path, MeasuredTask, MEASURE_TASKS) for path in sorted(TASKS.glob("*.json"))]
+    few_shot = read_measured(FEW_SHOT, MeasuredFewShot, MEASURE_FEW_SHOT) if FEW_SHOT.is_file() else None
+    if not (tasks or few_shot):
+        stop(f"there are no results in {TASKS}, and no {FEW_SHOT}: run {MEASURE_TASKS} or {MEASURE_FEW_SHOT}")
     for words in LANGUAGES:
-        parts = {"scores": scores(measured, words), "rates": rates(measured, words), "commands": commands(measured)}
+        parts = {}
+        if tasks:
+            parts |= {"scores": scores(tasks, words), "rates": rates(tasks, words), "commands": commands(tasks)}
+        if few_shot:
+            parts |= {
+                "few shot": few_shot_scores(few_shot, words),
+                "few-shot rates": few_shot_rates(few_shot, words),
+                "few-shot commands": commands([few_shot.arms[name] for name in FEW_SHOT_ARMS]),
+                "pretraining": curve(few_shot, words),
+            }
         bring_up_to_date(f"docs/{words.page}", Path(__file__).name, parts, only_check)
 
 

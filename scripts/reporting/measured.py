@@ -10,6 +10,8 @@ from reporting.study import REPOSITORY
 RESULTS = REPOSITORY / "benchmarks" / "results"
 # The arms of scripts/measure_tasks.py, by their names in its files.
 PRETRAINED, SCRATCH = "pretrained", "from scratch"
+# Those of scripts/measure_few_shot.py.
+FEW_SHOT_ARMS = ("Splinter", "linear head")
 LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령은"}
 
 

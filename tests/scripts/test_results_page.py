@@ -30,8 +30,37 @@ def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]
     }  # fmt: skip
 
 
+def few_shot() -> dict[str, Any]:
+    def arm(name: str, scores: dict[str, list[float]]) -> dict[str, Any]:
+        sizes = {
+            size: [
+                {"metrics": {"em": score / 2, "f1": score}, "at_chance": False, "steps": 9, "epochs": 2, "seconds": 59}
+                for score in of_size
+            ]
+            for size, of_size in scores.items()
+        }
+        return {
+            "grid": {"0.0001": 0.5, "0.0003": 0.25},
+            "learning_rate": 0.0001,
+            "command": f"x.py {name}",
+            "sizes": sizes,
+        }
+
+    arms = {
+        "Splinter": arm("splinter", {"16": [0.5, 0.75], "64": [0.5]}),
+        "linear head": arm("linear", {"16": [0.25, 0.25], "64": [0.5]}),
+    }
+    p = {"16": {"em": 0.2, "f1": 0.0001}, "64": {"em": 0.5, "f1": 0.5}}
+    hardware = {"name": "Some CPU", "threads": 1, "precision": "bf16"}
+    return {"hardware": hardware, "span_em": {"100": 0.125, "1200": 0.5}, "arms": arms, "p": p}
+
+
 def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
     return [results_page.MeasuredTask(**task) for task in tasks]
+
+
+FEW_SHOT_PARTS = ("few shot", "few-shot rates", "few-shot commands", "pretraining")
+PARTS = ("scores", "rates", "commands", *FEW_SHOT_PARTS)
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -75,12 +104,39 @@ def test_rates_of_all_grids_are_columns_in_their_order() -> None:
     assert cells(text, "sts")[1] == ["sts", "from scratch", "10.00", "", "", "**20.00**"]
 
 
+def test_few_shot_figures_stand_in_their_columns() -> None:
+    english = results_page.LANGUAGES[0]
+    measured = results_page.MeasuredFewShot(**few_shot())
+    text = results_page.few_shot_scores(measured, english)
+    assert cells(text, "16") == [
+        ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "0:59"],
+        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "0:59"],
+    ]
+    assert text.endswith("Bold: better with p < 0.05 by the paired bootstrap. Measured on: Some CPU (1 thread), bf16.")
+    rates = results_page.few_shot_rates(measured, english)
+    assert cells(rates, "linear head") == [["linear head", "**50.00**", "25.00"]]
+    assert cells(results_page.curve(measured, english), "1,200") == [["1,200", "50.00"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [({"arms": {}}, "there is no arm 'Splinter'"), ({"p": {}}, "the sizes of 'Splinter' are not those of p")],
+)
+def test_few_shot_figures_that_lack_a_part_are_refused(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, change: dict[str, Any], error: str
+) -> None:
+    (pages / "few_shot.json").write_text(json.dumps(few_shot() | change), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    assert f"few_shot.json: not a file of scripts/measure_few_shot.py: Value error, {error}" in capsys.readouterr().err
+
+
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pages with nothing between their comments yet, and the results of one task."""
     parts = "".join(
         f"<!-- {said} scripts/results_page.py{made} ({part}) -->\n"
-        for part in ("scores", "rates", "commands")
+        for part in PARTS
         for said, made in (("made by", ""), ("end of what", " makes"))
     )
     (tmp_path / "docs").mkdir()
@@ -89,6 +145,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "sts.json").write_text(json.dumps(task("sts", False, [0.5], [0.25])), encoding="utf-8")
     monkeypatch.setattr(results_page, "TASKS", tmp_path / "tasks")
+    monkeypatch.setattr(results_page, "FEW_SHOT", tmp_path / "few_shot.json")
     monkeypatch.setattr(made_parts, "REPOSITORY", tmp_path)
     return tmp_path
 
@@ -108,6 +165,17 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     assert korean.startswith("# Results\n") and "| 처음부터 |" in korean.replace("  ", "") and "측정한 장치" in korean
 
 
+def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    types(monkeypatch)
+    assert "x.py splinter" not in (pages / "docs" / "results.md").read_text(encoding="utf-8")
+    (pages / "few_shot.json").write_text(json.dumps(few_shot()), encoding="utf-8")
+    (pages / "tasks" / "sts.json").unlink()
+    types(monkeypatch)
+    page = (pages / "docs" / "results.md").read_text(encoding="utf-8")
+    assert "x.py splinter\nx.py linear\n" in page and "--task sts" in page
+    assert "선형 헤드" in (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
+
+
 def test_a_page_without_the_comments_is_refused(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     (pages / "docs" / "results_ko.md").write_text("# Results\n", encoding="utf-8")
     with pytest.raises(SystemExit):
@@ -121,14 +189,14 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
     (pages / "tasks" / "sts.json").unlink()
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    assert "run scripts/measure_tasks.py" in capsys.readouterr().err
+    assert "run scripts/measure_tasks.py or scripts/measure_few_shot.py" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('{"task": "sts",', "not valid JSON (line 1): measure the task again"),
-        ("[]", "not a results file (no JSON object): measure the task again"),
+        ('{"task": "sts",', "not valid JSON (line 1): measure it again with scripts/measure_tasks.py"),
+        ("[]", "not a results file (no JSON object): measure it again"),
         ("{}", "not a file of scripts/measure_tasks.py: folder: Field required"),
         (task("sts", False, [0.5], []), "arms.from scratch.runs: List should have at least 1 item"),
         (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "a run lacks the score 'spearman'"),

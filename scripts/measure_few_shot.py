@@ -1,0 +1,224 @@
+"""Measures what a Splinter is worth with few questions: against the ordinary head on the model it was made from.
+
+    python3 scripts/measure_few_shot.py --splinter ckpt/splinter/checkpoint-700 --baseline spanbert-half --data_dir data
+    python3 scripts/measure_few_shot.py --splinter ... --baseline ... --few_shot 16 64 256 1024 --full
+
+Both models learn from the same samples of KorQuAD's questions, and are scored on its whole development file. The
+learning rate of each is chosen beforehand: every rate of the grid is tried once on a sample of 64 questions, and the F1
+on articles that are held back from the training file decides. The same command continues where it was interrupted.
+Sizes, samples and rates may be added; the models, the lengths of the runs and the data must stay the same.
+
+The figures are written to benchmarks/results/few_shot.json; `python3 scripts/results_page.py` makes a table of them.
+Without --full, a run takes 200 steps of 6 rows whatever the size, about ten minutes on one core; with --full it follows
+Splinter's protocol: 12 rows, ten epochs but at least 200 steps.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before the other imports, which take a second
+    from reporting.start import run_main, start
+
+    start()
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from processors import SCRIPT_OF_TASK, TASKS
+from reporting.few_shot_bootstrap import mean_over_samples, p_no_gain
+from reporting.few_shot_cells import METRICS, TASK
+from reporting.measured import FEW_SHOT_ARMS, RESULTS
+from reporting.measuring import (
+    add_rates,
+    as_typed,
+    divide,
+    main_score,
+    other_hardware,
+    refuse_unusable_files,
+    refuse_unwritable,
+    refuse_wrong_rates,
+    results_in,
+    shape_of,
+    summary,
+)
+from reporting.results_reading import read_lines, read_run, stop, write_or_stop
+from reporting.study import refuse_another_study, run, say
+from training.results import METRICS_FILE, sha256_of
+
+RATES = (1e-4, 3e-4)
+SIZES = (16, 64, 256)
+TRIED_WITH = 64  # questions, when a rate is tried
+SEED = 42  # of the first sample
+SHORT = "--train_batch_size 6 --max_steps 200"
+# A Splinter begins with the head that it was pretrained with: it is what few questions are enough for.
+ITS_OWN = dict(zip(FEW_SHOT_ARMS, ("--initialize_new_qass false", "--head linear"), strict=True))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--splinter", required=True, metavar="FOLDER", help="a checkpoint of pretrain_splinter.py")
+    parser.add_argument("--baseline", required=True, metavar="FOLDER", help="the model that it was pretrained from")
+    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="folder that holds korquad/")
+    parser.add_argument("--few_shot", nargs="+", type=int, default=SIZES, metavar="SIZE",
+                        help=f"numbers of training questions; default: {' '.join(map(str, SIZES))}")  # fmt: skip
+    parser.add_argument("--samples", type=int, default=3, help="how many samples of each size (default: 3)")
+    add_rates(parser, RATES)
+    parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 200 steps")
+    parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"), help="folder for the runs")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder for the file (default: benchmarks/results)"
+    )
+    arguments = parser.parse_args()
+    refuse_wrong_rates(parser, arguments.rates)
+    if min(arguments.few_shot) < 1 or len(set(arguments.few_shot)) < len(arguments.few_shot):
+        parser.error("--few_shot must be different numbers above 0")
+    if arguments.samples < 1:
+        parser.error("--samples must be at least 1")
+    arguments.few_shot = sorted(arguments.few_shot)
+    return arguments
+
+
+class Study:
+    """The runs of both models."""
+
+    def __init__(self, arguments: argparse.Namespace):
+        self.arguments, self.work = arguments, arguments.ckpt_dir
+        # spanbert/ is spanbert
+        models = (str(Path(folder)) for folder in (arguments.splinter, arguments.baseline))
+        self.model_of = dict(zip(FEW_SHOT_ARMS, models, strict=True))
+        folder = (arguments.data_dir / TASKS[TASK].folder).resolve()
+        self.files = folder / TASKS[TASK].train_file, folder / TASKS[TASK].test_file
+        self.settings = [] if arguments.full else SHORT.split()
+
+    def begin(self) -> None:
+        """Looks at everything before the first run, which is hours before the last. Ends the program where it fails."""
+        for model in self.model_of.values():
+            shape_of(Path(model))
+        refuse_unwritable(self.arguments.output)
+        refuse_unusable_files(TASKS[TASK], *self.files)
+        asked = {name: getattr(self.arguments, name) for name in ("splinter", "baseline", "full")}
+        asked |= {"the runs' settings": " ".join([*self.settings, *ITS_OWN.values()])}
+        asked |= {
+            f"the {what} file": sha256_of(path) for what, path in zip(("training", "test"), self.files, strict=True)
+        }
+        refuse_another_study(self.work, asked)
+
+    def words(self, arm: str, rate: float, size: int, samples: int, files: tuple[Path, Path]) -> list[str]:
+        """The words of the runs with one size."""
+        model = ["--model_name_or_path", self.model_of[arm], *ITS_OWN[arm].split()]
+        sample = ["--few_shot", str(size), "--samples", str(samples), "--seed", str(SEED)]
+        train, test = map(str, files)
+        data = ["--train_file", train, "--predict_file", test]
+        return ["--task", TASK, *model, *self.settings, "--learning_rate", as_typed(rate), *sample, *data]
+
+    def run(
+        self, arm: str, rate: float, size: int, samples: int, files: tuple[Path, Path], name: str = ""
+    ) -> list[Path]:
+        """The folders of the runs with one size, which are made now unless they are finished.
+
+        name: the end of the name of their folder, which tells all that runs of the study differ in beside the size.
+        """
+        folder = self.work / f"{arm.replace(' ', '-')}-rate-{as_typed(rate)}{name}"
+        words = self.words(arm, rate, size, samples, files)
+        runs = [folder / str(size) / f"seed-{seed}" for seed in range(SEED, SEED + samples)]
+        if not all((one / "results.json").is_file() for one in runs):  # the script itself skips finished samples
+            run(SCRIPT_OF_TASK[TASK], *words, "--cache_dir", self.work / "cache", "--ckpt_dir", self.work,
+                "--output_dir", folder.name)  # fmt: skip
+        return runs
+
+    def try_rates(self, arm: str, files: tuple[Path, Path]) -> tuple[dict[float, float], int]:
+        """The F1 on the held-back questions with each rate, and how many questions these are."""
+        tried = {}
+        for rate in self.arguments.rates:
+            (folder,) = self.run(arm, rate, TRIED_WITH, 1, files, "-held-back")
+            tried[rate] = results_in(folder)
+        questions = next(iter(tried.values()))["rows"]["test"]
+        return {rate: main_score(results) for rate, results in tried.items()}, questions
+
+    def measure(self) -> dict[str, Any]:
+        """What is written: both models with their grids and runs, and the p of each size."""
+        parts = divide(TASKS[TASK], self.files[0], self.work)
+        grids = {arm: self.try_rates(arm, parts) for arm in FEW_SHOT_ARMS}
+        rate_of = {arm: max(scores, key=scores.__getitem__) for arm, (scores, _) in grids.items()}
+        folders: dict[str, dict[int, list[Path]]] = {arm: {} for arm in FEW_SHOT_ARMS}
+        for size in self.arguments.few_shot:  # small sizes of both models first: they can be compared the soonest
+            for arm in FEW_SHOT_ARMS:
+                folders[arm][size] = self.run(arm, rate_of[arm], size, self.arguments.samples, self.files)
+        results = {arm: {size: list(map(results_in, runs)) for size, runs in folders[arm].items()} for arm in folders}
+        everything = [one for of_arm in results.values() for runs in of_arm.values() for one in runs]
+        first = everything[0]
+        arms = {
+            arm: {
+                "model": Path(self.model_of[arm]).name,
+                "pretraining": next(iter(results[arm].values()))[0]["pretraining"],
+                "command": self.command(arm, rate_of[arm]),
+                "grid": {as_typed(rate): score for rate, score in grids[arm][0].items()},
+                "held_back_rows": grids[arm][1],
+                "learning_rate": rate_of[arm],
+                "sizes": {str(size): list(map(summary, runs)) for size, runs in results[arm].items()},
+            }
+            for arm in FEW_SHOT_ARMS
+        }
+        return {
+            "task": TASK,
+            "derived": True,
+            "full": self.arguments.full,
+            "tried_with": TRIED_WITH,
+            "shape": shape_of(Path(self.arguments.baseline)),
+            "rows": {"test": first["rows"]["test"]},
+            **{key: first[key] for key in ("main_metric", "hardware", "versions", "git_commit")},
+            "other_hardware": other_hardware(everything),
+            "files": {Path(path).name: digest for path, digest in first["data"].items()},
+            "span_em": span_em_while_pretrained(Path(self.arguments.splinter)),
+            "arms": arms,
+            "p": {
+                str(size): p_no_better(*(folders[arm][size] for arm in FEW_SHOT_ARMS))
+                for size in self.arguments.few_shot
+            },
+        }
+
+    def command(self, arm: str, rate: float) -> str:
+        """The command that repeats the runs of a model, for somebody who has model and data in `data`."""
+        words = ["--model_name_or_path", Path(self.model_of[arm]).name, *ITS_OWN[arm].split(), *self.settings]
+        sample = ["--few_shot", *map(str, self.arguments.few_shot), "--samples", str(self.arguments.samples)]
+        return shlex.join(["python3", SCRIPT_OF_TASK[TASK], *words, "--learning_rate", as_typed(rate), *sample])
+
+
+def p_no_better(splinter: list[Path], baseline: list[Path]) -> dict[str, float]:
+    """For EM and F1: p of "the Splinter is no better", by a paired bootstrap over the questions.
+
+    splinter, baseline: the folders of each model's runs with one size.
+    """
+    try:
+        both = [mean_over_samples([read_run(folder / "results.json", {TASK: METRICS}) for folder in folders])
+                for folders in (splinter, baseline)]  # fmt: skip
+    except ValueError as error:
+        stop(f"the models cannot be compared: {error}")
+    (_, ours), (_, theirs) = both
+    return dict(zip(METRICS, p_no_gain(ours - theirs).tolist(), strict=True))
+
+
+def span_em_while_pretrained(splinter: Path) -> dict[str, float]:
+    """Step -> the share of held-out questions that the Splinter answered then, from beside its checkpoint.
+
+    Empty where pretrain_splinter.py's folder is not there any more.
+    """
+    path = splinter.resolve().parent / METRICS_FILE
+    events = read_lines(path) if path.is_file() else []
+    return {str(event["step"]): event["metrics"]["span_em"] for event in events if event.get("split") == "held_out"}
+
+
+def main() -> None:
+    study = Study(parse_arguments())
+    study.begin()
+    path = study.arguments.output / "few_shot.json"
+    write_or_stop(path, json.dumps(study.measure(), ensure_ascii=False, indent=1) + "\n")
+    say(f"written to {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

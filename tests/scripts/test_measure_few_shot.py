@@ -1,0 +1,201 @@
+"""What is measured of a Splinter with few questions: which runs are made, and what is written about them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import measure_few_shot
+from conftest import User
+
+SCRIPT = "scripts/measure_few_shot.py"
+HELD_OUT = {"event": "evaluation", "step": 100, "split": "held_out", "metrics": {"span_em": 0.25}}
+
+
+def squad(articles: int, name: str) -> str:
+    def article(number: int) -> dict[str, Any]:
+        context = f"{name} {number}은 서울에 있다."
+        answers = [{"text": "서울", "answer_start": context.index("서울")}]
+        questions = [{"id": f"{name}-{number}", "question": "어디에 있는가?", "answers": answers}]
+        return {"title": f"{name} {number}", "paragraphs": [{"context": context, "qas": questions}]}
+
+    return json.dumps({"version": "1.0", "data": [article(number) for number in range(articles)]}, ensure_ascii=False)
+
+
+class Runs:
+    """In place of runs: what was asked for, and results whose score is that of the learning rate, or of the model."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.monkeypatch = monkeypatch
+        self.made: list[dict[str, str]] = []
+        self.score_of = {"0.0001": 0.5, "0.0003": 0.75}
+        self.hardware = {"name": "Some CPU", "precision": "fp32"}
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(measure_few_shot, "run", self.run)
+        for model in ("splinter/checkpoint-9", "spanbert"):
+            Path(model).mkdir(parents=True)
+            Path(model, "config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 64}')
+        events = [{"event": "train", "step": 50, "loss": 3.0}, HELD_OUT]
+        Path("splinter/metrics.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+        Path("data/korquad").mkdir(parents=True)
+        Path("data/korquad/KorQuAD_v1.0_train.json").write_text(squad(20, "글"), encoding="utf-8")
+        Path("data/korquad/KorQuAD_v1.0_dev.json").write_text(squad(9, "말"), encoding="utf-8")
+
+    def run(self, script: str, *words: str | Path) -> None:
+        asked = {str(word)[2:]: str(after) for word, after in itertools.pairwise(words) if "--" in str(word)}
+        self.made.append(asked | {"script": script})
+        scored = json.loads(Path(asked["predict_file"]).read_text(encoding="utf-8"))["data"]
+        share = self.score_of[asked["learning_rate"]] if asked["output_dir"].endswith("held-back") else 0.25
+        # Of the final runs, the Splinter answers every question, and the baseline some of them.
+        share = 1.0 if "head" not in asked and share == 0.25 else share
+        right = [number < share * len(scored) for number in range(len(scored))]
+        mean = sum(right) / len(right)
+        for seed in range(42, 42 + int(asked["samples"])):
+            folder = Path(asked["ckpt_dir"], asked["output_dir"], asked["few_shot"], f"seed-{seed}")
+            folder.mkdir(parents=True, exist_ok=True)
+            results = {
+                "task": "korquad-few-shot", "model": "m", "seed": seed, "main_metric": "f1", "at_chance": False,
+                "metrics": {"em": mean, "f1": mean}, "rows": {"test": len(scored)}, "pretraining": {"steps": 9},
+                "training": {"steps": 9, "epochs": 1.0, "seconds": 3.0, "tokens_per_second": 10.0},
+                "hardware": self.hardware, "versions": {}, "git_commit": "c", "data": {asked["train_file"]: "d"},
+            }  # fmt: skip
+            (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+            scores = {
+                one["paragraphs"][0]["qas"][0]["id"]: [ok, ok]
+                for one, ok in zip(scored, map(float, right), strict=True)
+            }
+            (folder / "question_scores.json").write_text(json.dumps(scores), encoding="utf-8")
+
+    def measure(self, *words: str) -> list[dict[str, str]]:
+        """Runs the script; returns the runs that it made."""
+        self.made.clear()
+        given = ["--splinter", "splinter/checkpoint-9", "--baseline", "spanbert", "--output", "results", *words]
+        self.monkeypatch.setattr(sys, "argv", ["measure_few_shot.py", *given])
+        measure_few_shot.main()
+        return list(self.made)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        return json.loads(Path("results/few_shot.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(tmp_path, monkeypatch)
+
+
+def refused(runs: Runs, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as end:
+        runs.measure(*words)
+    assert end.value.code == 2 and not runs.made
+    return capsys.readouterr().err.strip()
+
+
+def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: Runs) -> None:
+    made = runs.measure("--few_shot", "8", "4", "--samples", "2")
+    assert [run["learning_rate"] for run in made] == ["0.0001", "0.0003"] * 2 + ["0.0003"] * 4
+    assert [run["few_shot"] for run in made] == ["64"] * 4 + ["4", "4", "8", "8"]
+    assert [run.get("head") for run in made] == [None, None, "linear", "linear", None, "linear", None, "linear"]
+    assert [run.get("initialize_new_qass") for run in made[:3]] == ["false", "false", None]
+    assert all(run["max_steps"] == "200" and run["train_batch_size"] == "6" for run in made)
+    rest, held_back = (json.loads(Path(made[0][key]).read_text())["data"] for key in ("train_file", "predict_file"))
+    assert len(rest) == 18 and len(held_back) == 2
+    assert made[-1]["train_file"] == str(Path("data/korquad/KorQuAD_v1.0_train.json").resolve())
+    found = runs.results
+    splinter, linear = (found["arms"][name] for name in ("Splinter", "linear head"))
+    assert splinter["grid"] == {"0.0001": 0.5, "0.0003": 1.0} and splinter["held_back_rows"] == 2
+    assert splinter["learning_rate"] == 3e-4 and list(splinter["sizes"]) == ["4", "8"] == list(linear["sizes"])
+    assert [run["seed"] for run in linear["sizes"]["4"]] == [42, 43]
+    assert splinter["command"] == (
+        "python3 run_splinter_qa.py --model_name_or_path checkpoint-9 --initialize_new_qass false --train_batch_size 6 "
+        "--max_steps 200 --learning_rate 0.0003 --few_shot 4 8 --samples 2"
+    )
+    assert found["span_em"] == {"100": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
+
+
+def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
+    runs.measure("--few_shot", "4", "--samples", "1")
+    # 6 of 9 questions gain: hardly any of 10,000 resamples holds none of them.
+    assert all(0 < p < 0.01 for p in runs.results["p"]["4"].values())
+    runs.score_of["0.0003"] = 0.0  # the rate is 1e-4 then, and the Splinter no better
+    with runs.monkeypatch.context() as patch:
+        patch.setattr(measure_few_shot, "ITS_OWN", dict.fromkeys(measure_few_shot.ITS_OWN, "--head linear"))
+        runs.measure("--few_shot", "4", "--samples", "1", "--ckpt_dir", "equal")
+    assert runs.results["p"]["4"] == {"em": 1.0, "f1": 1.0}
+
+
+def test_a_further_call_makes_what_is_missing_and_nothing_else(runs: Runs) -> None:
+    runs.measure("--few_shot", "4", "--samples", "1")
+    assert runs.measure("--few_shot", "4", "--samples", "1") == []
+    further = runs.measure("--few_shot", "4", "8", "--samples", "1")
+    assert [(run["few_shot"], run.get("head")) for run in further] == [("8", None), ("8", "linear")]
+    assert [run["samples"] for run in runs.measure("--few_shot", "4", "--samples", "2")] == ["2", "2"]
+
+
+def test_another_study_is_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.measure("--few_shot", "4", "--samples", "1")
+    assert "--full False, not True" in refused(runs, capsys, "--full")
+    Path("data/korquad/KorQuAD_v1.0_dev.json").write_text(squad(8, "말"), encoding="utf-8")
+    assert "was begun with the test file " in refused(runs, capsys)
+
+
+def test_full_runs_follow_the_protocol_of_splinter(runs: Runs) -> None:
+    made = runs.measure("--few_shot", "4", "--samples", "1", "--full")
+    assert not any("max_steps" in run or "train_batch_size" in run for run in made)
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--few_shot", "4", "4"], "--few_shot must be different numbers above 0"),
+        (["--few_shot", "0"], "--few_shot must be different numbers above 0"),
+        (["--samples", "0"], "--samples must be at least 1"),
+        (["--rates", "0"], "--rates must be above 0"),
+        (["--baseline", "nowhere"], "there is no model in nowhere"),
+        (["--data_dir", "nowhere"], "nowhere/korquad/KorQuAD_v1.0_train.json: no such file"),
+        (["--output", "spanbert/config.json"], "the folder spanbert/config.json cannot be made"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    runs: Runs, capsys: pytest.CaptureFixture[str], words: list[str], error: str
+) -> None:
+    assert error in refused(runs, capsys, *words)
+
+
+def test_scores_that_do_not_belong_to_the_results_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.measure("--few_shot", "4", "--samples", "1")
+    path = Path("ckpt/measured-few-shot/linear-head-rate-0.0003/4/seed-42/question_scores.json")
+    path.write_text('{"a": [1.0, 1.0]}')
+    assert "the models cannot be compared: " in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
+    path.unlink()
+    assert f"there is no {path}" in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
+
+
+@pytest.mark.slow
+def test_a_splinter_is_measured_on_the_sample(user: User) -> None:
+    """Both models are trained and scored, and a second call repeats nothing."""
+    user.types("--config_file", "sample.json", "--max_steps", 4, "--eval_steps", 2, script="pretrain_splinter.py")
+    splinter = "ckpt/sample-splinter/checkpoint-4"
+    words = [
+        "--splinter",
+        splinter,
+        "--baseline",
+        splinter,
+        "--data_dir",
+        "sample_data/few_shot",
+        "--output",
+        "results",
+    ]
+    words += ["--few_shot", 16, "--samples", 2, "--rates", "1e-3"]
+    assert user.types(*words, script=SCRIPT).out.count("$ python3 run_splinter_qa.py") == 4
+    found = json.loads((user.folder / "results" / "few_shot.json").read_text(encoding="utf-8"))
+    for arm in found["arms"].values():
+        assert [run["steps"] for run in arm["sizes"]["16"]] == [200, 200] and arm["pretraining"]["steps"] == 4
+    assert list(found["span_em"]) == ["2", "4"] and 0 < found["p"]["16"]["f1"] <= 1
+    assert not list((user.folder / "ckpt" / "measured-few-shot").rglob("checkpoint-*"))
+    assert "$ python3" not in user.types(*words, script=SCRIPT).out
