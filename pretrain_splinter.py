@@ -87,6 +87,11 @@ class SplinterConfig(EncoderConfig):
         80, ge=1, description="with mlm: most questions and masked tokens together in a row, whatever its length"
     )
     add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
+    qass_from_mlm: bool = Field(
+        False,
+        description="begin the span selection head with the MLM head of model_name_or_path, which has the same "
+        "layers; false: at random, as in the original",
+    )
     ngrams_in: list[str] | None = Field(
         None,
         description="n-gram files that ngrams_out or Splinter's own code wrote for earlier corpora; these n-grams "
@@ -102,6 +107,9 @@ class SplinterConfig(EncoderConfig):
         if self.ngrams_out and Path(self.ngrams_out).resolve() in [Path(p).resolve() for p in self.ngrams_in or ()]:
             message = f"ngrams_out would overwrite what ngrams_in reads: {self.ngrams_out}"
             yield Contradiction(("ngrams_out", "ngrams_in"), message)
+        if self.qass_from_mlm and not self.model_name_or_path:
+            message = "qass_from_mlm begins with the MLM head of model_name_or_path, and none is given"
+            yield Contradiction(("qass_from_mlm", "model_name_or_path"), message)
         if not self.mlm:
             yield from without_effect(["most_predictions"], given, ("mlm",), "without mlm")
 
@@ -157,7 +165,7 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
     """
     from models.splinter import add_question_token, build_splinter, set_token_ids
 
-    build = functools.partial(build_splinter, mlm=config.mlm)
+    build = functools.partial(build_splinter, mlm=config.mlm, qass_from_mlm=config.qass_from_mlm)
     if config.add_question_token:
         add_question_token(tokenizer)
     model = fresh_model(config, tokenizer, build) if start is None else build(start)

@@ -15,6 +15,7 @@ by their keys: the original's (github.com/oriram/splinter, KoSplinter), transfor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
@@ -34,6 +35,7 @@ from models.splinter_formats import (
     MLM_HEAD,
     is_bare_matrix,
     load_mlm_head,
+    load_transform,
     load_weights,
     name_in,
     read_config,
@@ -111,6 +113,18 @@ class QuestionAwareSpanSelection(nn.Module):
         tokens = (self.start_transform(hidden_states), self.end_transform(hidden_states))
         start, end = (_products(*pair, places, most) for pair in zip(queries, tokens, strict=True))
         return start, end
+
+    def begin_with_mlm_head(self, weights: Mapping[str, Tensor], folder: Path, scale: float) -> None:
+        """Begins all four transforms as BERT's MLM head, which has the same layers, and both matrices as `scale` times
+        the identity: a question then selects the tokens that the MLM head would take for what is hidden.
+
+        weights: those of the folder, under our keys. Raises ModelError where they have no such head.
+        """
+        transforms = (self.query_start_transform, self.query_end_transform, self.start_transform, self.end_transform)
+        load_transform(transforms, weights, folder)
+        with torch.no_grad():
+            for classifier in (self.start_classifier, self.end_classifier):
+                classifier.weight.copy_(scale * torch.eye(*classifier.weight.shape))
 
 
 def _products(queries: Tensor, tokens: Tensor, places: Tensor, most: int) -> Tensor:
@@ -238,13 +252,15 @@ def build_splinter(
     initialize_new_qass: bool | None = None,
     from_scratch: bool = False,
     mlm: bool = False,
+    qass_from_mlm: bool = False,
 ) -> BertForSpanSelection:
     """The model in a folder in any of the formats, or a model with fresh weights for a configuration.
 
     initialize_new_qass: True: a fresh head to fine-tune, the original's default. False: the folder's head, which must
     exist. None: the folder's head, or a fresh one to pretrain where the folder has none.
     from_scratch: the folder's architecture with fresh weights. mlm: with an MLM head, which is the folder's if it has
-    one, else fresh; the original needs it in pretraining only.
+    one, else fresh; the original needs it in pretraining only. qass_from_mlm: a fresh head begins with the folder's MLM
+    head (`QuestionAwareSpanSelection.begin_with_mlm_head`).
     Raises ModelError where the folder holds no BERT, where keys are missing or unknown, and where sizes differ.
     """
     folder = source if isinstance(source, Path) else None
@@ -269,6 +285,10 @@ def build_splinter(
             raise ModelError(f"{no_head}: training with --initialize_new_qass makes one")
         with_head = has_head and not initialize_new_qass
         load_weights(model, weights, prefixes, with_head, folder)
+        if qass_from_mlm:
+            if with_head:
+                raise ModelError(f"{folder} holds a span selection head already: leave qass_from_mlm out")
+            model.qass.begin_with_mlm_head(weights, folder, config.initializer_range)
         if mlm:
             load_mlm_head(model.cls.predictions, weights)
     return quicken(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -142,6 +142,21 @@ def load_mlm_head(head: nn.Module, weights: Mapping[str, Tensor]) -> None:
     given = {key: weights[MLM_HEAD + key] for key in own if MLM_HEAD + key in weights}
     if given.keys() == own.keys() and all(given[key].shape == value.shape for key, value in own.items()):
         head.load_state_dict(given, strict=False)
+
+
+def load_transform(transforms: Iterable[nn.Module], weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Loads the transform of BERT's MLM head, a dense layer and a LayerNorm, into each of `transforms`.
+
+    Raises ModelError where the weights do not have it in their sizes.
+    """
+    prefix = f"{MLM_HEAD}transform."
+    for transform in transforms:
+        given = {key: weights.get(prefix + key) for key in transform.state_dict()}
+        if any(value is None or value.shape != transform.state_dict()[key].shape for key, value in given.items()):
+            raise ModelError(
+                f"{folder} holds no transform of an MLM head ({prefix}*) that qass_from_mlm could begin with"
+            )
+        transform.load_state_dict(given)
 
 
 def _first(keys: list[str]) -> str:

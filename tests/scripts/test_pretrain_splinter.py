@@ -170,6 +170,8 @@ def test_the_joint_objective_with_berts_optimizer(user: User, types, is_refused,
     assert not any(name.startswith("cls.") for name in build_splinter(folder / "checkpoint-6").state_dict())
     said = is_refused(*words("splinter-wrong", *corpora, "--most_predictions", 12))
     assert "--most_predictions has no effect without mlm" in said
+    said = is_refused(*words("splinter-wrong", *corpora, "--qass_from_mlm"))
+    assert "qass_from_mlm begins with the MLM head of model_name_or_path, and none is given" in said
 
 
 def load_checkpoint(user: User, name: str) -> dict[str, torch.Tensor]:

@@ -19,6 +19,7 @@ from transformers import AutoModel, BertConfig, BertForMaskedLM
 
 from closeness import assert_close_in_size, assert_modules_close
 from models.collator import Collator
+from models.errors import ModelError
 from models.positions import positions_among_visible
 from models.splinter import BertForSpanSelection, add_question_token, build_splinter, export_splinter
 from models.unpadding import unpad_encoder
@@ -260,6 +261,29 @@ def test_the_head_is_berts_and_goes_along_with_pretraining_only(tmp_path: Path):
     assert_close_in_size(states, model.bert(ids).last_hidden_state)
     fresh_head = build_splinter(tmp_path / "original", mlm=True).cls.predictions
     assert not torch.equal(fresh_head.transform.dense.weight, model.cls.predictions.transform.dense.weight)
+
+
+def test_span_selection_begins_with_the_mlm_head(tmp_path: Path):
+    """A logit is then the product of what the MLM head makes of a question and of a token."""
+    torch.manual_seed(1)
+    published = BertForMaskedLM(BertConfig(**SIZES)).eval()
+    with torch.no_grad():
+        for parameter in published.cls.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    published.save_pretrained(tmp_path / "bert")
+    model = build_splinter(tmp_path / "bert", qass_from_mlm=True).eval()
+    ids, place = torch.tensor([ROWS.rows[5]]), torch.tensor([2])
+    outputs = model(ids, torch.ones_like(ids), place)
+    states = published.cls.predictions.transform(published.bert(ids).last_hidden_state)[0]
+    for logits in (outputs.start_logits, outputs.end_logits):  # the epsilons of the LayerNorms are 1e-5 and 1e-12
+        assert_close_in_size(logits[0], model.config.initializer_range * states @ states[2], tolerance=1e-3)
+
+    model.save_pretrained(tmp_path / "splinter")
+    with pytest.raises(ModelError, match="holds a span selection head already: leave qass_from_mlm out"):
+        build_splinter(tmp_path / "splinter", qass_from_mlm=True)
+    AutoModel.from_pretrained(tmp_path / "bert").save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ModelError, match="encoder holds no transform of an MLM head"):
+        build_splinter(tmp_path / "encoder", qass_from_mlm=True)
 
 
 def test_the_head_grows_with_the_vocabulary(tmp_path: Path):
