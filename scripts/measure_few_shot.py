@@ -153,7 +153,7 @@ class Study:
         first = everything[0]
         arms = {
             arm: {
-                "model": Path(self.model_of[arm]).name,
+                "model": short_name(Path(self.model_of[arm])),
                 "pretraining": next(iter(results[arm].values()))[0]["pretraining"],
                 "command": self.command(arm, rate_of[arm]),
                 "grid": {as_typed(rate): score for rate, score in grids[arm][0].items()},
@@ -183,9 +183,14 @@ class Study:
 
     def command(self, arm: str, rate: float) -> str:
         """The command that repeats the runs of a model, for somebody who has model and data in `data`."""
-        words = ["--model_name_or_path", Path(self.model_of[arm]).name, *ITS_OWN[arm].split(), *self.settings]
+        words = ["--model_name_or_path", short_name(Path(self.model_of[arm])), *ITS_OWN[arm].split(), *self.settings]
         sample = ["--few_shot", *map(str, self.arguments.few_shot), "--samples", str(self.arguments.samples)]
         return shlex.join(["python3", SCRIPT_OF_TASK[TASK], *words, "--learning_rate", as_typed(rate), *sample])
+
+
+def short_name(model: Path) -> str:
+    """The model's folder without the folders above it; `splinter/checkpoint-700` for a checkpoint."""
+    return "/".join(model.resolve().parts[-2 if model.name.startswith("checkpoint-") else -1 :])
 
 
 def p_no_better(splinter: list[Path], baseline: list[Path]) -> dict[str, float]:

@@ -109,11 +109,12 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
     found = runs.results
     splinter, linear = (found["arms"][name] for name in ("Splinter", "linear head"))
     assert splinter["grid"] == {"0.0001": 0.5, "0.0003": 1.0} and splinter["held_back_rows"] == 2
-    assert splinter["learning_rate"] == 3e-4 and list(splinter["sizes"]) == ["4", "8"] == list(linear["sizes"])
+    assert splinter["learning_rate"] == 3e-4 and linear["model"] == "spanbert"
+    assert list(splinter["sizes"]) == ["4", "8"] == list(linear["sizes"])
     assert [run["seed"] for run in linear["sizes"]["4"]] == [42, 43]
     assert splinter["command"] == (
-        "python3 run_splinter_qa.py --model_name_or_path checkpoint-9 --initialize_new_qass false --train_batch_size 6 "
-        "--max_steps 200 --learning_rate 0.0003 --few_shot 4 8 --samples 2"
+        "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
+        "--train_batch_size 6 --max_steps 200 --learning_rate 0.0003 --few_shot 4 8 --samples 2"
     )
     assert found["span_em"] == {"100": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
 
