@@ -33,7 +33,7 @@ class Runs:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.monkeypatch = monkeypatch
         self.made: list[dict[str, str]] = []
-        self.score_of = {"0.0001": 0.5, "0.0003": 0.75}
+        self.score_of = {"3e-05": 0.5, "0.0001": 0.75}
         self.hardware = {"name": "Some CPU", "precision": "fp32"}
         monkeypatch.chdir(folder)
         monkeypatch.setattr(measure_few_shot, "run", self.run)
@@ -98,7 +98,7 @@ def refused(runs: Runs, capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: Runs) -> None:
     made = runs.measure("--few_shot", "8", "4", "--samples", "2")
-    assert [run["learning_rate"] for run in made] == ["0.0001", "0.0003"] * 2 + ["0.0003"] * 4
+    assert [run["learning_rate"] for run in made] == ["3e-05", "0.0001"] * 2 + ["0.0001"] * 4
     assert [run["few_shot"] for run in made] == ["64"] * 4 + ["4", "4", "8", "8"]
     assert [run.get("head") for run in made] == [None, None, "linear", "linear", None, "linear", None, "linear"]
     assert [run.get("initialize_new_qass") for run in made[:3]] == ["false", "false", None]
@@ -108,13 +108,13 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
     assert made[-1]["train_file"] == str(Path("data/korquad/KorQuAD_v1.0_train.json").resolve())
     found = runs.results
     splinter, linear = (found["arms"][name] for name in ("Splinter", "linear head"))
-    assert splinter["grid"] == {"0.0001": 0.5, "0.0003": 1.0} and splinter["held_back_rows"] == 2
-    assert splinter["learning_rate"] == 3e-4 and linear["model"] == "spanbert"
+    assert splinter["grid"] == {"3e-05": 0.5, "0.0001": 1.0} and splinter["held_back_rows"] == 2
+    assert splinter["learning_rate"] == 1e-4 and linear["model"] == "spanbert"
     assert list(splinter["sizes"]) == ["4", "8"] == list(linear["sizes"])
     assert [run["seed"] for run in linear["sizes"]["4"]] == [42, 43]
     assert splinter["command"] == (
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
-        "--train_batch_size 6 --max_steps 200 --learning_rate 0.0003 --few_shot 4 8 --samples 2"
+        "--train_batch_size 6 --max_steps 200 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
     )
     assert found["span_em"] == {"100": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
 
@@ -123,7 +123,7 @@ def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
     runs.measure("--few_shot", "4", "--samples", "1")
     # 6 of 9 questions gain: hardly any of 10,000 resamples holds none of them.
     assert all(0 < p < 0.01 for p in runs.results["p"]["4"].values())
-    runs.score_of["0.0003"] = 0.0  # the rate is 1e-4 then, and the Splinter no better
+    runs.score_of["0.0001"] = 0.0  # the rate is 3e-5 then, and the Splinter no better
     with runs.monkeypatch.context() as patch:
         patch.setattr(measure_few_shot, "ITS_OWN", dict.fromkeys(measure_few_shot.ITS_OWN, "--head linear"))
         runs.measure("--few_shot", "4", "--samples", "1", "--ckpt_dir", "equal")
@@ -170,7 +170,7 @@ def test_what_cannot_be_measured_is_refused(
 
 def test_scores_that_do_not_belong_to_the_results_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     runs.measure("--few_shot", "4", "--samples", "1")
-    path = Path("ckpt/measured-few-shot/linear-head-rate-0.0003/4/seed-42/question_scores.json")
+    path = Path("ckpt/measured-few-shot/linear-head-rate-0.0001/4/seed-42/question_scores.json")
     path.write_text('{"a": [1.0, 1.0]}')
     assert "the models cannot be compared: " in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
     path.unlink()
