@@ -48,7 +48,7 @@ from reporting.results_reading import read_lines, read_run, stop, write_or_stop
 from reporting.study import refuse_another_study, run, say
 from training.results import METRICS_FILE, sha256_of
 
-RATES = (3e-5, 1e-4)
+RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
 TRIED_WITH = 64  # questions, when a rate is tried
 SEED = 42  # of the first sample

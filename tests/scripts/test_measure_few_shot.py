@@ -74,7 +74,18 @@ class Runs:
     def measure(self, *words: str) -> list[dict[str, str]]:
         """Runs the script; returns the runs that it made."""
         self.made.clear()
-        given = ["--splinter", "splinter/checkpoint-9", "--baseline", "spanbert", "--output", "results", *words]
+        given = [
+            "--splinter",
+            "splinter/checkpoint-9",
+            "--baseline",
+            "spanbert",
+            "--output",
+            "results",
+            "--rates",
+            "3e-5",
+            "1e-4",
+        ]
+        given += words
         self.monkeypatch.setattr(sys, "argv", ["measure_few_shot.py", *given])
         measure_few_shot.main()
         return list(self.made)
