@@ -339,6 +339,7 @@ def test_a_script_with_captured_steps_is_the_script(user: User, script: str):
         assert (user.run_dir(captured) / path.name).read_text().count("\n") == path.read_text().count("\n") > 10
 
 
+@pytest.mark.slow
 def test_of_two_processes_micro_batches_are_replayed(user: User):
     """The gradients are added up in between, so that a step is no graph by itself."""
     script, words = "pretrain_spanbert.py", {"steps": "--max_steps 8 --eval_steps 0 --save_steps 0".split()}

@@ -80,7 +80,7 @@ def test_what_cannot_be_done_is_said_in_a_line(words: list, error: str):
     assert done.returncode == 2 and done.stderr.strip().endswith(f"soak.py: error: {error}")
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_ctrl_c_shows_what_was_found_and_leaves_nothing(tmp_path: Path):
     """Also where it is only the soak that gets it, and not the run that it waits for."""
     command = [*COMMAND, *"--minutes 1 --steps 100000 --kills 1 --folder".split(), str(tmp_path)]
