@@ -34,6 +34,7 @@ from reporting.measured import FEW_SHOT_ARMS, RESULTS
 from reporting.measuring import (
     add_rates,
     as_typed,
+    digests_of,
     divide,
     main_score,
     other_hardware,
@@ -46,7 +47,7 @@ from reporting.measuring import (
 )
 from reporting.results_reading import read_lines, read_run, stop, write_or_stop
 from reporting.study import refuse_another_study, run, say
-from training.results import METRICS_FILE, sha256_of
+from training.results import METRICS_FILE
 
 RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
@@ -102,9 +103,7 @@ class Study:
         refuse_unusable_files(TASKS[TASK], *self.files)
         asked = {name: getattr(self.arguments, name) for name in ("splinter", "baseline", "full")}
         asked |= {"the runs' settings": " ".join([*self.settings, *ITS_OWN.values()])}
-        asked |= {
-            f"the {what} file": sha256_of(path) for what, path in zip(("training", "test"), self.files, strict=True)
-        }
+        asked |= digests_of(*self.files)
         refuse_another_study(self.work, asked)
 
     def words(self, arm: str, rate: float, size: int, samples: int, files: tuple[Path, Path]) -> list[str]:

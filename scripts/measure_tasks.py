@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from reporting.measured import PRETRAINED, SCRATCH
+from reporting.measured import PRETRAINED, RESULTS, SCRATCH
 from reporting.measuring import (
     add_rates,
     as_typed,
+    digests_of,
     divide,
     main_score,
     other_hardware,
@@ -47,14 +48,12 @@ from reporting.measuring import (
 )
 from reporting.results_reading import write_or_stop
 from reporting.study import (
-    REPOSITORY,
     is_finished,
     refuse_another_study,
     refuse_wrong_seeds,
     run_unless_finished,
     say,
 )
-from training.results import sha256_of
 
 ARMS = (PRETRAINED, SCRATCH)
 RATES = (1e-4, 2e-4, 4e-4)
@@ -110,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     length.add_argument("--full", action="store_true", help="as many epochs as the originals take")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"), help="folder for the runs")
-    parser.add_argument("--output", type=Path, default=REPOSITORY / "benchmarks" / "results" / "tasks",
+    parser.add_argument("--output", type=Path, default=RESULTS / "tasks",
                         help="folder for the results (default: benchmarks/results/tasks)")  # fmt: skip
     arguments = parser.parse_args()
     refuse_wrong_seeds(parser, arguments.seeds)
@@ -146,14 +145,14 @@ class Study:
 
     def begin(self) -> None:
         """Makes the folder of the runs, or ends the program where it holds runs of a different study."""
-        measurement, (train, test) = self.measurement, self.files
+        measurement = self.measurement
         asked = {key: getattr(self.arguments, key) for key in ("model", "full", "steps")}
         # The script and the data may have changed since the first call.
         asked["the task's settings"] = f"{COMMON} {measurement.words}".strip()
         if not self.arguments.steps:
             length = f"{measurement.epochs} epochs" if self.arguments.full else f"{measurement.steps} steps"
             asked["the task's length"] = length
-        asked |= {"the training file": sha256_of(train), "the test file": sha256_of(test)}
+        asked |= digests_of(*self.files)
         refuse_another_study(self.work, asked)
 
     def words(self, arm: str, rate: float) -> list[str]:

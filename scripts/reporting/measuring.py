@@ -13,6 +13,7 @@ from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting import held_back
 from reporting.results_reading import read_object, stop, write_or_stop
+from training.results import sha256_of
 
 
 def add_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
@@ -68,6 +69,11 @@ def refuse_unusable_files(task: Task, train: Path, test: Path) -> None:
         read_splits(task, ("train", "test"), {"train": [train], "test": [test]})
     except DataError as error:
         stop(str(error))
+
+
+def digests_of(train: Path, test: Path) -> dict[str, str]:
+    """What a study must not be continued without: the hashes of both files, by what a message calls them."""
+    return {"the training file": sha256_of(train), "the test file": sha256_of(test)}
 
 
 def divide(task: Task, train: Path, work: Path) -> tuple[Path, Path]:
