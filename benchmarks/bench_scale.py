@@ -167,8 +167,10 @@ def main() -> None:
     arguments = parsed()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
     earlier = [(cell["series"], cell["size"]) for cell in cells_in(arguments.json)] if arguments.missing else []
-    print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'on CPU':>9} {'peak MiB':>9} {'added MiB':>9}")
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
+        # Once the folder is there: who answers the first line with Ctrl-C would otherwise interrupt the making of the
+        # folder, which then stays behind.
+        print(f"{'series':<10} {'stage':<10} {'size':>9} {'seconds':>9} {'on CPU':>9} {'peak MiB':>9} {'added MiB':>9}")
         corpus = tuple(path.resolve() for path in arguments.corpus)
         inputs = Inputs(Path(name), arguments.rows_file.resolve(), corpus, arguments.tokenizer.resolve())
         for series, size in smallest_first({series: sizes[series] for series in arguments.series}):
