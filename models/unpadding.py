@@ -245,16 +245,18 @@ def _attention_by_groups(
 ) -> Tensor:
     """`[heads, T, D]` to `[T, heads, D]`, with one call of attention for each group of rows."""
     heads, _, width = query.shape
+    sizes = [group.end - group.start for group in packing.groups]
+    # Split once: each slice would have a gradient of its own, as large as all tokens.
+    parts = zip(*(tokens.split(sizes, dim=1) for tokens in (query, key, value)), strict=True)
     outputs = []
-    for group in packing.groups:
+    for group, of_group in zip(packing.groups, parts, strict=True):
 
         def block(tokens: Tensor, group: RowGroup = group) -> Tensor:
-            tokens = tokens[:, group.start : group.end]
             if group.gather is not None:
                 tokens = tokens.index_select(1, group.gather)
             return tokens.reshape(heads, group.rows, group.length, width)
 
-        output = attend(block(query), block(key), block(value), group.mask, dropout, scaling)
+        output = attend(*map(block, of_group), group.mask, dropout, scaling)
         output = output.reshape(heads, group.rows * group.length, width)
         outputs.append(output if group.scatter is None else output.index_select(1, group.scatter))
     return torch.cat(outputs, dim=1).transpose(0, 1)
