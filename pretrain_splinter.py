@@ -163,7 +163,8 @@ def open_model(config: SplinterConfig, start: Path | None, tokenizer):
 
     Raises ModelError where the vocabulary has no [QUESTION] and none is to be added.
     """
-    from models.splinter import add_question_token, build_splinter, set_token_ids
+    from models.splinter import build_splinter
+    from models.splinter_tokens import add_question_token, set_token_ids
 
     build = functools.partial(build_splinter, mlm=config.mlm, qass_from_mlm=config.qass_from_mlm)
     if config.add_question_token:

@@ -55,7 +55,8 @@ from models.collator import Collator
 from models.fast_dropout import quicken
 from models.positions import positions_among_visible
 from models.spanbert import BertForSpanPreTraining
-from models.splinter import add_question_token, build_splinter, set_token_ids
+from models.splinter import build_splinter
+from models.splinter_tokens import add_question_token, set_token_ids
 from models.vocabulary import train_sentencepiece
 from processors.pretraining.blocks import Blocks
 from processors.pretraining.corpus import build_blocks

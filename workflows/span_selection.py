@@ -45,7 +45,7 @@ def without_texts_that_ask(rows: Questions, skip_bad_rows: bool = False) -> Ques
 
     Raises DataError where there are others, unless they are to be left out.
     """
-    from models.splinter import QUESTION
+    from models.splinter_tokens import QUESTION
 
     pairs = zip(rows.texts, rows.context_of, strict=True)
     asking = np.array([QUESTION in text or QUESTION in rows.contexts[context] for text, context in pairs])
@@ -83,7 +83,8 @@ def build_span_selector(config: QuestionAnsweringConfig, runtime: Runtime, folde
 
     Raises ModelError where the encoder is not a BERT or the vocabulary has no [QUESTION].
     """
-    from models.splinter import add_question_token, build_splinter, set_token_ids
+    from models.splinter import build_splinter
+    from models.splinter_tokens import add_question_token, set_token_ids
 
     from_scratch = config.from_scratch and not is_trained
     try:
@@ -108,7 +109,7 @@ def build_span_selector(config: QuestionAnsweringConfig, runtime: Runtime, folde
 
 def plain_special_tokens(tokenizer) -> SpecialTokens:
     """`[CLS] question [SEP] window [SEP]`, also where transformers' tokenizer for Splinter would ask in between."""
-    from models.splinter import QUESTION
+    from models.splinter_tokens import QUESTION
 
     special = SpecialTokens.of(tokenizer, pair=True)
     if tokenizer.get_vocab().get(QUESTION) not in special.middle:
@@ -118,7 +119,7 @@ def plain_special_tokens(tokenizer) -> SpecialTokens:
 
 def asking_special_tokens(tokenizer, question_id: int) -> SpecialTokens:
     """`[CLS] question [QUESTION] . [SEP] window [SEP]`. A long question is cut, [QUESTION] and full stop are not."""
-    from models.splinter import QUESTION
+    from models.splinter_tokens import QUESTION
 
     special = SpecialTokens.of(tokenizer, pair=True)
     own, asked = tokenizer.get_vocab().get(QUESTION), [question_id]

@@ -20,7 +20,8 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 from conftest import User
 from exact_runs import objective_of
 from models import build_tokenizer
-from models.splinter import add_question_token, build_splinter, export_splinter
+from models.splinter import build_splinter, export_splinter
+from models.splinter_tokens import add_question_token
 from pretrain_splinter import SplinterConfig, metrics_of
 from processors.pretraining.corpus import build_blocks
 from processors.pretraining.corpus_readers import open_corpus

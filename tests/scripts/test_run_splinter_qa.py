@@ -21,13 +21,10 @@ from conftest import ONE_STEP, User, snapshot
 from models import build_tokenizer
 from models.splinter import (
     HIDDEN_LOGIT,
-    KOSPLINTER_SEP_ID,
-    QUESTION,
-    add_question_token,
     build_splinter,
     export_splinter,
-    set_token_ids,
 )
+from models.splinter_tokens import KOSPLINTER_SEP_ID, QUESTION, add_question_token, set_token_ids
 from processors.features import SpecialTokens
 from processors.qa.few_shot_samples import draw_sample, read_sample
 from processors.qa.questions import QA_TASKS, Questions, read_squad

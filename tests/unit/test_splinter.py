@@ -35,15 +35,13 @@ from models.collator import Collator
 from models.fast_dropout import Dropout
 from models.splinter import (
     HIDDEN_LOGIT,
-    QUESTION,
     BertForSpanSelection,
     _places,
-    add_question_token,
     build_splinter,
     export_splinter,
-    set_token_ids,
     visible_tokens,
 )
+from models.splinter_tokens import QUESTION, add_question_token, set_token_ids
 from models.unpadding import unpad_encoder
 from pretraining_models import expect_same, expect_same_in_half_precision, losses_and_gradients, packed
 from small_sizes import SMALL

@@ -21,7 +21,8 @@ from closeness import assert_close_in_size, assert_modules_close
 from models.collator import Collator
 from models.errors import ModelError
 from models.positions import positions_among_visible
-from models.splinter import BertForSpanSelection, add_question_token, build_splinter, export_splinter
+from models.splinter import BertForSpanSelection, build_splinter, export_splinter
+from models.splinter_tokens import add_question_token
 from models.unpadding import unpad_encoder
 from pretrain_splinter import joint_loss_of, loss_of, metrics_of, question_batch, sums_of
 from pretraining_models import packed
