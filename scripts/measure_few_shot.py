@@ -22,13 +22,15 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import argparse
 import json
+import math
 import shlex
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from reporting.few_shot_bootstrap import mean_over_samples, p_no_gain
+from reporting.few_shot_bootstrap import mean_over_samples, p_no_better
 from reporting.few_shot_cells import METRICS, TASK
 from reporting.measured import FEW_SHOT_ARMS, RESULTS
 from reporting.measuring import (
@@ -43,11 +45,13 @@ from reporting.measuring import (
     refuse_wrong_rates,
     results_in,
     shape_of,
+    short_name,
     summary,
+    weights_of,
 )
 from reporting.results_reading import read_lines, read_run, stop, write_or_stop
 from reporting.study import refuse_another_study, run, say
-from training.results import METRICS_FILE
+from training.results import CHECKPOINT_PREFIX, METRICS_FILE
 
 RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
@@ -80,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.samples < 1:
         parser.error("--samples must be at least 1")
     arguments.few_shot = sorted(arguments.few_shot)
+    arguments.splinter, arguments.baseline = map(str, map(Path, (arguments.splinter, arguments.baseline)))  # without /
     return arguments
 
 
@@ -88,9 +93,7 @@ class Study:
 
     def __init__(self, arguments: argparse.Namespace):
         self.arguments, self.work = arguments, arguments.ckpt_dir
-        # spanbert/ is spanbert
-        models = (str(Path(folder)) for folder in (arguments.splinter, arguments.baseline))
-        self.model_of = dict(zip(FEW_SHOT_ARMS, models, strict=True))
+        self.model_of = dict(zip(FEW_SHOT_ARMS, (arguments.splinter, arguments.baseline), strict=True))
         folder = (arguments.data_dir / TASKS[TASK].folder).resolve()
         self.files = folder / TASKS[TASK].train_file, folder / TASKS[TASK].test_file
         self.settings = [] if arguments.full else SHORT.split()
@@ -100,9 +103,13 @@ class Study:
         for model in self.model_of.values():
             shape_of(Path(model))
         refuse_unwritable(self.arguments.output)
-        refuse_unusable_files(TASKS[TASK], *self.files)
+        questions, largest = len(refuse_unusable_files(TASKS[TASK], *self.files)["train"]), self.arguments.few_shot[-1]
+        if largest > questions:
+            stop(f"--few_shot {largest}: {self.files[0]} has only {questions} questions")
+        self.span_em = span_em_while_pretrained(Path(self.arguments.splinter))
         asked = {name: getattr(self.arguments, name) for name in ("splinter", "baseline", "full")}
         asked |= {"the runs' settings": " ".join([*self.settings, *ITS_OWN.values()])}
+        asked |= {f"the weights of {model}": weights_of(Path(model)) for model in self.model_of.values()}
         asked |= digests_of(*self.files)
         refuse_another_study(self.work, asked)
 
@@ -138,8 +145,8 @@ class Study:
         questions = next(iter(tried.values()))["rows"]["test"]
         return {rate: main_score(results) for rate, results in tried.items()}, questions
 
-    def measure(self) -> dict[str, Any]:
-        """What is written: both models with their grids and runs, and the p of each size."""
+    def measure(self) -> Iterator[dict[str, Any]]:
+        """After each size, what is to be written by then: nothing of it is lost where a larger size fails."""
         parts = divide(TASKS[TASK], self.files[0], self.work)
         grids = {arm: self.try_rates(arm, parts) for arm in FEW_SHOT_ARMS}
         rate_of = {arm: max(scores, key=scores.__getitem__) for arm, (scores, _) in grids.items()}
@@ -147,14 +154,23 @@ class Study:
         for size in self.arguments.few_shot:  # small sizes of both models first: they can be compared the soonest
             for arm in FEW_SHOT_ARMS:
                 folders[arm][size] = self.run(arm, rate_of[arm], size, self.arguments.samples, self.files)
+            yield self.content(grids, rate_of, folders)
+
+    def content(
+        self,
+        grids: Mapping[str, tuple[Mapping[float, float], int]],
+        rate_of: Mapping[str, float],
+        folders: Mapping[str, Mapping[int, list[Path]]],
+    ) -> dict[str, Any]:
+        """What is written of the runs in these folders: model -> size -> a folder for each sample."""
         results = {arm: {size: list(map(results_in, runs)) for size, runs in folders[arm].items()} for arm in folders}
         everything = [one for of_arm in results.values() for runs in of_arm.values() for one in runs]
-        first = everything[0]
+        first, sizes = everything[0], list(folders[FEW_SHOT_ARMS[0]])
         arms = {
             arm: {
                 "model": short_name(Path(self.model_of[arm])),
                 "pretraining": next(iter(results[arm].values()))[0]["pretraining"],
-                "command": self.command(arm, rate_of[arm]),
+                "command": self.command(arm, rate_of[arm], folders[arm]),
                 "grid": {as_typed(rate): score for rate, score in grids[arm][0].items()},
                 "held_back_rows": grids[arm][1],
                 "learning_rate": rate_of[arm],
@@ -172,55 +188,55 @@ class Study:
             **{key: first[key] for key in ("main_metric", "hardware", "versions", "git_commit")},
             "other_hardware": other_hardware(everything),
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
-            "span_em": span_em_while_pretrained(Path(self.arguments.splinter)),
+            "span_em": self.span_em,
             "arms": arms,
-            "p": {
-                str(size): p_no_better(*(folders[arm][size] for arm in FEW_SHOT_ARMS))
-                for size in self.arguments.few_shot
-            },
+            "p": {str(size): compared({arm: of_arm[size] for arm, of_arm in folders.items()}) for size in sizes},
         }
 
-    def command(self, arm: str, rate: float) -> str:
+    def command(self, arm: str, rate: float, sizes: Iterable[int]) -> str:
         """The command that repeats the runs of a model, for somebody who has model and data in `data`."""
         words = ["--model_name_or_path", short_name(Path(self.model_of[arm])), *ITS_OWN[arm].split(), *self.settings]
-        sample = ["--few_shot", *map(str, self.arguments.few_shot), "--samples", str(self.arguments.samples)]
+        sample = ["--few_shot", *map(str, sizes), "--samples", str(self.arguments.samples)]
         return shlex.join(["python3", SCRIPT_OF_TASK[TASK], *words, "--learning_rate", as_typed(rate), *sample])
 
 
-def short_name(model: Path) -> str:
-    """The model's folder without the folders above it; `splinter/checkpoint-700` for a checkpoint."""
-    return "/".join(model.resolve().parts[-2 if model.name.startswith("checkpoint-") else -1 :])
+def compared(folders: Mapping[str, list[Path]]) -> dict[str, dict[str, float]]:
+    """For each model, EM and F1: p of "it is no better than the other", by a paired bootstrap over the questions.
 
-
-def p_no_better(splinter: list[Path], baseline: list[Path]) -> dict[str, float]:
-    """For EM and F1: p of "the Splinter is no better", by a paired bootstrap over the questions.
-
-    splinter, baseline: the folders of each model's runs with one size.
+    folders: model -> the folders of its runs with one size.
     """
     try:
-        both = [mean_over_samples([read_run(folder / "results.json", {TASK: METRICS}) for folder in folders])
-                for folders in (splinter, baseline)]  # fmt: skip
+        scores = {
+            arm: mean_over_samples([read_run(folder / "results.json", {TASK: METRICS}) for folder in runs])
+            for arm, runs in folders.items()
+        }
+        splinter, baseline = FEW_SHOT_ARMS
+        pairs = ((splinter, baseline), (baseline, splinter))
+        return {ours: p_no_better(scores[ours], scores[theirs]) for ours, theirs in pairs}
     except ValueError as error:
         stop(f"the models cannot be compared: {error}")
-    (_, ours), (_, theirs) = both
-    return dict(zip(METRICS, p_no_gain(ours - theirs).tolist(), strict=True))
 
 
 def span_em_while_pretrained(splinter: Path) -> dict[str, float]:
     """Step -> the share of held-out questions that the Splinter answered then, from beside its checkpoint.
 
-    Empty where pretrain_splinter.py's folder is not there any more.
+    Up to the step of this checkpoint. Empty where pretrain_splinter.py's folder is not there any more.
     """
-    path = splinter.resolve().parent / METRICS_FILE
+    checkpoint = splinter.resolve()
+    path = checkpoint.parent / METRICS_FILE
     events = read_lines(path) if path.is_file() else []
-    return {str(event["step"]): event["metrics"]["span_em"] for event in events if event.get("split") == "held_out"}
+    number = checkpoint.name.removeprefix(CHECKPOINT_PREFIX)
+    last = int(number) if number.isdecimal() else math.inf
+    held_out = [event for event in events if event.get("split") == "held_out" and event["step"] <= last]
+    return {str(event["step"]): event["metrics"]["span_em"] for event in held_out if "span_em" in event["metrics"]}
 
 
 def main() -> None:
     study = Study(parse_arguments())
     study.begin()
     path = study.arguments.output / "few_shot.json"
-    write_or_stop(path, json.dumps(study.measure(), ensure_ascii=False, indent=1) + "\n")
+    for content in study.measure():
+        write_or_stop(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     say(f"written to {path}")
 
 

@@ -11,7 +11,7 @@ runs and the data must stay the same.
 
 Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
 `python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps
-that is set for a CPU, mostly of 8 rows: about half an epoch, four to fifteen minutes on one core.
+that is set for a CPU, mostly of 8 rows: an epoch at most, four to fifteen minutes on one core.
 """
 
 from __future__ import annotations
@@ -44,10 +44,13 @@ from reporting.measuring import (
     refuse_wrong_rates,
     results_in,
     shape_of,
+    short_name,
     summary,
+    weights_of,
 )
 from reporting.results_reading import write_or_stop
 from reporting.study import (
+    flags,
     is_finished,
     refuse_another_study,
     refuse_wrong_seeds,
@@ -56,7 +59,7 @@ from reporting.study import (
 )
 
 ARMS = (PRETRAINED, SCRATCH)
-RATES = (5e-5, 1e-4, 2e-4)
+RATES = (1e-4, 2e-4, 4e-4)
 SEEDS = (42, 43, 44)
 COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last"
 
@@ -65,36 +68,34 @@ COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last
 class Measurement:
     """How a task is measured.
 
-    folder: where its files are in the data folder. epochs: with --full, of batches of full_batch rows. steps: without,
-    of batches of short_batch rows. words: the flags beside the common ones. derived: whether the files were made from
+    folder: where its files are in the data folder. steps, batch: without --full, the steps of a run and the rows of a
+    step. words: the flags beside the common ones. derived: whether the files behind docs/results.md were made from
     others, so that scores on them are not comparable with published ones. files: the names of the training file and of
     the test file, where they are not the task's own.
     """
 
     folder: str
-    epochs: int
     steps: int
     words: str = ""
     derived: bool = False
     files: tuple[str, str] | None = None
-    full_batch: int = 32
     # Small batches hardly cost a CPU more per row, and in so short a time many small steps learn more than few large
     # ones: KorSTS reaches a Pearson correlation of 0.23 with 360 steps of 8 rows, and 0.19 with 180 of 32.
-    short_batch: int = 8
+    batch: int = 8
 
 
 _SMALL = ("train.tsv", "test.tsv")
 _CLASSES = "--pooling mean"
 MEASUREMENTS = {
-    "nsmc": Measurement("nsmc", 3, 300, _CLASSES, derived=True, short_batch=16),
-    "korsts": Measurement("korsts", 10, 360, _CLASSES),
-    "kornli": Measurement("kornli_small", 10, 300, _CLASSES, derived=True, files=_SMALL),
-    "paws": Measurement("paws_small", 10, 300, _CLASSES, derived=True, files=_SMALL),
-    "question-pair": Measurement("question-pair", 10, 200, _CLASSES, short_batch=16),
-    "hate-speech": Measurement("hate-speech", 10, 300, _CLASSES),
-    "naver-ner": Measurement("naver-ner", 20, 300, derived=True),
-    "korquad": Measurement("korquad", 7, 100, "--max_seq_length 384", derived=True, full_batch=16),
-    "tydiqa": Measurement("tydiqa", 5, 64, "--max_seq_length 512 --doc_stride 384", derived=True, full_batch=8),
+    "nsmc": Measurement("nsmc", 300, _CLASSES, derived=True, batch=16),
+    "korsts": Measurement("korsts", 360, _CLASSES),
+    "kornli": Measurement("kornli_small", 300, _CLASSES, derived=True, files=_SMALL),
+    "paws": Measurement("paws_small", 300, _CLASSES, derived=True, files=_SMALL),
+    "question-pair": Measurement("question-pair", 200, _CLASSES, batch=16),
+    "hate-speech": Measurement("hate-speech", 300, _CLASSES),
+    "naver-ner": Measurement("naver-ner", 300, derived=True),
+    "korquad": Measurement("korquad", 100, "--max_seq_length 384", derived=True),
+    "tydiqa": Measurement("tydiqa", 64, "--max_seq_length 512 --doc_stride 384", derived=True),
 }
 
 
@@ -109,7 +110,7 @@ def parse_arguments() -> argparse.Namespace:
                         help=f"one run each; default: {' '.join(map(str, SEEDS))}")  # fmt: skip
     add_rates(parser, RATES)
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--full", action="store_true", help="as many epochs as the originals take")
+    length.add_argument("--full", action="store_true", help="as many epochs as the originals took")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"), help="folder for the runs")
     parser.add_argument("--output", type=Path, default=RESULTS / "tasks",
@@ -150,21 +151,20 @@ class Study:
         """Makes the folder of the runs, or ends the program where it holds runs of a different study."""
         measurement = self.measurement
         asked = {key: getattr(self.arguments, key) for key in ("model", "full", "steps")}
+        asked["the model's weights"] = weights_of(Path(self.arguments.model))
         # The script and the data may have changed since the first call.
         asked["the task's settings"] = f"{COMMON} {measurement.words}".strip()
-        if not self.arguments.steps:
-            asked["the task's length"] = " ".join(self.length)
+        asked["the task's length"] = " ".join(self.length) or None
         asked |= digests_of(*self.files)
         refuse_another_study(self.work, asked)
 
     @property
     def length(self) -> list[str]:
-        """The words that tell the length of a run."""
-        measured = self.measurement
+        """The words that tell the length of a run; none with --full, as the task has its own."""
         if self.arguments.full:
-            return ["--train_batch_size", str(measured.full_batch), "--num_train_epochs", str(measured.epochs)]
-        steps = self.arguments.steps or measured.steps
-        return ["--train_batch_size", str(measured.short_batch), "--max_steps", str(steps)]
+            return []
+        steps = self.arguments.steps or self.measurement.steps
+        return ["--train_batch_size", str(self.measurement.batch), "--max_steps", str(steps)]
 
     def words(self, arm: str, rate: float) -> list[str]:
         """The words of a run that depend on neither seed nor files."""
@@ -221,8 +221,9 @@ class Study:
             "folder": self.measurement.folder,
             "derived": self.measurement.derived,
             "full": self.arguments.full,
-            "model": Path(self.arguments.model).name,
+            "model": short_name(Path(self.arguments.model)),
             "shape": shape_of(Path(self.arguments.model)),
+            "measured_by": self.measuring_command(),
             "command": self.command(arms[0]["learning_rate"]),
             **{key: first[key] for key in told},
             "other_hardware": other_hardware([run for of_arm in runs for run in of_arm]),
@@ -230,10 +231,20 @@ class Study:
             "arms": dict(zip(ARMS, arms, strict=True)),
         }
 
+    def measuring_command(self) -> str:
+        """The command that measures this task as it was measured, for somebody who has model and data in `data`."""
+        words = ["--model", short_name(Path(self.arguments.model)), "--tasks", self.task]
+        if tuple(self.arguments.rates) != RATES:
+            words += ["--rates", *map(as_typed, self.arguments.rates)]
+        if tuple(self.arguments.seeds) != SEEDS:
+            words += ["--seeds", *map(str, self.arguments.seeds)]
+        words += flags(self.arguments, "full", "steps")
+        return shlex.join(["python3", "scripts/measure_tasks.py", *words])
+
     def command(self, rate: float) -> str:
         """The command that repeats the runs of the pretrained arm, for somebody who has model and data in `data`."""
         words, folder = self.words(PRETRAINED, rate), self.measurement.folder
-        words[words.index("--model_name_or_path") + 1] = Path(self.arguments.model).name
+        words[words.index("--model_name_or_path") + 1] = short_name(Path(self.arguments.model))
         is_elsewhere = folder != TASKS[self.task].folder
         names = (f"../{folder}/{path.name}" if is_elsewhere else path.name for path in self.files)
         seeds = ["--seeds", *map(str, self.arguments.seeds)]

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -30,14 +31,16 @@ from reporting.results_reading import CHANCE, markdown_grid, read_object, score_
 TASKS = RESULTS / "tasks"
 FEW_SHOT = RESULTS / "few_shot.json"
 MEASURE_TASKS, MEASURE_FEW_SHOT = "scripts/measure_tasks.py", "scripts/measure_few_shot.py"
-DERIVED = "†"
+DERIVED, EDGE = "†", "‡"
 
 
 class MeasuredRun(BaseModel):
     """A run. metrics: fractions. seconds: of its steps."""
 
+    seed: int
     metrics: dict[str, float]
     at_chance: bool
+    rows_per_step: int
     steps: int
     epochs: float
     seconds: float
@@ -56,6 +59,10 @@ class MeasuredTask(BaseModel):
 
     folder: str
     derived: bool
+    model: str
+    shape: dict[str, int]
+    pretraining: dict[str, Any] | None
+    measured_by: str
     command: str
     main_metric: str
     rows: dict[str, int]
@@ -89,14 +96,14 @@ class FewShotArm(BaseModel):
 class MeasuredFewShot(BaseModel):
     """What scripts/measure_few_shot.py has written. span_em: step of the pretraining -> share of held-out questions.
 
-    p: size -> metric -> p of "the Splinter is no better".
+    p: size -> model -> metric -> p of "it is no better than the other model".
     """
 
     hardware: dict[str, Any]
     other_hardware: list[dict[str, Any]] = []
     span_em: dict[str, float]
     arms: dict[str, FewShotArm]
-    p: dict[str, dict[str, float]]
+    p: dict[str, dict[str, dict[str, float]]]
 
     @model_validator(mode="after")
     def check_names(self) -> MeasuredFewShot:
@@ -111,7 +118,7 @@ class MeasuredFewShot(BaseModel):
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the tables in one language. page: file in docs/. chance: what the mark of a run at chance means."""
+    """The words of the tables in one language. page: file in docs/. chance, edge: what the two marks mean."""
 
     page: str
     header: tuple[str, ...]
@@ -119,30 +126,36 @@ class Words:
     few_shot_header: tuple[str, ...]
     better: str
     curve_header: tuple[str, str]
+    seeds: str
     device: str
     chance: str
+    edge: str
 
 
 LANGUAGES = (
     Words(
         "results.md",
-        ("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "a run took"),
+        ("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training (min:s)"),
         ("folder", "model"),
-        ("questions", "score", *FEW_SHOT_ARMS, "p", "a run took"),
-        "Bold: better with p < {} by the paired bootstrap.",
+        ("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
+        "Bold: better than the other with p < {} by the paired bootstrap over the test questions.",
         ("step", "span_em"),
+        "Seeds {}.",
         "Measured on: {}.",
         CHANCE[1],
+        "the best rate is the smallest or the largest that was tried",
     ),
     Words(
         "results_ko.md",
-        ("폴더", "학습 행", "점수", "사전학습", "처음부터", "스텝", "에폭", "한 번 걸린 시간"),
+        ("폴더", "학습 행", "점수", "사전학습", "처음부터", "스텝", "에폭", "학습 시간(분:초)"),
         ("폴더", "모델"),
-        ("질문", "점수", "Splinter", "선형 헤드", "p", "한 번 걸린 시간"),
-        "굵은 글씨: 대응 부트스트랩에서 p < {}로 더 좋음.",
+        ("질문", "점수", "Splinter", "선형 헤드", "p (단측)", "에폭", "학습 시간(분:초)"),
+        "굵은 글씨: 테스트 질문에 대한 대응 부트스트랩에서 다른 모델보다 유의하게 높음(p < {}).",
         ("스텝", "span_em"),
+        "시드는 {}입니다.",
         "측정한 장치: {}.",
         "이 칸에는 우연 수준에서 끝난 실행이 있으며, 그 점수도 평균에 들어 있습니다",
+        "가장 좋은 학습률이 시도한 값 가운데 가장 작거나 가장 큰 값입니다",
     ),
 )
 
@@ -162,22 +175,38 @@ def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
         stop(f"{path}: {error}: measure it again with {script}")
 
 
+def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
+    """Ends the program where the tasks were not measured alike: the page tells model and seeds once for all of them."""
+    models = {path: (task.model, task.shape, task.pretraining) for path, task in measured.items()}
+    seeds = {path: [seeds_of(task.arms[name]) for name in (PRETRAINED, SCRATCH)] for path, task in measured.items()}
+    for what, of_files in (("model", models), ("seeds", seeds)):
+        first, *others = of_files.items()
+        for path, content in others:
+            if content != first[1]:
+                stop(f"{first[0]} and {path} were not measured with the same {what}: measure them alike")
+
+
+def seeds_of(arm: Arm) -> list[int]:
+    return [run.seed for run in arm.runs]
+
+
 def scores(measured: list[MeasuredTask], words: Words) -> str:
-    """A line for each task, what the mark of a run at chance means where there is one, and the devices."""
+    """A line for each task, what the mark of a run at chance means where there is one, seeds and devices."""
     devices = dict.fromkeys(device_text(one) for task in measured for one in (task.hardware, *task.other_hardware))
     lines = [score_row(task) for task in measured]
     blocks = [markdown_grid([words.header, *lines])]
     if any(CHANCE[0] in cell for line in lines for cell in line):
         blocks.append(f"{CHANCE[0]} {words.chance}.")
-    return "\n\n".join([*blocks, words.device.format("; ".join(devices))])
+    seeds = ", ".join(map(str, seeds_of(measured[0].arms[PRETRAINED])))
+    return "\n\n".join([*blocks, f"{words.seeds.format(seeds)} {words.device.format('; '.join(devices))}"])
 
 
 def score_row(task: MeasuredTask) -> list[str]:
-    """Both arms' scores, and how long a run of the pretrained model took (the median)."""
+    """Both arms' scores, steps and the rows of each, and how long the pretrained model was trained (the median)."""
     runs = task.arms[PRETRAINED].runs
     both = [score_cell(task.arms[arm].runs, task.main_metric) for arm in (PRETRAINED, SCRATCH)]
     name = task.folder + (f" {DERIVED}" if task.derived else "")
-    length = [f"{runs[0].steps:,}", f"{runs[0].epochs:.1f}"]
+    length = [f"{runs[0].steps:,} × {runs[0].rows_per_step}", epochs_text(runs[0])]
     return [name, f"{task.rows['train']:,}", task.main_metric, *both, *length, clock([run.seconds for run in runs])]
 
 
@@ -188,39 +217,50 @@ def score_cell(runs: list[MeasuredRun], metric: str) -> str:
 
 
 def rates(measured: list[MeasuredTask], words: Words) -> str:
-    """Each arm's scores on the held-back rows, in per cent, with a column for each learning rate; the best is bold."""
+    """Each arm's scores on the held-back rows, in per cent, with a column for each learning rate; the best is bold, and
+    marked where it is at the edge of the grid.
+    """
     tried = sorted({rate for task in measured for arm in task.arms.values() for rate in arm.grid}, key=float)
     titles = dict(zip((PRETRAINED, SCRATCH), words.header[3:5], strict=True))
     lines = [[*words.grid_header, *tried]]
     for task in measured:
         for name, title in titles.items():
             lines.append([task.folder, title, *rate_cells(task.arms[name], tried)])
-    return markdown_grid(lines)
+    return with_edges_told(lines, words)
 
 
 def rate_cells(arm: Arm | FewShotArm, tried: list[str]) -> list[str]:
     """A cell for each rate; empty where the arm has not tried it, bold where it is the best."""
-    by_rate = {rate: f"{100 * score:.2f}" for rate, score in arm.grid.items()}
-    cells = {rate: by_rate.get(rate, "") for rate in tried}
-    return [f"**{text}**" if float(rate) == arm.learning_rate else text for rate, text in cells.items()]
+    by_rate = {float(rate): f"{100 * score:.2f}" for rate, score in arm.grid.items()}
+    mark = f" {EDGE}" if len(by_rate) > 1 and arm.learning_rate in (min(by_rate), max(by_rate)) else ""
+    by_rate[arm.learning_rate] = f"**{by_rate[arm.learning_rate]}**{mark}"
+    return [by_rate.get(float(rate), "") for rate in tried]
 
 
-def commands(measured: list[MeasuredTask] | list[FewShotArm]) -> str:
-    """The runs of each task, with the rate chosen for the pretrained model, or those of each few-shot model."""
-    lines = "\n".join(one.command for one in measured)
-    return f"<!-- needs: data -->\n```bash\n{lines}\n```"
+def with_edges_told(lines: list[list[str]], words: Words) -> str:
+    """The table, and what the mark of a best rate at the edge of the grid means where there is one."""
+    is_marked = any(EDGE in cell for line in lines for cell in line)
+    return markdown_grid(lines) + (f"\n\n{EDGE} {words.edge}." if is_marked else "")
+
+
+def commands(lines: Iterable[str]) -> str:
+    """A block of commands."""
+    return "<!-- needs: data -->\n```bash\n" + "\n".join(lines) + "\n```"
 
 
 def few_shot_scores(measured: MeasuredFewShot, words: Words) -> str:
-    """EM and F1 of both models for each size, in per cent, with the p and how long a run of the Splinter took."""
+    """EM and F1 of both models for each size, in per cent, the p of "the Splinter is no better", and its training's
+    length.
+    """
     lines = []
     for size, p in measured.p.items():
-        both = [measured.arms[name].sizes[size] for name in FEW_SHOT_ARMS]
+        runs = {name: measured.arms[name].sizes[size] for name in FEW_SHOT_ARMS}
+        splinter = runs[FEW_SHOT_ARMS[0]]
+        length = [epochs_text(splinter[0]), clock([run.seconds for run in splinter])]
         for metric in METRICS:
-            splinter, linear = (score_text([100 * run.metrics[metric] for run in runs], 2) for runs in both)
-            marked = f"**{splinter}**" if p[metric] < LEVEL else splinter
-            took = clock([run.seconds for run in both[0]])
-            lines.append([size, metric, marked, linear, f"{p[metric]:.4f}", took])
+            texts = {name: score_text([100 * run.metrics[metric] for run in runs[name]], 2) for name in runs}
+            both = [f"**{text}**" if p[name][metric] < LEVEL else text for name, text in texts.items()]
+            lines.append([size, metric, *both, f"{p[FEW_SHOT_ARMS[0]][metric]:.4f}", *length])
     grid = markdown_grid([words.few_shot_header, *lines])
     devices = "; ".join(device_text(one) for one in (measured.hardware, *measured.other_hardware))
     return f"{grid}\n\n{words.better.format(LEVEL)} {words.device.format(devices)}"
@@ -231,9 +271,8 @@ def few_shot_rates(measured: MeasuredFewShot, words: Words) -> str:
     titles = dict(zip(FEW_SHOT_ARMS, words.few_shot_header[2:4], strict=True))
     arms = {title: measured.arms[name] for name, title in titles.items()}
     tried = sorted({rate for arm in arms.values() for rate in arm.grid}, key=float)
-    return markdown_grid(
-        [[words.grid_header[1], *tried], *([title, *rate_cells(arm, tried)] for title, arm in arms.items())]
-    )
+    lines = [[words.grid_header[1], *tried], *([title, *rate_cells(arm, tried)] for title, arm in arms.items())]
+    return with_edges_told(lines, words)
 
 
 def curve(measured: MeasuredFewShot, words: Words) -> str:
@@ -247,6 +286,11 @@ def device_text(hardware: dict[str, Any]) -> str:
     return f"{machine(hardware['name'], hardware.get('threads'))}, {hardware['precision']}"
 
 
+def epochs_text(run: MeasuredRun) -> str:
+    """`0.032`, `1.2`, `75`: two digits at least."""
+    return f"{run.epochs:.2g}" if run.epochs < 10 else f"{run.epochs:.0f}"
+
+
 def clock(seconds: list[float]) -> str:
     """The median as minutes and seconds."""
     minutes, rest = divmod(round(statistics.median(seconds)), 60)
@@ -255,19 +299,27 @@ def clock(seconds: list[float]) -> str:
 
 def main() -> None:
     only_check = asked_to_check(__doc__)
-    tasks = [read_measured(path, MeasuredTask, MEASURE_TASKS) for path in sorted(TASKS.glob("*.json"))]
+    by_file = {path: read_measured(path, MeasuredTask, MEASURE_TASKS) for path in sorted(TASKS.glob("*.json"))}
+    tasks = list(by_file.values())
     few_shot = read_measured(FEW_SHOT, MeasuredFewShot, MEASURE_FEW_SHOT) if FEW_SHOT.is_file() else None
     if not (tasks or few_shot):
         stop(f"there are no results in {TASKS}, and no {FEW_SHOT}: run {MEASURE_TASKS} or {MEASURE_FEW_SHOT}")
+    if tasks:
+        refuse_different_models(by_file)
     for words in LANGUAGES:
         parts = {}
         if tasks:
-            parts |= {"scores": scores(tasks, words), "rates": rates(tasks, words), "commands": commands(tasks)}
+            parts |= {
+                "scores": scores(tasks, words),
+                "rates": rates(tasks, words),
+                "measuring": commands(task.measured_by for task in tasks),
+                "commands": commands(task.command for task in tasks),
+            }
         if few_shot:
             parts |= {
                 "few shot": few_shot_scores(few_shot, words),
                 "few-shot rates": few_shot_rates(few_shot, words),
-                "few-shot commands": commands([few_shot.arms[name] for name in FEW_SHOT_ARMS]),
+                "few-shot commands": commands(few_shot.arms[name].command for name in FEW_SHOT_ARMS),
                 "pretraining": curve(few_shot, words),
             }
         bring_up_to_date(f"docs/{words.page}", Path(__file__).name, parts, only_check)

@@ -64,6 +64,17 @@ def p_no_gain(gains: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -
     return (without + 1) / (resamples + 1)
 
 
+def p_no_better(ours: QuestionScores, theirs: QuestionScores) -> dict[str, float]:
+    """For EM and F1: one-sided p of "our model is no better than theirs".
+
+    Raises ValueError where they were scored on different questions.
+    """
+    (our_ids, our_scores), (their_ids, their_scores) = ours, theirs
+    if our_ids != their_ids:
+        raise ValueError("they were not scored on the same questions")
+    return dict(zip(METRICS, p_no_gain(our_scores - their_scores).tolist(), strict=True))
+
+
 def read_question_scores(run: Run) -> QuestionScores:
     """The question scores of one run. Raises ValueError where there are none, or their mean is not the run's score."""
     path = run.path.with_name(QUESTION_SCORES)

@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.encoders import weight_files
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting import held_back
 from reporting.results_reading import read_object, stop, write_or_stop
-from training.results import sha256_of
+from training.results import CHECKPOINT_PREFIX, sha256_of
+
+# What the measurements take from the results of a run.
+NEEDED = tuple(
+    "seed main_metric metrics at_chance rows training config hardware versions data git_commit pretraining".split()
+)
 
 
 def add_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
@@ -63,12 +69,28 @@ def refuse_unwritable(folder: Path) -> None:
         stop(f"the folder {folder} cannot be written to")
 
 
-def refuse_unusable_files(task: Task, train: Path, test: Path) -> None:
-    """Ends the program where a file is missing or broken: the test file would otherwise be read hours later."""
+def refuse_unusable_files(task: Task, train: Path, test: Path) -> dict[str, Any]:
+    """The rows of both splits. Ends the program where a file is missing or broken: the test file would otherwise be
+    read hours later.
+    """
     try:
-        read_splits(task, ("train", "test"), {"train": [train], "test": [test]})
+        return read_splits(task, ("train", "test"), {"train": [train], "test": [test]})
     except DataError as error:
         stop(str(error))
+
+
+def weights_of(model: Path) -> str:
+    """What tells the model's weights from others. Ends the program where there are none."""
+    files = weight_files(model)
+    if not files:
+        stop(f"there are no weights in {model} (no *.safetensors, no pytorch_model*.bin)")
+    return " ".join(map(sha256_of, files))
+
+
+def short_name(model: Path) -> str:
+    """The model's folder without the folders above it; `splinter/checkpoint-700` for a checkpoint."""
+    parts = model.resolve().parts
+    return "/".join(parts[-2 if parts[-1].startswith(CHECKPOINT_PREFIX) else -1 :])
 
 
 def digests_of(train: Path, test: Path) -> dict[str, str]:
@@ -93,11 +115,15 @@ def divide(task: Task, train: Path, work: Path) -> tuple[Path, Path]:
 
 
 def results_in(folder: Path) -> dict[str, Any]:
-    """The results of a finished run. Ends the program where they cannot be read."""
+    """The results of a finished run. Ends the program where they cannot be read, or lack something."""
+    path = folder / "results.json"
     try:
-        return read_object(folder / "results.json")
+        results = read_object(path)
+        if missing := [key for key in NEEDED if key not in results]:
+            raise ValueError(f"has no {missing[0]!r}")
     except ValueError as error:
-        stop(f"{folder / 'results.json'}: {error}; delete {folder} to run it again")
+        stop(f"{path}: {error}; delete {folder} to run it again")
+    return results
 
 
 def main_score(results: Mapping[str, Any]) -> float:
@@ -106,10 +132,12 @@ def main_score(results: Mapping[str, Any]) -> float:
 
 
 def summary(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a run: its seed, its scores, its steps and its time."""
+    """What is kept of a run: its seed, its scores, its steps of so many rows, and its time."""
     training = results["training"]
     kept = {key: training[key] for key in ("steps", "epochs", "seconds", "tokens_per_second")}
-    return {"seed": results["seed"], "metrics": results["metrics"], "at_chance": results["at_chance"], **kept}
+    rows = results["config"]["train_batch_size"]
+    scores = {key: results[key] for key in ("seed", "metrics", "at_chance")}
+    return {**scores, "rows_per_step": rows, **kept}
 
 
 def other_hardware(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -45,9 +45,11 @@ def flags(arguments: argparse.Namespace, *names: str) -> list[str]:
 
 
 def refuse_wrong_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
-    """Ends the program where a study's seeds are negative, or one of them is there twice."""
-    if len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0:
-        parser.error("--seeds must be whole numbers from 0 on, each of them once")
+    """Ends the program where a study's seeds are none that a run takes, or one of them is there twice."""
+    from training.config import LARGEST_SEED  # takes a quarter of a second, which --help need not
+
+    if len(set(seeds)) < len(seeds) or not all(0 <= seed <= LARGEST_SEED for seed in seeds):
+        parser.error(f"--seeds must be whole numbers from 0 to {LARGEST_SEED}, each of them once")
 
 
 def flag_names(words: Sequence[str]) -> list[str]:

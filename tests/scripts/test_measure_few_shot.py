@@ -14,7 +14,7 @@ import measure_few_shot
 from conftest import User
 
 SCRIPT = "scripts/measure_few_shot.py"
-HELD_OUT = {"event": "evaluation", "step": 100, "split": "held_out", "metrics": {"span_em": 0.25}}
+HELD_OUT = {"event": "evaluation", "step": 9, "split": "held_out", "metrics": {"span_em": 0.25}}
 
 
 def squad(articles: int, name: str) -> str:
@@ -40,7 +40,9 @@ class Runs:
         for model in ("splinter/checkpoint-9", "spanbert"):
             Path(model).mkdir(parents=True)
             Path(model, "config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 64}')
-        events = [{"event": "train", "step": 50, "loss": 3.0}, HELD_OUT]
+            Path(model, "model.safetensors").write_bytes(b"weights")
+        later = HELD_OUT | {"step": 10}  # than the checkpoint
+        events = [{"event": "train", "step": 5, "loss": 3.0}, HELD_OUT, later]
         Path("splinter/metrics.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
         Path("data/korquad").mkdir(parents=True)
         Path("data/korquad/KorQuAD_v1.0_train.json").write_text(squad(20, "글"), encoding="utf-8")
@@ -63,6 +65,7 @@ class Runs:
                 "metrics": {"em": mean, "f1": mean}, "rows": {"test": len(scored)}, "pretraining": {"steps": 9},
                 "training": {"steps": 9, "epochs": 1.0, "seconds": 3.0, "tokens_per_second": 10.0},
                 "hardware": self.hardware, "versions": {}, "git_commit": "c", "data": {asked["train_file"]: "d"},
+                "config": {"train_batch_size": 6},
             }  # fmt: skip
             (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
             scores = {
@@ -127,18 +130,19 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
         "--train_batch_size 6 --max_steps 200 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
     )
-    assert found["span_em"] == {"100": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
+    assert found["span_em"] == {"9": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
 
 
 def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
     runs.measure("--few_shot", "4", "--samples", "1")
     # 6 of 9 questions gain: hardly any of 10,000 resamples holds none of them.
-    assert all(0 < p < 0.01 for p in runs.results["p"]["4"].values())
+    p = runs.results["p"]["4"]
+    assert all(0 < one < 0.01 for one in p["Splinter"].values()) and set(p["linear head"].values()) == {1.0}
     runs.score_of["0.0001"] = 0.0  # the rate is 3e-5 then, and the Splinter no better
     with runs.monkeypatch.context() as patch:
         patch.setattr(measure_few_shot, "ITS_OWN", dict.fromkeys(measure_few_shot.ITS_OWN, "--head linear"))
         runs.measure("--few_shot", "4", "--samples", "1", "--ckpt_dir", "equal")
-    assert runs.results["p"]["4"] == {"em": 1.0, "f1": 1.0}
+    assert runs.results["p"]["4"] == {name: {"em": 1.0, "f1": 1.0} for name in ("Splinter", "linear head")}
 
 
 def test_a_further_call_makes_what_is_missing_and_nothing_else(runs: Runs) -> None:
@@ -149,11 +153,40 @@ def test_a_further_call_makes_what_is_missing_and_nothing_else(runs: Runs) -> No
     assert [run["samples"] for run in runs.measure("--few_shot", "4", "--samples", "2")] == ["2", "2"]
 
 
+def test_what_is_finished_is_written_though_a_larger_size_fails(runs: Runs) -> None:
+    run = runs.run
+
+    def fails(script: str, *words: str | Path) -> None:
+        if words[words.index("--few_shot") + 1] == "8":
+            raise SystemExit(1)
+        run(script, *words)
+
+    with runs.monkeypatch.context() as patch:
+        patch.setattr(measure_few_shot, "run", fails)
+        with pytest.raises(SystemExit):
+            runs.measure("--few_shot", "4", "8", "--samples", "1")
+    assert (
+        list(runs.results["p"]) == ["4"] and "--few_shot 4 --samples 1" in runs.results["arms"]["Splinter"]["command"]
+    )
+
+
+def test_results_that_lack_something_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.measure("--few_shot", "4", "--samples", "1")
+    folder = Path("ckpt/measured-few-shot/linear-head-rate-0.0001/4/seed-42")
+    (folder / "results.json").write_text("{}")
+    said = refused(runs, capsys, "--few_shot", "4", "--samples", "1")
+    assert f"{folder}/results.json: has no 'seed'; delete {folder} to run it again" in said
+
+
 def test_another_study_is_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     runs.measure("--few_shot", "4", "--samples", "1")
-    assert "--full False, not True" in refused(runs, capsys, "--full")
+    assert "--full False, not True" in refused(runs, capsys, "--full", "--few_shot", "4")
+    assert runs.measure("--few_shot", "4", "--samples", "1", "--baseline", "spanbert/") == []
+    Path("spanbert/model.safetensors").write_bytes(b"other weights")
+    assert "was begun with the weights of spanbert " in refused(runs, capsys, "--few_shot", "4")
+    Path("spanbert/model.safetensors").write_bytes(b"weights")
     Path("data/korquad/KorQuAD_v1.0_dev.json").write_text(squad(8, "말"), encoding="utf-8")
-    assert "was begun with the test file " in refused(runs, capsys)
+    assert "was begun with the test file " in refused(runs, capsys, "--few_shot", "4")
 
 
 def test_full_runs_follow_the_protocol_of_splinter(runs: Runs) -> None:
@@ -167,6 +200,8 @@ def test_full_runs_follow_the_protocol_of_splinter(runs: Runs) -> None:
         (["--few_shot", "4", "4"], "--few_shot must be different numbers above 0"),
         (["--few_shot", "0"], "--few_shot must be different numbers above 0"),
         (["--samples", "0"], "--samples must be at least 1"),
+        (["--few_shot", "4", "21"], "--few_shot 21: "),
+        (["--few_shot", "4", "21"], "KorQuAD_v1.0_train.json has only 20 questions"),
         (["--rates", "0"], "--rates must be above 0"),
         (["--baseline", "nowhere"], "there is no model in nowhere"),
         (["--data_dir", "nowhere"], "nowhere/korquad/KorQuAD_v1.0_train.json: no such file"),
@@ -184,6 +219,9 @@ def test_scores_that_do_not_belong_to_the_results_are_refused(runs: Runs, capsys
     path = Path("ckpt/measured-few-shot/linear-head-rate-0.0001/4/seed-42/question_scores.json")
     path.write_text('{"a": [1.0, 1.0]}')
     assert "the models cannot be compared: " in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
+    scores = json.loads(path.with_name("results.json").read_text())["metrics"]
+    path.write_text(json.dumps({f"other {at}": [float(at < scores["em"] * 9)] * 2 for at in range(9)}))
+    assert "they were not scored on the same questions" in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
     path.unlink()
     assert f"there is no {path}" in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
 
@@ -208,6 +246,6 @@ def test_a_splinter_is_measured_on_the_sample(user: User) -> None:
     found = json.loads((user.folder / "results" / "few_shot.json").read_text(encoding="utf-8"))
     for arm in found["arms"].values():
         assert [run["steps"] for run in arm["sizes"]["16"]] == [200, 200] and arm["pretraining"]["steps"] == 4
-    assert list(found["span_em"]) == ["2", "4"] and 0 < found["p"]["16"]["f1"] <= 1
+    assert list(found["span_em"]) == ["2", "4"] and 0 < found["p"]["16"]["Splinter"]["f1"] <= 1
     assert not list((user.folder / "ckpt" / "measured-few-shot").rglob("checkpoint-*"))
     assert "$ python3" not in user.types(*words, script=SCRIPT).out

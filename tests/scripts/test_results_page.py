@@ -15,7 +15,7 @@ from reporting import made_parts
 
 def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]) -> dict[str, Any]:
     def runs(scores: list[float]) -> list[dict[str, Any]]:
-        rest = {"at_chance": False, "steps": 9, "epochs": 1.5, "seconds": 61}
+        rest = {"at_chance": False, "rows_per_step": 8, "steps": 9, "epochs": 1.5, "seconds": 61}
         return [{"seed": seed, "metrics": {"f1": score}} | rest for seed, score in enumerate(scores, start=42)]
 
     arms = {
@@ -23,7 +23,8 @@ def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]
         "from scratch": {"grid": {"0.0001": 0.3, "0.0002": 0.2}, "learning_rate": 0.0001, "runs": runs(scratch)},
     }
     return {
-        "task": name, "folder": name, "derived": derived, "full": False, "command": f"python3 x.py --task {name}",
+        "task": name, "folder": name, "derived": derived, "full": False, "model": "spanbert",
+        "command": f"python3 x.py --task {name}", "measured_by": f"python3 y.py --tasks {name}",
         "shape": {"num_hidden_layers": 12, "hidden_size": 384}, "pretraining": {"tokens": 285_160_632},
         "main_metric": "f1", "rows": {"train": 3400, "test": 600}, "arms": arms,
         "hardware": {"name": "Some CPU", "threads": 1, "precision": "bf16"},
@@ -34,7 +35,15 @@ def few_shot() -> dict[str, Any]:
     def arm(name: str, scores: dict[str, list[float]]) -> dict[str, Any]:
         sizes = {
             size: [
-                {"metrics": {"em": score / 2, "f1": score}, "at_chance": False, "steps": 9, "epochs": 2, "seconds": 59}
+                {
+                    "seed": 42,
+                    "metrics": {"em": score / 2, "f1": score},
+                    "at_chance": False,
+                    "rows_per_step": 6,
+                    "steps": 9,
+                    "epochs": 75.25,
+                    "seconds": 59,
+                }
                 for score in of_size
             ]
             for size, of_size in scores.items()
@@ -50,7 +59,10 @@ def few_shot() -> dict[str, Any]:
         "Splinter": arm("splinter", {"16": [0.5, 0.75], "64": [0.5]}),
         "linear head": arm("linear", {"16": [0.25, 0.25], "64": [0.5]}),
     }
-    p = {"16": {"em": 0.2, "f1": 0.0001}, "64": {"em": 0.5, "f1": 0.5}}
+    p = {
+        "16": {"Splinter": {"em": 0.2, "f1": 0.0001}, "linear head": {"em": 0.8, "f1": 0.9999}},
+        "64": {"Splinter": {"em": 0.5, "f1": 0.99}, "linear head": {"em": 0.5, "f1": 0.0123}},
+    }
     hardware = {"name": "Some CPU", "threads": 1, "precision": "bf16"}
     return {"hardware": hardware, "span_em": {"100": 0.125, "1200": 0.5}, "arms": arms, "p": p}
 
@@ -60,7 +72,7 @@ def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
 
 
 FEW_SHOT_PARTS = ("few shot", "few-shot rates", "few-shot commands", "pretraining")
-PARTS = ("scores", "rates", "commands", *FEW_SHOT_PARTS)
+PARTS = ("scores", "rates", "measuring", "commands", *FEW_SHOT_PARTS)
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -72,14 +84,26 @@ def test_figures_stand_in_their_columns() -> None:
     english = results_page.LANGUAGES[0]
     measured = read(task("ner", True, [0.5, 0.75], [0.25, 0.25]), task("sts", False, [0.5], [0.25]))
     text = results_page.scores(measured, english)
-    assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", "9", "1.5", "1:01"]]
-    assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", "9", "1.5", "1:01"]]
-    assert text.endswith("Measured on: Some CPU (1 thread), bf16.")
+    assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", "9 × 8", "1.5", "1:01"]]
+    assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", "9 × 8", "1.5", "1:01"]]
+    assert text.endswith("Seeds 42, 43. Measured on: Some CPU (1 thread), bf16.")
     assert cells(results_page.rates(measured, english), "ner") == [
-        ["ner", "pretrained", "50.00", "**75.00**"],
-        ["ner", "from scratch", "**30.00**", "20.00"],
+        ["ner", "pretrained", "50.00", "**75.00** ‡"],
+        ["ner", "from scratch", "**30.00** ‡", "20.00"],
     ]
-    assert "python3 x.py --task ner\npython3 x.py --task sts\n" in results_page.commands(measured)
+    assert "python3 x.py --task ner\n```" in results_page.commands(task.command for task in measured[:1])
+
+
+def test_a_best_rate_at_the_edge_of_the_grid_is_marked() -> None:
+    english, edge = results_page.LANGUAGES[0], "‡ the best rate is the smallest or the largest that was tried."
+    content = task("ner", True, [0.5], [0.25])
+    assert results_page.rates(read(content), english).endswith(f"\n\n{edge}")
+    for arm in content["arms"].values():
+        arm |= {"grid": {"0.0001": 0.5, "0.0002": 0.75, "0.0004": 0.5}, "learning_rate": 0.0002}
+    assert "‡" not in results_page.rates(read(content), english)
+    for arm in content["arms"].values():
+        arm |= {"grid": {"0.0002": 0.75}}
+    assert "‡" not in results_page.rates(read(content), english)
 
 
 def test_runs_at_chance_and_further_devices_are_told() -> None:
@@ -101,7 +125,7 @@ def test_rates_of_all_grids_are_columns_in_their_order() -> None:
     other["arms"]["from scratch"] |= {"grid": {"5e-05": 0.1, "0.0004": 0.2}, "learning_rate": 0.0004}
     text = results_page.rates(read(task("ner", True, [0.5], [0.25]), other), results_page.LANGUAGES[0])
     assert cells(text, "folder") == [["folder", "model", "5e-05", "0.0001", "0.0002", "0.0004"]]
-    assert cells(text, "sts")[1] == ["sts", "from scratch", "10.00", "", "", "**20.00**"]
+    assert cells(text, "sts")[1] == ["sts", "from scratch", "10.00", "", "", "**20.00** ‡"]
 
 
 def test_few_shot_figures_stand_in_their_columns() -> None:
@@ -109,12 +133,14 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
     measured = results_page.MeasuredFewShot(**few_shot())
     text = results_page.few_shot_scores(measured, english)
     assert cells(text, "16") == [
-        ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "0:59"],
-        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "0:59"],
+        ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "75", "0:59"],
+        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "75", "0:59"],
     ]
-    assert text.endswith("Bold: better with p < 0.05 by the paired bootstrap. Measured on: Some CPU (1 thread), bf16.")
+    assert cells(text, "64")[1] == ["64", "f1", "50.00", "**50.00**", "0.9900", "75", "0:59"]
+    assert "Bold: better than the other with p < 0.05 by the paired bootstrap over the test questions." in text
+    assert text.endswith(" Measured on: Some CPU (1 thread), bf16.")
     rates = results_page.few_shot_rates(measured, english)
-    assert cells(rates, "linear head") == [["linear head", "**50.00**", "25.00"]]
+    assert cells(rates, "linear head") == [["linear head", "**50.00** ‡", "25.00"]]
     assert cells(results_page.curve(measured, english), "1,200") == [["1,200", "50.00"]]
 
 
@@ -174,6 +200,30 @@ def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest
     page = (pages / "docs" / "results.md").read_text(encoding="utf-8")
     assert "x.py splinter\nx.py linear\n" in page and "--task sts" in page
     assert "선형 헤드" in (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [({"model": "another"}, "model"), ({"pretraining": {"tokens": 1}}, "model"), ({"shape": {}}, "model")],
+)
+def test_tasks_of_different_models_are_refused(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, change: dict[str, Any], what: str
+) -> None:
+    (pages / "tasks" / "ner.json").write_text(json.dumps(task("ner", True, [0.5], [0.5]) | change), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    said = capsys.readouterr().err
+    assert f"ner.json and {pages}/tasks/sts.json were not measured with the same {what}: measure them alike" in said
+
+
+@pytest.mark.parametrize(("pretrained", "scratch"), [([0.5, 0.5], [0.5, 0.5]), ([0.5], [0.5, 0.5])])
+def test_tasks_of_different_seeds_are_refused(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, pretrained: list[float], scratch: list[float]
+) -> None:
+    (pages / "tasks" / "ner.json").write_text(json.dumps(task("ner", True, pretrained, scratch)), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    assert "were not measured with the same seeds" in capsys.readouterr().err
 
 
 def test_a_page_without_the_comments_is_refused(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

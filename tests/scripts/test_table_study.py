@@ -241,7 +241,10 @@ def test_settings_of_another_model(commands, capsys: pytest.CaptureFixture, tmp_
     [
         (["koelectra-base-v4"], "unknown model 'koelectra-base-v4'; did you mean 'koelectra-base-v3'?"),
         (["koelectra-base-v3", "--tasks", "nmsc"], "invalid choice: 'nmsc'"),
-        (["koelectra-base-v3", "--seeds", "1", "1"], "--seeds must be whole numbers from 0 on, each of them once"),
+        (
+            ["koelectra-base-v3", "--seeds", "1", "1"],
+            "--seeds must be whole numbers from 0 to 4294967295, each of them once",
+        ),
         (["koelectra-base-v3", "--learning_rat", "1"], "unknown flag --learning_rat; did you mean '--learning_rate'?"),
         (["koelectra-base-v3", "--precision", "fp8"], "run_koelectra.sh: --precision must be auto or fp32"),
         (
