@@ -59,7 +59,7 @@ from reporting.study import (
 )
 
 ARMS = (PRETRAINED, SCRATCH)
-RATES = (1e-4, 2e-4, 4e-4)
+RATES = (5e-5, 1e-4, 2e-4)
 SEEDS = (42, 43, 44)
 COMMON = "--warmup_proportion 0.1 --eval_steps 0 --save_steps 0 --select_by last"
 

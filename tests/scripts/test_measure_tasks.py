@@ -29,7 +29,7 @@ class Runs:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.folder, self.monkeypatch = folder, monkeypatch
         self.made: list[dict[str, str]] = []
-        self.score_of = {"0.0001": 0.5, "0.0002": 0.75, "0.0004": 0.25}
+        self.score_of = {"5e-05": 0.5, "0.0001": 0.75, "0.0002": 0.25}
         self.hardware = {"name": "Some CPU", "precision": "fp32"}
         monkeypatch.chdir(folder)
         monkeypatch.setattr(measure_tasks, "run_unless_finished", self.run)
@@ -83,7 +83,7 @@ def refused(runs: Runs, capsys: pytest.CaptureFixture[str], *words: str, task: s
 def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) -> None:
     made = runs.measure("--seeds", "7", "8")
     pretrained, scratch = made[:5], made[5:]
-    assert [run["learning_rate"] for run in pretrained] == ["0.0001", "0.0002", "0.0004", "0.0002", "0.0002"]
+    assert [run["learning_rate"] for run in pretrained] == ["5e-05", "0.0001", "0.0002", "0.0001", "0.0001"]
     assert [run["seed"] for run in pretrained] == ["7", "7", "7", "7", "8"]
     assert [run["from_scratch"] for run in made] == [False] * 5 + [True] * 5
     tried, final = pretrained[0], pretrained[-1]
@@ -94,7 +94,7 @@ def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) 
     assert Path(final["train_file"]) == train.resolve() and final["test_file"].endswith("/sts-test.tsv")
     assert [run["name"] for run in scratch] == [run["name"].replace("pretrained", "from-scratch") for run in pretrained]
     found = runs.results()
-    assert found["arms"]["from scratch"]["grid"] == {"0.0001": 0.5, "0.0002": 0.75, "0.0004": 0.25}
+    assert found["arms"]["from scratch"]["grid"] == {"5e-05": 0.5, "0.0001": 0.75, "0.0002": 0.25}
     assert found["arms"]["pretrained"]["held_back_rows"] == 4 and found["rows"] == {"train": 40, "test": 5}
     assert [run["seed"] for run in found["arms"]["pretrained"]["runs"]] == [7, 8]
     assert found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
@@ -104,12 +104,12 @@ def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) 
 def test_a_further_call_makes_what_is_missing_and_nothing_else(runs: Runs) -> None:
     runs.measure("--seeds", "7")
     assert runs.measure("--seeds", "7") == []
-    assert [(run["seed"], run["learning_rate"]) for run in runs.measure("--seeds", "7", "8")] == [("8", "0.0002")] * 2
+    assert [(run["seed"], run["learning_rate"]) for run in runs.measure("--seeds", "7", "8")] == [("8", "0.0001")] * 2
     # The first seed is that of the grid.
     assert {run["seed"] for run in runs.measure("--seeds", "8", "7")} == {"8"}
     # Fewer rates leave another one as the best: runs of that one are not those of the earlier one.
-    made = runs.measure("--seeds", "7", "--rates", "1e-4", "4e-4")
-    assert [(run["seed"], run["learning_rate"]) for run in made] == [("7", "0.0001")] * 2
+    made = runs.measure("--seeds", "7", "--rates", "5e-5", "2e-4")
+    assert [(run["seed"], run["learning_rate"]) for run in made] == [("7", "5e-05")] * 2
     assert runs.results()["arms"]["pretrained"]["runs"][0]["metrics"] == {"spearman": 0.5}
 
 
@@ -189,7 +189,7 @@ def test_the_command_names_files_seeds_and_no_folder_of_the_machine(runs: Runs) 
     command = runs.results("kornli")["command"]
     assert command.startswith("python3 run_seq_cls.py --task kornli --model_name_or_path rate --warmup_proportion 0.1 ")
     files = "--train_file ../kornli_small/train.tsv --dev_file '' --test_file ../kornli_small/test.tsv"
-    assert command.endswith(f"--learning_rate 0.0002 {files} --seeds 7 8")
+    assert command.endswith(f"--learning_rate 0.0001 {files} --seeds 7 8")
 
 
 @pytest.mark.slow

@@ -191,6 +191,10 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     assert korean.startswith("# Results\n") and "| 처음부터 |" in korean.replace("  ", "") and "측정한 장치" in korean
 
 
+def test_the_pages_of_the_repository_have_the_figures_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    types(monkeypatch, "--check")
+
+
 def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     types(monkeypatch)
     assert "x.py splinter" not in (pages / "docs" / "results.md").read_text(encoding="utf-8")
