@@ -287,8 +287,9 @@ def device_text(hardware: dict[str, Any]) -> str:
 
 
 def epochs_text(run: MeasuredRun) -> str:
-    """`0.032`, `1.2`, `75`: two digits at least."""
-    return f"{run.epochs:.2g}" if run.epochs < 10 else f"{run.epochs:.0f}"
+    """`0.03`, `1.2`, `75`."""
+    digits = 2 if run.epochs < 1 else 1 if run.epochs < 10 else 0
+    return f"{run.epochs:.{digits}f}"
 
 
 def clock(seconds: list[float]) -> str:
