@@ -11,7 +11,7 @@ runs and the data must stay the same.
 
 Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
 `python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps
-that is set for a CPU, mostly of 8 rows: an epoch at most, four to fifteen minutes on one core.
+that is set for a CPU, mostly of 8 rows: an epoch at most, two to fifteen minutes on one core.
 """
 
 from __future__ import annotations

@@ -77,19 +77,8 @@ class Runs:
     def measure(self, *words: str) -> list[dict[str, str]]:
         """Runs the script; returns the runs that it made."""
         self.made.clear()
-        given = [
-            "--splinter",
-            "splinter/checkpoint-9",
-            "--baseline",
-            "spanbert",
-            "--output",
-            "results",
-            "--rates",
-            "3e-5",
-            "1e-4",
-        ]
-        given += words
-        self.monkeypatch.setattr(sys, "argv", ["measure_few_shot.py", *given])
+        given = "--splinter splinter/checkpoint-9 --baseline spanbert --output results --rates 3e-5 1e-4".split()
+        self.monkeypatch.setattr(sys, "argv", ["measure_few_shot.py", *given, *words])
         measure_few_shot.main()
         return list(self.made)
 
@@ -165,9 +154,8 @@ def test_what_is_finished_is_written_though_a_larger_size_fails(runs: Runs) -> N
         patch.setattr(measure_few_shot, "run", fails)
         with pytest.raises(SystemExit):
             runs.measure("--few_shot", "4", "8", "--samples", "1")
-    assert (
-        list(runs.results["p"]) == ["4"] and "--few_shot 4 --samples 1" in runs.results["arms"]["Splinter"]["command"]
-    )
+    found = runs.results
+    assert list(found["p"]) == ["4"] and "--few_shot 4 --samples 1" in found["arms"]["Splinter"]["command"]
 
 
 def test_results_that_lack_something_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,13 +126,11 @@ def test_a_call_on_different_data_or_with_different_settings_is_refused(
         patch.setitem(measure_tasks.MEASUREMENTS, "korsts", fewer)
         said = refused(runs, capsys)
         assert f"--max_steps {korsts.steps}, not --train_batch_size 8 --max_steps {fewer.steps}" in said
+        runs.measure("--steps", "3", "--ckpt_dir", "short")
+    assert runs.measure("--steps", "3", "--ckpt_dir", "short") == []
     Path("model/model.safetensors").write_bytes(b"other weights")
     assert "was begun with the model's weights " in refused(runs, capsys)
     Path("model/model.safetensors").write_bytes(b"weights")
-    with monkeypatch.context() as patch:
-        patch.setitem(measure_tasks.MEASUREMENTS, "korsts", fewer)
-        runs.measure("--steps", "3", "--ckpt_dir", "short")
-    assert runs.measure("--steps", "3", "--ckpt_dir", "short") == []
     shutil.copytree("data", "other")
     assert runs.measure("--seeds", "7", "--data_dir", "other") == []
     Path("other/korsts/sts-train.tsv").write_text(sts_rows(50, "글"), encoding="utf-8")
