@@ -18,6 +18,7 @@ if __name__ == "__main__":  # before the other imports, which take a second
     start()
 
 import functools
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,9 @@ from workflows.recurring_questions import (
 )
 from workflows.script import open_device
 from workflows.splinter_positions import SHOWN, warn_of_other_positions
+
+# Metric -> the least and the most tokens of the answers that it is about: long ones are harder to find.
+ANSWER_LENGTHS = {"span_em_1": (1, 1), "span_em_2_to_3": (2, 3), "span_em_4_or_more": (4, math.inf)}
 
 # torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
@@ -256,17 +260,22 @@ def joint_loss_of(model, batch: dict[str, Any]) -> Any:
 
 
 def sums_of(model, batch: dict[str, Any]):
-    """`[5]`: number of questions; loss of starts and ends; how many starts, ends, and pairs of both are right.
+    """`[11]`: number of questions; loss of starts and ends; how many starts, ends, and pairs of both are right; then,
+    for each class of `ANSWER_LENGTHS`, the number of questions and how many pairs are right.
 
-    With masked tokens, `[8]`: also their number, their loss, and how many of them are predicted.
+    With masked tokens, `[14]`: also their number, their loss, and how many of them are predicted.
     """
     import torch
 
-    masked = batch.get("masked", {})
+    masked, starts, ends = batch.get("masked", {}), batch["questions"]["starts"], batch["questions"]["ends"]
     outputs = model(**batch["inputs"], **batch["questions"], **masked)
-    asked = (batch["questions"]["starts"] != NO_LABEL).sum()
-    sums = [asked, outputs.start_loss + outputs.end_loss]
-    sums += [outputs.start_correct, outputs.end_correct, outputs.both_correct]
+    asked, right = starts != NO_LABEL, outputs.right_starts & outputs.right_ends
+    sums = [asked.sum(), outputs.start_loss + outputs.end_loss]
+    sums += [outputs.right_starts.sum(), outputs.right_ends.sum(), right.sum()]
+    lengths = ends - starts + 1
+    for shortest, longest in ANSWER_LENGTHS.values():
+        of_class = asked & (lengths >= shortest) & (lengths <= longest)
+        sums += [of_class.sum(), (of_class & right).sum()]
     if masked:
         sums += [(masked["masked_labels"] != NO_LABEL).sum(), outputs.mlm_loss, outputs.mlm_correct]
     return torch.stack([one.float() for one in sums])
@@ -275,12 +284,16 @@ def sums_of(model, batch: dict[str, Any]):
 def metrics_of(sums: np.ndarray) -> dict[str, float]:
     """Means over the questions, and over the masked tokens if there are any; the loss is that of training.
 
+    A class of `ANSWER_LENGTHS` without a question has no metric.
     sums: `sums_of`, added up over all batches.
     """
-    loss, start_accuracy, end_accuracy, span_em = (sums[1:5] / sums[0]).tolist()
+    of_all, of_classes, of_masked = np.split(sums, [5, 5 + 2 * len(ANSWER_LENGTHS)])
+    loss, start_accuracy, end_accuracy, span_em = (of_all[1:] / of_all[0]).tolist()
     metrics = {"loss": loss / 2, "start_accuracy": start_accuracy, "end_accuracy": end_accuracy, "span_em": span_em}
-    if len(sums) > 5:
-        mlm_loss, mlm_accuracy = (sums[6:] / max(1.0, sums[5])).tolist()
+    for name, (asked, right) in zip(ANSWER_LENGTHS, of_classes.reshape(-1, 2).tolist(), strict=True):
+        metrics |= {name: right / asked} if asked else {}
+    if len(of_masked):
+        mlm_loss, mlm_accuracy = (of_masked[1:] / max(1.0, of_masked[0])).tolist()
         metrics |= {"loss": loss / 2 + mlm_loss, "span_loss": loss / 2}
         metrics |= {"mlm_loss": mlm_loss, "mlm_accuracy": mlm_accuracy}
     return metrics

@@ -56,8 +56,8 @@ class SplinterOutput(ModelOutput):
     """start_logits, end_logits: fp32 `[Q, L]`, over the tokens of each question's own row, with HIDDEN_LOGIT at hidden
     tokens. questions: Q.
 
-    If starts and ends were given: start_loss, end_loss: sums over the questions, fp32. start_correct, end_correct,
-    both_correct: the number of questions whose labelled token has the highest logit.
+    If starts and ends were given: start_loss, end_loss: sums over the questions, fp32. right_starts, right_ends: bool
+    `[Q]`, whether the labelled token has the highest logit; False where a question has no label.
 
     If masked tokens were given: mlm_loss: sum over them, fp32. mlm_correct: how many of them are predicted.
     """
@@ -67,9 +67,8 @@ class SplinterOutput(ModelOutput):
     questions: int | None = None
     start_loss: Tensor | None = None
     end_loss: Tensor | None = None
-    start_correct: Tensor | None = None
-    end_correct: Tensor | None = None
-    both_correct: Tensor | None = None
+    right_starts: Tensor | None = None
+    right_ends: Tensor | None = None
     mlm_loss: Tensor | None = None
     mlm_correct: Tensor | None = None
 
@@ -234,9 +233,8 @@ class BertForSpanSelection(BertPreTrainedModel):
         # Here no column stands for "no label"; transformers ignores the column that equals the id of [PAD].
         outputs.start_loss = cross_entropy(start_logits, starts, reduction="sum")
         outputs.end_loss = cross_entropy(end_logits, ends, reduction="sum")
-        right_start, right_end = start_logits.argmax(dim=-1) == starts, end_logits.argmax(dim=-1) == ends
-        outputs.start_correct, outputs.end_correct = right_start.sum(), right_end.sum()
-        outputs.both_correct = (right_start & right_end).sum()
+        outputs.right_starts = start_logits.argmax(dim=-1) == starts
+        outputs.right_ends = end_logits.argmax(dim=-1) == ends
         return outputs
 
 

@@ -106,7 +106,7 @@ class Study:
         questions, largest = len(refuse_unusable_files(TASKS[TASK], *self.files)["train"]), self.arguments.few_shot[-1]
         if largest > questions:
             stop(f"--few_shot {largest}: {self.files[0]} has only {questions} questions")
-        self.span_em = span_em_while_pretrained(Path(self.arguments.splinter))
+        self.held_out = found_while_pretrained(Path(self.arguments.splinter))
         asked = {name: getattr(self.arguments, name) for name in ("splinter", "baseline", "full")}
         asked |= {"the runs' settings": " ".join([*self.settings, *ITS_OWN.values()])}
         asked |= {f"the weights of {model}": weights_of(Path(model)) for model in self.model_of.values()}
@@ -188,7 +188,7 @@ class Study:
             **{key: first[key] for key in ("main_metric", "hardware", "versions", "git_commit")},
             "other_hardware": other_hardware(everything),
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
-            "span_em": self.span_em,
+            "held_out": self.held_out,
             "arms": arms,
             "p": {str(size): compared({arm: of_arm[size] for arm, of_arm in folders.items()}) for size in sizes},
         }
@@ -217,8 +217,8 @@ def compared(folders: Mapping[str, list[Path]]) -> dict[str, dict[str, float]]:
         stop(f"the models cannot be compared: {error}")
 
 
-def span_em_while_pretrained(splinter: Path) -> dict[str, float]:
-    """Step -> the share of held-out questions that the Splinter answered then, from beside its checkpoint.
+def found_while_pretrained(splinter: Path) -> dict[str, dict[str, float]]:
+    """Step -> the share of held-out questions that the Splinter answered then, and those by the answer's length.
 
     Up to the step of this checkpoint. Empty where pretrain_splinter.py's folder is not there any more.
     """
@@ -228,7 +228,10 @@ def span_em_while_pretrained(splinter: Path) -> dict[str, float]:
     number = checkpoint.name.removeprefix(CHECKPOINT_PREFIX)
     last = int(number) if number.isdecimal() else math.inf
     held_out = [event for event in events if event.get("split") == "held_out" and event["step"] <= last]
-    return {str(event["step"]): event["metrics"]["span_em"] for event in held_out if "span_em" in event["metrics"]}
+    return {
+        str(event["step"]): {name: value for name, value in event["metrics"].items() if name.startswith("span_em")}
+        for event in held_out
+    }
 
 
 def main() -> None:

@@ -94,14 +94,14 @@ class FewShotArm(BaseModel):
 
 
 class MeasuredFewShot(BaseModel):
-    """What scripts/measure_few_shot.py has written. span_em: step of the pretraining -> share of held-out questions.
+    """What scripts/measure_few_shot.py has written. held_out: step of the pretraining -> shares of held-out questions.
 
     p: size -> model -> metric -> p of "it is no better than the other model".
     """
 
     hardware: dict[str, Any]
     other_hardware: list[dict[str, Any]] = []
-    span_em: dict[str, float]
+    held_out: dict[str, dict[str, float]]
     arms: dict[str, FewShotArm]
     p: dict[str, dict[str, dict[str, float]]]
 
@@ -125,7 +125,7 @@ class Words:
     grid_header: tuple[str, str]
     few_shot_header: tuple[str, ...]
     better: str
-    curve_header: tuple[str, str]
+    step: str
     seeds: str
     device: str
     chance: str
@@ -139,7 +139,7 @@ LANGUAGES = (
         ("folder", "model"),
         ("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
         "Bold: better than the other with p < {} by the paired bootstrap over the test questions.",
-        ("step", "span_em"),
+        "step",
         "Seeds {}.",
         "Measured on: {}.",
         CHANCE[1],
@@ -151,7 +151,7 @@ LANGUAGES = (
         ("폴더", "모델"),
         ("질문", "점수", "Splinter", "선형 헤드", "p (단측)", "에폭", "학습 시간(분:초)"),
         "굵은 글씨: 테스트 질문에 대한 대응 부트스트랩에서 다른 모델보다 유의하게 높음(p < {}).",
-        ("스텝", "span_em"),
+        "스텝",
         "시드는 {}입니다.",
         "측정한 장치: {}.",
         "이 칸에는 우연 수준에서 끝난 실행이 있으며, 그 점수도 평균에 들어 있습니다",
@@ -276,9 +276,13 @@ def few_shot_rates(measured: MeasuredFewShot, words: Words) -> str:
 
 
 def curve(measured: MeasuredFewShot, words: Words) -> str:
-    """The share of held-out questions that the Splinter answered while it was pretrained, in per cent."""
-    lines = [[f"{int(step):,}", f"{100 * value:.2f}"] for step, value in measured.span_em.items()]
-    return markdown_grid([words.curve_header, *lines])
+    """The shares of held-out questions that the Splinter answered while it was pretrained, in per cent."""
+    names = list(dict.fromkeys(name for shares in measured.held_out.values() for name in shares))
+    lines = [
+        [f"{int(step):,}", *(f"{100 * shares[name]:.2f}" if name in shares else "" for name in names)]
+        for step, shares in measured.held_out.items()
+    ]
+    return markdown_grid([[words.step, *names], *lines])
 
 
 def device_text(hardware: dict[str, Any]) -> str:

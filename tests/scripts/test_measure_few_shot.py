@@ -14,7 +14,12 @@ import measure_few_shot
 from conftest import User
 
 SCRIPT = "scripts/measure_few_shot.py"
-HELD_OUT = {"event": "evaluation", "step": 9, "split": "held_out", "metrics": {"span_em": 0.25}}
+HELD_OUT = {
+    "event": "evaluation",
+    "step": 9,
+    "split": "held_out",
+    "metrics": {"loss": 4.5, "span_em": 0.25, "span_em_1": 1.0},
+}
 
 
 def squad(articles: int, name: str) -> str:
@@ -119,7 +124,8 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
         "--train_batch_size 6 --max_steps 200 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
     )
-    assert found["span_em"] == {"9": 0.25} and found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
+    assert found["held_out"] == {"9": {"span_em": 0.25, "span_em_1": 1.0}}
+    assert found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
 
 
 def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
@@ -234,6 +240,6 @@ def test_a_splinter_is_measured_on_the_sample(user: User) -> None:
     found = json.loads((user.folder / "results" / "few_shot.json").read_text(encoding="utf-8"))
     for arm in found["arms"].values():
         assert [run["steps"] for run in arm["sizes"]["16"]] == [200, 200] and arm["pretraining"]["steps"] == 4
-    assert list(found["span_em"]) == ["2", "4"] and 0 < found["p"]["16"]["Splinter"]["f1"] <= 1
+    assert list(found["held_out"]) == ["2", "4"] and 0 < found["p"]["16"]["Splinter"]["f1"] <= 1
     assert not list((user.folder / "ckpt" / "measured-few-shot").rglob("checkpoint-*"))
     assert "$ python3" not in user.types(*words, script=SCRIPT).out

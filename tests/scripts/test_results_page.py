@@ -64,7 +64,9 @@ def few_shot() -> dict[str, Any]:
         "64": {"Splinter": {"em": 0.5, "f1": 0.99}, "linear head": {"em": 0.5, "f1": 0.0123}},
     }
     hardware = {"name": "Some CPU", "threads": 1, "precision": "bf16"}
-    return {"hardware": hardware, "span_em": {"100": 0.125, "1200": 0.5}, "arms": arms, "p": p}
+    held_out = {"100": {"span_em": 0.125, "span_em_1": 0.25}, "1200": {"span_em": 0.5, "span_em_1": 0.75}}
+    held_out["1200"]["span_em_4_or_more"] = 0.0625
+    return {"hardware": hardware, "held_out": held_out, "arms": arms, "p": p}
 
 
 def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
@@ -142,7 +144,10 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
     assert text.endswith(" Measured on: Some CPU (1 thread), bf16.")
     rates = results_page.few_shot_rates(measured, english)
     assert cells(rates, "linear head") == [["linear head", "**50.00** ‡", "25.00"]]
-    assert cells(results_page.curve(measured, english), "1,200") == [["1,200", "50.00"]]
+    curve = results_page.curve(measured, english)
+    assert cells(curve, "step") == [["step", "span_em", "span_em_1", "span_em_4_or_more"]]
+    assert cells(curve, "1,200") == [["1,200", "50.00", "75.00", "6.25"]]
+    assert cells(curve, "100") == [["100", "12.50", "25.00", ""]]  # where no answer is as long
 
 
 @pytest.mark.parametrize(

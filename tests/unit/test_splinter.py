@@ -282,19 +282,19 @@ def test_losses_and_gradients_are_those_of_a_loop_over_the_questions():
     sum(losses).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     expect_same(found, ([loss.detach() for loss in losses], gradients))
-    counts = [int(outputs.start_correct), int(outputs.end_correct), int(outputs.both_correct)]
-    assert counts == [right[0].sum(), right[1].sum(), (right[0] & right[1]).sum()]
+    assert outputs.right_starts.tolist() == right[0].tolist() and outputs.right_ends.tolist() == right[1].tolist()
     assert outputs.questions == 8 and gradients.keys() == dict(model.named_parameters()).keys()
 
 
-def test_right_answers_are_counted():
+def test_right_answers_are_told():
     model, batch = fresh(), batch_of([30, 17], [3, 2])
     logits = logits_of(model, batch)
     batch["starts"], batch["ends"] = logits[0].argmax(dim=-1), logits[1].argmax(dim=-1)
     batch["starts"][0] = (batch["starts"][0] + 1) % 30
     batch["ends"][:2] = (batch["ends"][:2] + 1) % 30
     outputs = model(**batch)
-    assert [int(outputs.start_correct), int(outputs.end_correct), int(outputs.both_correct)] == [4, 3, 3]
+    assert outputs.right_starts.tolist() == [False, True, True, True, True]
+    assert outputs.right_ends.tolist() == [False, False, True, True, True]
 
 
 def test_a_label_at_the_position_that_equals_the_pad_id_counts(tmp_path: Path):
@@ -356,7 +356,7 @@ def test_fine_tuning_is_the_case_of_one_question_a_row():
     assert model(**without_rows).start_logits.shape == (3, 31)
     expect_same(run(model, without_rows), run(model, batch))
     outputs = model(**one_each())
-    assert outputs.start_loss is None and outputs.both_correct is None and outputs.questions == 3
+    assert outputs.start_loss is None and outputs.right_starts is None and outputs.questions == 3
 
 
 # ---- the mask

@@ -21,11 +21,12 @@ from closeness import assert_close_in_size, assert_modules_close
 from models.collator import Collator
 from models.errors import ModelError
 from models.positions import positions_among_visible
-from models.splinter import BertForSpanSelection, build_splinter, export_splinter
+from models.splinter import BertForSpanSelection, SplinterOutput, build_splinter, export_splinter
 from models.splinter_tokens import add_question_token
 from models.unpadding import unpad_encoder
 from pretrain_splinter import joint_loss_of, loss_of, metrics_of, question_batch, sums_of
 from pretraining_models import packed
+from processors.features import NO_LABEL
 from processors.pretraining.recurring_spans import RecurringSpans
 from processors.pretraining.splinter_vocabulary import SplinterVocabulary
 from processors.pretraining.token_masking import TokenMasking
@@ -229,6 +230,27 @@ def test_the_loss_is_the_sum_of_both_means(unpads: bool):
         assert metrics[name] == pytest.approx(value.item(), rel=1e-4)
     hits = (logits.argmax(dim=-1) == masked["masked_labels"]).float().mean()
     assert metrics["mlm_accuracy"] == pytest.approx(hits.item()) and 0 <= metrics["span_em"] <= 1
+
+
+def test_held_out_answers_are_counted_by_their_length():
+    lengths, right = [1, 1, 2, 2, 3, 3, 3, 4, 5], [True, False, True, True, False, False, True, False, True]
+    starts = torch.tensor([7] * len(lengths) + [NO_LABEL] * 3)  # three places without a question
+    ends = torch.tensor([7 + length - 1 for length in lengths] + [NO_LABEL] * 3)
+    found = torch.tensor([*right, False, False, False])
+
+    def model(starts: Tensor, ends: Tensor) -> SplinterOutput:
+        loss, some = torch.tensor(1.0), slice(len(starts))
+        return SplinterOutput(start_loss=loss, end_loss=loss, right_starts=starts == 7, right_ends=found[some])
+
+    def metrics(some: slice) -> dict[str, float]:
+        questions = {"starts": starts[some], "ends": ends[some]}
+        return metrics_of(sums_of(model, {"inputs": {}, "questions": questions}).numpy())
+
+    of_all = metrics(slice(None))
+    assert of_all["start_accuracy"] == 1 and of_all["span_em"] == pytest.approx(5 / 9)
+    by_length = {name: value for name, value in of_all.items() if name.startswith("span_em_")}
+    assert by_length == pytest.approx({"span_em_1": 1 / 2, "span_em_2_to_3": 3 / 5, "span_em_4_or_more": 1 / 2})
+    assert list(metrics(slice(4)))[3:] == ["span_em", "span_em_1", "span_em_2_to_3"]  # no long answer: no metric
 
 
 def test_the_head_is_berts_and_goes_along_with_pretraining_only(tmp_path: Path):
