@@ -27,6 +27,7 @@ INTRODUCTION = """# Published scores
 These scores are taken from the pages of the four original projects and of KLUE, and have not been measured here yet.
 They are in per cent unless a table says otherwise. `python3 scripts/results_table.py ckpt --all_published` prints such
 tables with your own scores, mean ± standard deviation over seeds; `scripts/spanbert_table.py` prints the last one.
+[results.md](results.md) has what a small model of this suite reaches.
 
 `python3 scripts/published_scores_page.py --output docs/published_scores.md` makes this page from
 [published_scores.json](../scripts/reporting/published_scores.json).

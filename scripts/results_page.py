@@ -75,6 +75,8 @@ class MeasuredTask(BaseModel):
         """Raises ValueError where a name that the tables look up is missing."""
         if missing := [name for name in (PRETRAINED, SCRATCH) if name not in self.arms]:
             raise ValueError(f"there is no arm {missing[0]!r}")
+        if seeds_of(self.arms[PRETRAINED]) != seeds_of(self.arms[SCRATCH]):
+            raise ValueError("the two models were trained with different seeds")
         if any(self.main_metric not in run.metrics for arm in self.arms.values() for run in arm.runs):
             raise ValueError(f"a run lacks the score {self.main_metric!r}")
         if missing := [name for name in ("name", "precision") if name not in self.hardware]:
@@ -178,7 +180,7 @@ def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
 def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
     """Ends the program where the tasks were not measured alike: the page tells model and seeds once for all of them."""
     models = {path: (task.model, task.shape, task.pretraining) for path, task in measured.items()}
-    seeds = {path: [seeds_of(task.arms[name]) for name in (PRETRAINED, SCRATCH)] for path, task in measured.items()}
+    seeds = {path: seeds_of(task.arms[PRETRAINED]) for path, task in measured.items()}  # those of the other model too
     for what, of_files in (("model", models), ("seeds", seeds)):
         first, *others = of_files.items()
         for path, content in others:
