@@ -1,4 +1,4 @@
-"""Writes the tables of docs/results.md and docs/results_ko.md: what was measured with this suite on real Korean data.
+"""Writes what was measured with this suite on real Korean data into docs/results.md, README.md and their Korean twins.
 
     python3 scripts/results_page.py                 # after scripts/measure_tasks.py and scripts/measure_few_shot.py
     python3 scripts/results_page.py --check         # only says whether the pages are as it would write them
@@ -120,8 +120,9 @@ class MeasuredFewShot(BaseModel):
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the tables in one language. page: file in docs/. chance, edge: what the two marks mean."""
+    """The words of the tables in one language, and the pages to write. chance, edge: what the two marks mean."""
 
+    readme: str
     page: str
     header: tuple[str, ...]
     grid_header: tuple[str, str]
@@ -136,7 +137,8 @@ class Words:
 
 LANGUAGES = (
     Words(
-        "results.md",
+        "README.md",
+        "docs/results.md",
         ("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training (min:s)"),
         ("folder", "model"),
         ("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
@@ -148,7 +150,8 @@ LANGUAGES = (
         "the best rate is the smallest or the largest that was tried",
     ),
     Words(
-        "results_ko.md",
+        "README_KO.md",
+        "docs/results_ko.md",
         ("폴더", "학습 행", "점수", "사전학습", "처음부터", "스텝", "에폭", "학습 시간(분:초)"),
         ("폴더", "모델"),
         ("질문", "점수", "Splinter", "선형 헤드", "p (단측)", "에폭", "학습 시간(분:초)"),
@@ -210,6 +213,11 @@ def score_row(task: MeasuredTask) -> list[str]:
     name = task.folder + (f" {DERIVED}" if task.derived else "")
     length = [f"{runs[0].steps:,} × {runs[0].rows_per_step}", epochs_text(runs[0])]
     return [name, f"{task.rows['train']:,}", task.main_metric, *both, *length, clock([run.seconds for run in runs])]
+
+
+def scores_in_short(measured: list[MeasuredTask], words: Words) -> str:
+    """The table of the README: a line for each task with both arms' scores."""
+    return markdown_grid([[line[0], *line[2:5]] for line in (words.header, *map(score_row, measured))])
 
 
 def score_cell(runs: list[MeasuredRun], metric: str) -> str:
@@ -305,7 +313,7 @@ def clock(seconds: list[float]) -> str:
 
 
 def main() -> None:
-    only_check = asked_to_check(__doc__)
+    only_check, script = asked_to_check(__doc__), Path(__file__).name
     by_file = {path: read_measured(path, MeasuredTask, MEASURE_TASKS) for path in sorted(TASKS.glob("*.json"))}
     tasks = list(by_file.values())
     few_shot = read_measured(FEW_SHOT, MeasuredFewShot, MEASURE_FEW_SHOT) if FEW_SHOT.is_file() else None
@@ -329,7 +337,9 @@ def main() -> None:
                 "few-shot commands": commands(few_shot.arms[name].command for name in FEW_SHOT_ARMS),
                 "pretraining": curve(few_shot, words),
             }
-        bring_up_to_date(f"docs/{words.page}", Path(__file__).name, parts, only_check)
+        bring_up_to_date(words.page, script, parts, only_check)
+        if tasks:
+            bring_up_to_date(words.readme, script, {"real data": scores_in_short(tasks, words)}, only_check)
 
 
 if __name__ == "__main__":

@@ -166,14 +166,15 @@ def test_few_shot_figures_that_lack_a_part_are_refused(
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pages with nothing between their comments yet, and the results of one task."""
-    parts = "".join(
-        f"<!-- {said} scripts/results_page.py{made} ({part}) -->\n"
-        for part in PARTS
-        for said, made in (("made by", ""), ("end of what", " makes"))
-    )
     (tmp_path / "docs").mkdir()
     for words in results_page.LANGUAGES:
-        (tmp_path / "docs" / words.page).write_text(f"# Results\n\n{parts}", encoding="utf-8")
+        for page, parts in ((words.page, PARTS), (words.readme, ["real data"])):
+            comments = "".join(
+                f"<!-- {said} scripts/results_page.py{made} ({part}) -->\n"
+                for part in parts
+                for said, made in (("made by", ""), ("end of what", " makes"))
+            )
+            (tmp_path / page).write_text(f"# Results\n\n{comments}", encoding="utf-8")
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "sts.json").write_text(json.dumps(task("sts", False, [0.5], [0.25])), encoding="utf-8")
     monkeypatch.setattr(results_page, "TASKS", tmp_path / "tasks")
@@ -194,6 +195,7 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     types(monkeypatch)
     types(monkeypatch, "--check")
     korean = (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
+    assert cells((pages / "README.md").read_text(encoding="utf-8"), "sts") == [["sts", "f1", "50.00", "25.00"]]
     assert korean.startswith("# Results\n") and "| 처음부터 |" in korean.replace("  ", "") and "측정한 장치" in korean
 
 
