@@ -9,8 +9,8 @@ on articles that are held back from the training file decides. The same command 
 Sizes, samples and rates may be added; the models, the lengths of the runs and the data must stay the same.
 
 The figures are written to benchmarks/results/few_shot.json; `python3 scripts/results_page.py` makes a table of them.
-Without --full, a run takes 200 steps of 6 rows whatever the size, about ten minutes on one core; with --full it follows
-Splinter's protocol: 12 rows, ten epochs but at least 200 steps.
+Without --full, a run takes 160 steps of 4 rows whatever the size, five to ten minutes on one core; with --full it
+follows Splinter's protocol: 12 rows, ten epochs but at least 200 steps.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
 TRIED_WITH = 64  # questions, when a rate is tried
 SEED = 42  # of the first sample
-SHORT = "--train_batch_size 6 --max_steps 200"
+SHORT = "--train_batch_size 4 --max_steps 160"
 # A Splinter begins with the head that it was pretrained with: it is what few questions are enough for.
 ITS_OWN = dict(zip(FEW_SHOT_ARMS, ("--initialize_new_qass false", "--head linear"), strict=True))
 
@@ -72,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
                         help=f"numbers of training questions; default: {' '.join(map(str, SIZES))}")  # fmt: skip
     parser.add_argument("--samples", type=int, default=3, help="how many samples of each size (default: 3)")
     add_rates(parser, RATES)
-    parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 200 steps")
+    parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 160 steps")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"), help="folder for the runs")
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="folder for the file (default: benchmarks/results)"

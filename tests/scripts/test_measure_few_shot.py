@@ -110,7 +110,7 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
     assert [run["few_shot"] for run in made] == ["64"] * 4 + ["4", "4", "8", "8"]
     assert [run.get("head") for run in made] == [None, None, "linear", "linear", None, "linear", None, "linear"]
     assert [run.get("initialize_new_qass") for run in made[:3]] == ["false", "false", None]
-    assert all(run["max_steps"] == "200" and run["train_batch_size"] == "6" for run in made)
+    assert all(run["max_steps"] == "160" and run["train_batch_size"] == "4" for run in made)
     rest, held_back = (json.loads(Path(made[0][key]).read_text())["data"] for key in ("train_file", "predict_file"))
     assert len(rest) == 18 and len(held_back) == 2
     assert made[-1]["train_file"] == str(Path("data/korquad/KorQuAD_v1.0_train.json").resolve())
@@ -122,7 +122,7 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
     assert [run["seed"] for run in linear["sizes"]["4"]] == [42, 43]
     assert splinter["command"] == (
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
-        "--train_batch_size 6 --max_steps 200 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
+        "--train_batch_size 4 --max_steps 160 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
     )
     assert found["held_out"] == {"9": {"span_em": 0.25, "span_em_1": 1.0}}
     assert found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
@@ -239,7 +239,7 @@ def test_a_splinter_is_measured_on_the_sample(user: User) -> None:
     assert user.types(*words, script=SCRIPT).out.count("$ python3 run_splinter_qa.py") == 4
     found = json.loads((user.folder / "results" / "few_shot.json").read_text(encoding="utf-8"))
     for arm in found["arms"].values():
-        assert [run["steps"] for run in arm["sizes"]["16"]] == [200, 200] and arm["pretraining"]["steps"] == 4
+        assert [run["steps"] for run in arm["sizes"]["16"]] == [160, 160] and arm["pretraining"]["steps"] == 4
     assert list(found["held_out"]) == ["2", "4"] and 0 < found["p"]["16"]["Splinter"]["f1"] <= 1
     assert not list((user.folder / "ckpt" / "measured-few-shot").rglob("checkpoint-*"))
     assert "$ python3" not in user.types(*words, script=SCRIPT).out
