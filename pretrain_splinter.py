@@ -58,10 +58,10 @@ from workflows.recurring_questions import (
 from workflows.script import open_device
 from workflows.splinter_positions import SHOWN, warn_of_other_positions
 
+# torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
+
 # Metric -> the least and the most tokens of the answers that it is about: long ones are harder to find.
 ANSWER_LENGTHS = {"span_em_1": (1, 1), "span_em_2_to_3": (2, 3), "span_em_4_or_more": (4, math.inf)}
-
-# torch takes seconds to import: the functions that need it import it, so that --help and mistyped flags answer at once.
 
 
 class SplinterConfig(EncoderConfig):

@@ -231,6 +231,7 @@ def found_while_pretrained(splinter: Path) -> dict[str, dict[str, float]]:
     return {
         str(event["step"]): {name: value for name, value in event["metrics"].items() if name.startswith("span_em")}
         for event in held_out
+        if "span_em" in event["metrics"]
     }
 
 

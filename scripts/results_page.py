@@ -71,8 +71,8 @@ class MeasuredTask(BaseModel):
     arms: dict[str, Arm]
 
     @model_validator(mode="after")
-    def check_names(self) -> MeasuredTask:
-        """Raises ValueError where a name that the tables look up is missing."""
+    def check_content(self) -> MeasuredTask:
+        """Raises ValueError where a name that the tables look up is missing, or the models have different seeds."""
         if missing := [name for name in (PRETRAINED, SCRATCH) if name not in self.arms]:
             raise ValueError(f"there is no arm {missing[0]!r}")
         if seeds_of(self.arms[PRETRAINED]) != seeds_of(self.arms[SCRATCH]):

@@ -47,7 +47,8 @@ class Runs:
             Path(model, "config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 64}')
             Path(model, "model.safetensors").write_bytes(b"weights")
         later = HELD_OUT | {"step": 10}  # than the checkpoint
-        events = [{"event": "train", "step": 5, "loss": 3.0}, HELD_OUT, later]
+        without = HELD_OUT | {"step": 4, "metrics": {"loss": 5.0}}  # as other objectives have it
+        events = [without, {"event": "train", "step": 5, "loss": 3.0}, HELD_OUT, later]
         Path("splinter/metrics.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
         Path("data/korquad").mkdir(parents=True)
         Path("data/korquad/KorQuAD_v1.0_train.json").write_text(squad(20, "글"), encoding="utf-8")
