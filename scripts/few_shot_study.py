@@ -39,7 +39,8 @@ from reporting.study import (
     settings_as_flags,
 )
 
-SAME = ("splinter", "baseline", "data_dir", "precision", "seed")  # arguments that must stay the same in a study
+# Arguments that must stay the same in a study.
+SAME = ("splinter", "kosplinter_compat", "baseline", "data_dir", "precision", "seed")
 CONFIGS = REPOSITORY / "config" / TASK
 SAMPLE_DATA = "sample_data/few_shot"
 WHERE_KOSPLINTER_IS = (
@@ -52,8 +53,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run_korquad_few_shot.sh", description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--splinter", metavar="FOLDER", help="checkpoint of KoSplinter, or of a different Splinter")
+    which.add_argument("--splinter", metavar="FOLDER", help="checkpoint of a Splinter; that of KoSplinter in a folder "
+                       "kosplinter, so that its published scores stand beside the measured ones")  # fmt: skip
     which.add_argument("--scale", choices=["sample"], help="pretrain a small Splinter on the sample data instead")
+    theirs = "read questions as KoSplinter's released code did, with which its published scores were made"
+    parser.add_argument("--kosplinter_compat", action="store_true", default=None, help=theirs)
     parser.add_argument(
         "--baseline", metavar="MODEL", help="hub id or folder; default: KoELECTRA-Base-v3, from the hub"
     )
@@ -66,6 +70,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.scale and arguments.baseline:
         parser.error("--scale sample compares its Splinter with the same from scratch: leave --baseline out")
+    if arguments.scale and arguments.kosplinter_compat:
+        parser.error("--kosplinter_compat is for --splinter: the sample's Splinter is of this suite")
     for name in ("splinter", "baseline", "data_dir"):  # kosplinter/ is kosplinter
         value = getattr(arguments, name)
         setattr(arguments, name, value and str(Path(value)))
@@ -87,8 +93,10 @@ def refuse_missing_models(arguments: argparse.Namespace) -> None:
 def published_pair(arguments: argparse.Namespace) -> dict[str, list[str]]:
     """Name of a model's folder in the study -> its words for run_splinter_qa.py."""
     config = json.loads((Path(arguments.splinter) / "config.json").read_text(encoding="utf-8"))
-    is_kosplinter = not config.get("pretraining")  # checkpoints of this suite have this key
+    is_named = Path(arguments.splinter).name.lower() == "kosplinter"
+    is_kosplinter = is_named and not config.get("pretraining")  # checkpoints of this suite have this key
     splinter = ["--config_file", "kosplinter.json"] if is_kosplinter else settings_as_flags(CONFIGS / "kosplinter.json")
+    splinter += flags(arguments, "kosplinter_compat")
     baseline = ["--config_file", "koelectra-base-v3.json"]
     if arguments.baseline:
         baseline = [*settings_as_flags(CONFIGS / "koelectra-base-v3.json"), "--model_name_or_path", arguments.baseline]

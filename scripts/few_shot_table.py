@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from reporting.few_shot_cells import (
     label_of,
     published_scores,
     rows_of,
+    settings_apart,
     size_title,
     sizes_of,
 )
@@ -80,8 +82,26 @@ def legend(table: FewShotTable) -> list[str]:
             "to sample beyond that mean."
         )
     lines += [scored_on([run for runs in cells for run in runs])] if cells else []
-    lines += published_in_words([row for row in table.rows if row.published], table.sizes)
+    with_published = [row for row in table.rows if row.published]
+    return lines + published_in_words(with_published, table.sizes) + unlike_published(with_published)
+
+
+def unlike_published(rows: Sequence[FewShotRow]) -> list[str]:
+    """A line for each row whose runs have other settings than the published scores beside them."""
+    lines = []
+    for row in rows:
+        runs = [run for of_size in row.cells.values() for run in of_size]
+        if runs and (ours := settings_apart(runs[0], row.published_settings)):
+            theirs = {key: row.published_settings[key] for key in ours}
+            lines.append(f"{row.label}: published with {in_words(theirs)}, measured here with {in_words(ours)}.")
     return lines
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """`kosplinter_compat true, head qass`, as in a configuration."""
+    return ", ".join(
+        f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()
+    )
 
 
 def published_in_words(rows: Sequence[FewShotRow], sizes: Sequence[Size]) -> list[str]:

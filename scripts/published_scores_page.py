@@ -75,7 +75,9 @@ def few_shot_section(table: dict[str, Any]) -> str:
     lines = [["Model", "", *map(size_title, table["sizes"])]]
     for row in table["rows"]:
         lines += [[row["name"], metric.upper(), *map(score_text, row[metric])] for metric in METRICS]
-    scored = f"Scored on the {table['questions']:,} questions of {table['predict_file']}, with the last checkpoint."
+    scored = (
+        f"Scored on the {table['questions']:,} questions of {table['predict_file']}. {SELECTIONS[table['selection']]}."
+    )
     samples = f"Mean over {table['samples']} random samples of each size; Full is a model trained on all questions."
     borrowed = [f"{row['name']}, Full: from {row['full_from']}." for row in table["rows"] if "full_from" in row]
     return section(table, lines, [scored, samples, *borrowed])

@@ -5,8 +5,9 @@
     python3 scripts/results_table.py ckpt --shape koelectra --csv > results.csv
 
 Every results.json below the folders is read. Runs that differ only in the seed share a cell (mean ± sample standard
-deviation); runs that differ in anything else get rows of their own, and a note says in what they differ. All scores are
-in per cent, in the CSV too. The published scores and the tables' layout are in scripts/reporting/published_scores.json.
+deviation); runs that differ in anything else get rows of their own, and a note says in what they differ. A model that
+was trained from scratch has a row of its own as well, without published scores. All scores are in per cent, in the CSV
+too. The published scores and the tables' layout are in scripts/reporting/published_scores.json.
 
 Few-shot question answering has a table of its own with a column for each number of training questions. A model that is
 better than all others is marked there (reporting/few_shot_bootstrap.py).
@@ -34,6 +35,7 @@ from typing import Any
 import few_shot_table
 from reporting.few_shot_cells import METRICS as FEW_SHOT_METRICS
 from reporting.few_shot_cells import TASK as FEW_SHOT
+from reporting.few_shot_cells import label_of
 from reporting.results_reading import (
     NONE,
     PUBLISHED,
@@ -54,6 +56,8 @@ from reporting.results_reading import (
 )
 
 FEW_SHOT_SHAPE = "kosplinter"
+# split -> the settings that may name its file
+SCORED_FILE = defaultdict(tuple, dev=("dev_file",), test=("test_file", "predict_file"))
 CSV_COLUMNS = (
     "model",
     "task",
@@ -109,6 +113,7 @@ class Table:
     columns: list[Column]
     groups: list[tuple[str, list[Row]]]
     runs: list[Run] = field(default_factory=list)
+    published_on: str = ""  # which files the published scores are of, where runs of this suite have others
 
 
 Cells = dict[tuple[str, int, str], list[Run]]  # (model, number of the setting, task) -> one run for each seed
@@ -139,10 +144,12 @@ def fill_cells(table: Table) -> tuple[Cells, list[str]]:
 def layout(published: dict[str, Any], runs: Sequence[Run], shape: str) -> list[Table]:
     """The tables to show: the published ones that have a run, and one for all runs that belong in none of them."""
     tables: dict[str, Table] = {}
+    # A model of the same name that was not pretrained is a different one.
+    runs = [replace(run, model=label_of(run.model, bool(run.config.get("from_scratch")))) for run in runs]
     for name, spec in published["tables"].items():
         columns = [Column(**{**entry, "metrics": tuple(entry["metrics"])}) for entry in spec["columns"]]
         rows = [(group["title"], [Row(**{"size": "", **row}) for row in group["rows"]]) for group in spec["groups"]]
-        tables[name] = Table(spec["title"], columns, rows)
+        tables[name] = Table(spec["title"], columns, rows, published_on=spec.get("published_on", ""))
     members, others = share_out(tables, runs)
     shown = [
         replace(table, runs=members[name])
@@ -199,17 +206,28 @@ def cell_text(row: Row, column: Column, runs: list[Run] | None) -> str:
     return scores + marks(runs) + (f" ({published})" if published else "")
 
 
-def legend(columns: Sequence[Column], shown: Sequence[list[Run]], has_published: bool) -> list[str]:
-    """The lines below a table: the marks that occur in it, the splits, and the number of seeds."""
+def legend(columns: Sequence[Column], shown: Sequence[list[Run]], published_on: str | None) -> list[str]:
+    """The lines below a table: the marks that occur in it, what was scored, and what the published scores are.
+
+    published_on: None where the table shows no published score.
+    """
     lines = legend_of_marks(shown)
-    splits: dict[str, set[str]] = defaultdict(set)
+    files: dict[str, set[str]] = defaultdict(set)
     for runs in shown:
-        splits[runs[0].task].add(runs[0].split)
-    scored = [column for column in columns if column.task in splits]
-    where = ", ".join(f"{column.title} {' and '.join(sorted(splits[column.task]))}" for column in scored)
+        files[runs[0].task].update(map(scored_rows, runs))
+    scored = [column for column in columns if column.task in files]
+    where = "; ".join(f"{column.title} {' and '.join(sorted(files[column.task]))}" for column in scored)
     lines += [f"Scored on: {where}."] if scored else []
     lines += [f"{column.title}: {column.note}." for column in columns if column.note]
-    return lines + ([f"( ) published score{selections_in_words(columns)}."] if has_published else [])
+    if published_on is None:
+        return lines
+    return [*lines, f"( ) published score{' ' * bool(published_on)}{published_on}{selections_in_words(columns)}."]
+
+
+def scored_rows(run: Run) -> str:
+    """`ratings_test.txt (50,000 rows)`: the file that a run was scored on; its split where the file is not known."""
+    file = next((run.config[key] for key in SCORED_FILE[run.split] if run.config.get(key)), run.split)
+    return Path(str(file)).name + ("" if run.scored_rows is None else f" ({run.scored_rows:,} rows)")
 
 
 def selections_in_words(columns: Sequence[Column]) -> str:
@@ -246,7 +264,7 @@ def table_grids(table: Table, cells: Cells, all_published: bool) -> tuple[list[t
         grids.append((title if table.groups else "", lines))
     tasks = {column.task for column in columns}
     shown = [runs for (_, _, task), runs in cells.items() if task in tasks]
-    return grids, legend(columns, shown, has_published=any(row.scores for row in rows))
+    return grids, legend(columns, shown, table.published_on if any(row.scores for row in rows) else None)
 
 
 def table_markdown(table: Table, cells: Cells, notes: Sequence[str], all_published: bool) -> str:

@@ -44,17 +44,28 @@ from reporting.results_reading import (
     write_out,
 )
 from reporting.spanbert_recipes import caption
+from training.results import CHECKPOINT_PREFIX
 
 TASK, METRIC = "nsmc", "accuracy"
 HEADER = ("ITEM", "Pretrain", "logit", "epoch", "loss", "accuracy")
 Cell = tuple[float, str]  # epochs of pretraining, pooling
 
 
-def is_spanbert(run: Run) -> bool:
-    """Whether a run started from a SpanBERT of this suite, or from scratch."""
+def spanberts(found: Sequence[Run]) -> list[Run]:
+    """The runs that started from a SpanBERT of this suite, and those from scratch with the shape of one.
+
+    The results of a run from scratch do not tell what its folder holds. It counts where the folder is named like a
+    checkpoint, or where another run started from the weights of a SpanBERT of that name.
+    """
+    pretrained = [run for run in found if is_pretrained(run)]
+    names = {run.model for run in pretrained}
+    scratch = [run for run in found if run.config.get("from_scratch")]
+    same = [run for run in scratch if run.model in names or run.model.startswith(CHECKPOINT_PREFIX)]
+    return pretrained + same
+
+
+def is_pretrained(run: Run) -> bool:
     known = run.pretraining or {}
-    if run.config.get("from_scratch"):
-        return True
     return known.get("objective") == "spanbert" and isinstance(known.get("epochs"), int | float)
 
 
@@ -128,7 +139,7 @@ def main() -> None:
     arguments = parse_arguments()
     refuse_missing(arguments.folders)
     found = [run for run in find_runs(arguments.folders, {TASK: (METRIC,)}) if run.task == TASK]
-    runs = [run for run in found if is_spanbert(run)]
+    runs = spanberts(found)
     for run in found:
         if run not in runs:
             print(f"warning: {run.path}: {run.model} is no SpanBERT of this suite; left out", file=sys.stderr)

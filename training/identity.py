@@ -35,12 +35,23 @@ def way_to_another_length(saved: Mapping[str, Any], current: Mapping[str, Any], 
     if not changed or not changed <= LENGTHS:
         return ""
     epochs = (current.get("num_train_epochs") or 0) - (saved.get("num_train_epochs") or 0)
-    more = f"--num_train_epochs {epochs:g}" if changed == {"num_train_epochs"} and epochs > 0 else "the steps you want"
+    # Splinter's script has two flags for the epochs, one for samples and one for all questions.
+    names_flag = changed == {"num_train_epochs"} and epochs > 0 and "head" not in saved
+    more = f"--num_train_epochs {epochs:g}" if names_flag else "the length you want"
+    words = ["--model_name_or_path", str(checkpoint), *_keeping_the_weights(saved), "--output_dir", "NAME"]
     return (
         ". A run's learning rate is planned to its end, so it cannot be made longer: without --resume, "
-        f"--model_name_or_path {checkpoint} --output_dir NAME with {more} trains its weights further, in a run of its "
-        "own, and --overwrite_output_dir trains from the beginning"
+        f"{' '.join(words)} with {more} trains its weights further, in a run of its own, and --overwrite_output_dir "
+        "trains from the beginning"
     )
+
+
+def _keeping_the_weights(saved: Mapping[str, Any]) -> list[str]:
+    """The flags without which a run with these settings would not begin with a checkpoint's weights, or its head's."""
+    words = ["--from_scratch", "false"] if saved.get("from_scratch") else []
+    if saved.get("head") == "qass" and saved.get("initialize_new_qass"):
+        words += ["--initialize_new_qass", "false"]
+    return words
 
 
 def differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:

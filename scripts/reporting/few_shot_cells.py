@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,7 +26,8 @@ Contender = tuple[str, bool]  # model, whether from scratch
 class FewShotRow:
     """A model in one setting; number 2, 3, ...: the same model in further settings.
 
-    cells: size -> one run for each sample. published: metric -> size -> per cent.
+    cells: size -> one run for each sample. published: metric -> size -> per cent. published_settings: those that the
+    published scores were made with, as far as runs of this suite may differ from them.
     """
 
     model: str
@@ -35,6 +36,7 @@ class FewShotRow:
     number: int
     cells: dict[Size, list[Run]]
     published: dict[str, dict[Size, float]] = field(default_factory=dict)
+    published_settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -98,28 +100,31 @@ def rows_of(runs: Sequence[Run], all_published: bool = False) -> tuple[list[FewS
         row = known.get(contender, {})
         scores = {metric: dict(zip(spec["sizes"], row[metric], strict=True)) for metric in METRICS if row}
         name = names.get(model, model)
-        settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch), row.get("head"))
+        theirs = row.get("settings", {})
+        settings, remarks = cells_by_setting(by_contender[contender], label_of(name, from_scratch), theirs)
         notes += remarks
         if row and (settings or all_published):
             settings = {1: {}} | settings  # the published scores, whatever there is beside them
         for number, cells in settings.items():
-            rows.append(FewShotRow(model, from_scratch, name, number, cells, scores if number == 1 else {}))
+            beside = (scores, theirs) if number == 1 else ({}, {})
+            rows.append(FewShotRow(model, from_scratch, name, number, cells, *beside))
     return rows, notes
 
 
 def cells_by_setting(
-    runs: Sequence[Run], label: str, head: str | None
+    runs: Sequence[Run], label: str, published_settings: Mapping[str, Any]
 ) -> tuple[dict[int, dict[Size, list[Run]]], list[str]]:
     """The cells of one model's rows by the row's number, with one run for each sample; and the notes.
 
     Each row has one setting, except for SETTINGS_OF_SIZE, which may differ between its cells. Where these differ within
-    one size, the runs with further values go into rows below. head: the published model's head, whose row is first.
+    one size, the runs with further values go into rows below. published_settings: those of the published scores; the
+    row that has most of them is first.
     """
     rows: dict[int, dict[Size, list[Run]]] = {}
     notes: list[str] = []
     along_row = [replace(run, aside=COLUMN_SETTINGS | SETTINGS_OF_SIZE) for run in runs]
     groups = settings_of(along_row, counted=lambda run: (size_of(run), run.seed))
-    groups.sort(key=lambda members: head is not None and members[0].config.get("head") != head)
+    groups.sort(key=lambda members: len(settings_apart(members[0], published_settings)))
     taken = 0  # numbers of rows
     for members in groups:
         if taken:
@@ -139,6 +144,11 @@ def cells_by_setting(
             used = max(used, *settings, 1)
         taken += used
     return dict(sorted(rows.items())), notes
+
+
+def settings_apart(run: Run, published: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in which a run differs from the published ones, with the run's values."""
+    return {key: run.config.get(key) for key, value in published.items() if run.config.get(key) != value}
 
 
 def sizes_of(rows: Sequence[FewShotRow], all_published: bool = False) -> list[Size]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from processors.klue_scores import normalize_klue
 from processors.qa.answer_scores import exact_match, f1, normalize, normalize_korquad_2, score_korquad_2
+from processors.qa.klue_mrc import score_klue_mrc
 from processors.qa.questions import UNANSWERABLE, Questions
 from reporting.markup import Html, element, join, korean_text, paragraph, table
 from reporting.mistakes_in_texts import how_many
@@ -20,6 +22,7 @@ AROUND = 160  # characters before and behind an answer, and of both ends of an a
 LONGEST_ANSWER = 300  # characters of an answer that is shown whole
 NO_ANSWER = "(no answer)"
 Span = tuple[int, int]
+NORMALIZERS = {score_korquad_2: normalize_korquad_2, score_klue_mrc: normalize_klue}  # others: KorQuAD 1.0's
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ def answers_of_run(run: ReportedRun, most: int, data_dir: Path | None) -> Html:
 def answered_questions(
     run: ReportedRun, questions: Questions, predictions: dict[str, Any], sure: dict[str, float]
 ) -> list[Answered]:
-    """The questions that have a prediction, compared as their task compares answers (with HTML or without)."""
-    comparable = normalize_korquad_2 if task_of(run).score is score_korquad_2 else normalize
+    """The questions that have a prediction, compared as their task compares answers."""
+    comparable = NORMALIZERS.get(task_of(run).score, normalize)
     places = zip(questions.ids, questions.texts, questions.context_of, questions.answers, questions.spans, strict=True)
     answered = []
     for id, text, context, golds, span in places:

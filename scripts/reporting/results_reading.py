@@ -52,7 +52,7 @@ class Run:
     written: float  # modification time, seconds
     pretraining: dict[str, Any] | None  # as in the model's config.json; None: not pretrained by this suite
     epoch: float | None  # the scored checkpoint's
-    scored_rows: int | None  # rows of the test split; for question answering, questions
+    scored_rows: int | None  # rows of the scored split; for question answering, questions
     aside: frozenset[str] = frozenset()  # settings that may differ between comparable runs, as the table's columns do
 
     @property
@@ -112,7 +112,7 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         written=path.stat().st_mtime,
         pretraining=raw.get("pretraining"),
         epoch=_epoch(raw),
-        scored_rows=rows if isinstance(rows := (raw.get("rows") or {}).get("test"), int) else None,
+        scored_rows=rows if isinstance(rows := (raw.get("rows") or {}).get(raw.get("split")), int) else None,
     )
 
 

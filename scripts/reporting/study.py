@@ -191,7 +191,7 @@ def in_words(value: Any) -> str:
     """As it is typed; a list is words with spaces between them."""
     if isinstance(value, list):
         return shlex.join(map(str, value))
-    return "(none)" if value is None else str(value)
+    return "(none)" if value is None else _as_word(value)
 
 
 def refuse_older_fine_tunings(folder: Path, starts: Mapping[str, str]) -> None:

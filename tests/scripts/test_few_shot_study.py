@@ -59,9 +59,10 @@ def commands(study: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         study.main()
         return done
 
-    for name in ("data/korquad", "there/korquad", "kosplinter", "own/checkpoint-7"):
+    for name in ("data/korquad", "there/korquad", "kosplinter", "another/qass", "own/checkpoint-7"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "kosplinter/config.json").write_text("{}")
+    for name in ("kosplinter", "another/qass"):
+        (tmp_path / name / "config.json").write_text("{}")
     (tmp_path / "own/checkpoint-7/config.json").write_text('{"pretraining": {"objective": "splinter"}}')
     return call
 
@@ -98,6 +99,8 @@ def test_what_is_passed_on(commands):
 
 def test_models_that_are_not_the_published_ones_do_not_bear_their_names(commands):
     fetched = []
+    splinter, *_ = commands("--splinter", "another/qass", "--ckpt_dir", "other")
+    assert "--config_file" not in splinter and value_of("--model_name_or_path", splinter) == "another/qass"
     splinter, baseline, *_ = commands("--splinter", "own/checkpoint-7", "--baseline", "klue/bert", fetched=fetched)
     assert "--config_file" not in splinter and "--config_file" not in baseline and fetched == [(None, "klue/bert")]
     assert value_of("--model_name_or_path", splinter) == "own/checkpoint-7"
@@ -126,6 +129,7 @@ def test_a_study_does_not_go_on_with_other_arguments(commands, tmp_path: Path, c
         (["--seed", "7"], "--seed (none), not 7"),
         (["--data_dir", "there"], "--data_dir (none), not there"),
         (["--baseline", "klue/bert"], "--baseline (none), not klue/bert"),
+        (["--kosplinter_compat"], "--kosplinter_compat (none), not true"),
     ):
         with pytest.raises(SystemExit):
             commands("--splinter", "kosplinter", *words)
@@ -159,6 +163,7 @@ def test_what_is_missing_is_said_before_anything_runs(
     assert "https://github.com/YunSoungKim/KoSplinter" in said and said.count("\n") == 1
     assert "there is no nowhere/korquad to fine-tune on" in refused("--splinter", "kosplinter", "--data_dir", "nowhere")
     assert "leave --baseline out" in refused("--scale", "sample", "--baseline", "klue/bert")
+    assert "--kosplinter_compat is for --splinter" in refused("--scale", "sample", "--kosplinter_compat")
     assert "not allowed with argument" in refused("--scale", "sample", "--splinter", "kosplinter")
     assert "one of the arguments --splinter --scale is required" in refused()
 

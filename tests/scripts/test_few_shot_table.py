@@ -244,6 +244,20 @@ def test_the_published_score_stands_beside_its_own_head(tmp_path: Path):
     assert cells["KoSplinter [2]", "EM"]["16"] == "25.00 ± 0.00ˡ"
 
 
+def test_the_published_score_stands_beside_the_code_that_made_it(tmp_path: Path):
+    """KoSplinter's was made with kosplinter_compat; where no run has it, the legend says so."""
+    for seed in (42, 43):
+        write_run(tmp_path / "right", "kosplinter", 16, seed, 10, head="qass", kosplinter_compat=False)
+    text, _ = call(tmp_path)
+    told = "- KoSplinter: published with kosplinter_compat true, measured here with kosplinter_compat false."
+    assert told in text.splitlines()
+    assert grid(text)["KoSplinter", "EM"]["16"] == "25.00 ± 0.00ˡ (33.67)"
+    write_run(tmp_path / "theirs", "kosplinter", 16, 42, 30, head="qass", kosplinter_compat=True)
+    text, _ = call(tmp_path)
+    assert grid(text)["KoSplinter", "EM"]["16"] == "75.00ˡ n=1 (33.67)" and "published with" not in text
+    assert grid(text)["KoSplinter [2]", "EM"]["16"] == "25.00 ± 0.00ˡ"
+
+
 def test_better_means_than_every_other_model(tmp_path: Path):
     """C is far better than A but as good as B; A's further setting is no other model."""
     write_run(tmp_path / "a", "a", 16, 42, 4)

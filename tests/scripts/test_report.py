@@ -19,6 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from conftest import ONE_STEP, User, sample
+from processors import TASKS
 from training.results import sha256_of
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report.py"
@@ -73,10 +74,14 @@ def write_ner(folder: Path, data: Path) -> Path:
 
 
 def write_korquad(folder: Path, data: Path) -> Path:
-    (data / "korquad").mkdir(parents=True)
-    test = data / "korquad" / "KorQuAD_v1.0_dev.json"
     context = f"왕은 세종이고 도읍은 한양이다. {EVIL}"
     asked = {"왕": ("세종", "한양"), "도읍": ("한양", "한양")}
+    return write_answers(folder, "korquad", data / "korquad" / "KorQuAD_v1.0_dev.json", context, asked)
+
+
+def write_answers(folder: Path, task: str, test: Path, context: str, asked: dict[str, tuple[str, str]]) -> Path:
+    """A run of question answering and the file that it was scored on. asked: id -> right answer, predicted one."""
+    test.parent.mkdir(parents=True)
     qas = [
         {"id": id, "question": f"{id}은?", "answers": [{"text": gold, "answer_start": context.index(gold)}]}
         for id, (gold, _) in asked.items()
@@ -87,9 +92,10 @@ def write_korquad(folder: Path, data: Path) -> Path:
         "predictions.json": {id: predicted for id, (_, predicted) in asked.items()},
         "nbest_predictions.json": {id: [{"text": text, "probability": 0.75}] for id, (_, text) in asked.items()},
     }
-    config = {"data_dir": str(data), "train_file": "train.json", "predict_file": test.name}
-    metrics = {"em": 0.5, "f1": 0.5}
-    return write_run(folder, "korquad", files, main_metric="f1", metrics=metrics, config=config,
+    data_dir = test.parents[TASKS[task].folder.count("/") + 1]
+    config = {"data_dir": str(data_dir), "train_file": "train.json", "predict_file": test.name}
+    metrics = dict.fromkeys(TASKS[task].metrics, 0.5)
+    return write_run(folder, task, files, main_metric=TASKS[task].main_metric, metrics=metrics, config=config,
                      data={str(test): sha256_of(test)})  # fmt: skip
 
 
@@ -164,6 +170,17 @@ def test_mistakes_stand_in_their_context(page: str) -> None:
     answers = part_about(page, "korquad · koelectra-base · seed 42")
     assert '왕은 <mark class="right">세종</mark>이고 도읍은 <mark class="wrong">한양</mark>이다.' in answers
     assert "1 of 2 answers are no exact match" in answers and "0.75" in answers
+
+
+@pytest.mark.parametrize(("task", "wrong"), [("korquad", "둘"), ("klue-mrc", "하나")])
+def test_answers_are_compared_as_their_task_compares_them(task: str, wrong: str, tmp_path: Path) -> None:
+    """KorQuAD drops 《》 and keeps what stood around ASCII punctuation apart; KLUE keeps 《》 and joins it."""
+    asked = {"하나": ("《태극기》", "태극기"), "둘": ("에이(비)", "에이비")}
+    test = tmp_path / "data" / TASKS[task].folder / str(TASKS[task].test_file)
+    write_answers(tmp_path / "run", task, test, "《태극기》, 태극기, 에이(비)와 에이비", asked)
+    call(tmp_path / "run", "--output", tmp_path / "report.html")
+    part = part_about((tmp_path / "report.html").read_text(encoding="utf-8"), f"{task} · koelectra-base · seed 42")
+    assert "1 of 2 answers are no exact match" in part and f"{wrong}은?" in part
 
 
 def test_nothing_is_loaded_from_anywhere(page: str) -> None:

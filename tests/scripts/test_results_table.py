@@ -71,7 +71,8 @@ def test_mean_and_sample_deviation_beside_the_published_score(tmp_path: Path) ->
     for seed, score in ((42, 0.90), (43, 0.91), (44, 0.92)):
         write_run(tmp_path / f"base/seed-{seed}", seed=seed, score=score)
     (tmp_path / "base/seeds.json").write_text("[]", encoding="utf-8")
-    write_run(tmp_path / "one", task="korsts", score=0.8321, metrics={"pearson": 0.9, "spearman": 0.8321})
+    write_run(tmp_path / "one", task="korsts", score=0.8321, metrics={"pearson": 0.9, "spearman": 0.8321},
+              config={"test_file": "/data/sts-test.tsv"}, rows={"train": 5749, "test": 1379})  # fmt: skip
     text, errors = call(tmp_path)
     (row,) = grid(text)
     # mean 91, deviations -1, 0, 1: sample variance (1 + 0 + 1) / 2 = 1
@@ -81,7 +82,8 @@ def test_mean_and_sample_deviation_beside_the_published_score(tmp_path: Path) ->
     assert row["KorQuAD (Dev) (EM/F1)"] == "– (61.10 / 89.59)"
     assert (row[""], row["Size"]) == ("KoELECTRA-Base", "423M")
     assert "Hate Speech (macro F1)" not in row  # neither measured nor published for this row
-    assert "over 3 seeds" in text and "Scored on: NSMC test, KorSTS test." in text and "checkpoint selected" in text
+    assert "over 3 seeds" in text and "checkpoint selected" in text
+    assert "Scored on: NSMC test; KorSTS sts-test.tsv (1,379 rows)." in text
     assert "last checkpoint" not in text  # only the marks that occur are explained
     assert errors == ""
 
@@ -132,6 +134,27 @@ def test_runs_in_other_settings_are_never_averaged(tmp_path: Path) -> None:
                    "split 'dev', not 'test'"):  # fmt: skip
         assert sum(reason in note for note in notes) == 1
     assert "Scored on: NSMC dev and test." in text
+
+
+def test_a_model_from_scratch_does_not_stand_beside_published_scores(tmp_path: Path) -> None:
+    write_run(tmp_path / "scratch", score=0.7, config={"from_scratch": True})
+    (row,) = grid(call(tmp_path)[0])
+    assert (row[""], row["NSMC (acc)"]) == ("koelectra-base, from scratch", "70.00ᵈ")
+    write_run(tmp_path / "pretrained", config={"from_scratch": False})
+    rows = {row[""]: row["NSMC (acc)"] for row in grid(call(tmp_path)[0])}
+    assert rows == {"KoELECTRA-Base": "90.00ᵈ (90.21)", "koelectra-base, from scratch": "70.00ᵈ"}
+
+
+def test_what_the_published_scores_of_klue_are_of_is_said(tmp_path: Path) -> None:
+    """KLUE publishes scores of its hidden test files, and its development files are what there is to score on."""
+    config = {"test_file": "ynat-v1.1_dev.json"}
+    write_run(tmp_path / "tc", "klue-tc", "klue-roberta-base", main_metric="macro_f1", metrics={"macro_f1": 0.86},
+              config=config, rows={"train": 45678, "test": 9107})  # fmt: skip
+    lines = call(tmp_path, "--shape", "klue")[0].splitlines()
+    assert "- Scored on: KLUE-TC ynat-v1.1_dev.json (9,107 rows)." in lines
+    published = next(line for line in lines if line.startswith("- ( ) published score"))
+    assert "on KLUE's official test files" in published and "not to be compared" in published
+    assert "best on dev in KLUE-TC" in published
 
 
 def test_the_newest_of_a_repeated_seed_counts_and_a_file_only_once(tmp_path: Path) -> None:
@@ -304,7 +327,8 @@ def test_how_published_scores_were_selected_is_known_for_every_column(tmp_path: 
     # KLUE's own table is of its test files; all its checkpoints were selected on dev.
     assert {how for (table, _), how in columns.items() if table == "klue"} == {"dev"}
     assert {how for place, how in columns.items() if place not in with_dev and place[0] != "klue"} == {"test"}
-    assert published["kosplinter_few_shot_korquad"]["selection"] == "last"
+    # KoSplinter's code writes the scores of the best epoch and of the last; its README does not say which it shows.
+    assert published["kosplinter_few_shot_korquad"]["selection"] == "unknown"
     assert published["spanbert_nsmc"]["selection"] == "test"
     write_run(tmp_path / "a", "korquad", "kobert", metrics={"em": 0.5, "f1": 0.75})
     text, _ = call(tmp_path)

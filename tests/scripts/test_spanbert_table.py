@@ -161,5 +161,9 @@ def test_what_the_table_refuses(tmp_path: Path):
     write_run(tmp_path / "electra", 0, "cls", 0.9, step=30, from_scratch=False)
     said = table(tmp_path, code=2)[2]
     assert "checkpoint-0 is no SpanBERT of this suite; left out" in said
+    write_run(tmp_path / "tiny-electra", 0, "cls", 0.9, step=30)
+    path = tmp_path / "tiny-electra" / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": "tiny-electra"}))
+    assert "tiny-electra is no SpanBERT of this suite; left out" in table(tmp_path, code=2)[2]
     (tmp_path / "electra" / "results.json").write_text('{"task": "nsmc", "hardware": "x"}')
     assert "hardware" in table(tmp_path, code=2)[2]

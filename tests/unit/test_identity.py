@@ -64,8 +64,8 @@ def test_the_error():
     ("edited", "way"),
     [
         ({"num_train_epochs": 3.0}, "--num_train_epochs 2"),
-        ({"num_train_epochs": 0.5}, "the steps you want"),
-        ({"max_steps": 100}, "the steps you want"),
+        ({"num_train_epochs": 0.5}, "the length you want"),
+        ({"max_steps": 100}, "the length you want"),
     ],
 )
 def test_more_epochs(edited: dict, way: str):
@@ -79,3 +79,21 @@ def test_more_epochs(edited: dict, way: str):
     )
     with pytest.raises(UsageError, match=r"resuming needs the same$"):
         refuse_another_run(run, run | edited | {"seed": 7}, Path("run/checkpoint-3"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"from_scratch": True}, "--from_scratch false --output_dir NAME with --num_train_epochs 2"),
+        ({"from_scratch": False}, "--output_dir NAME with --num_train_epochs 2"),
+        (
+            {"head": "qass", "initialize_new_qass": True},
+            "--initialize_new_qass false --output_dir NAME with the length you want",
+        ),
+        ({"head": "linear", "initialize_new_qass": True}, "--output_dir NAME with the length you want"),
+    ],
+)
+def test_the_run_of_its_own_begins_with_the_checkpoint_s_weights(settings: dict, words: str):
+    run = RUN | {"num_train_epochs": 1.0} | settings
+    with pytest.raises(UsageError, match=f"--model_name_or_path run/checkpoint-3 {words} trains its weights further"):
+        refuse_another_run(run, run | {"num_train_epochs": 3.0}, Path("run/checkpoint-3"))
