@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import few_shot_figure
+from reporting import few_shot_figure
 from reporting.figures import colours, panels_above_legend, put_legend, write_figure
 from reporting.results_reading import read_lines, read_object, stop
 

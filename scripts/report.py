@@ -31,8 +31,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import few_shot_table
 from processors import KIND_OF_SCRIPT, SCRIPT_OF_TASK
+from reporting import few_shot_table
 from reporting.few_shot_cells import TASK as FEW_SHOT
 from reporting.markup import Html, bullets, element, folded, join, paragraph, table
 from reporting.mistakes_in_answers import answers_of_run

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import few_shot_table
+from reporting import few_shot_table
 from reporting.few_shot_cells import METRICS as FEW_SHOT_METRICS
 from reporting.few_shot_cells import TASK as FEW_SHOT
 from reporting.few_shot_cells import label_of

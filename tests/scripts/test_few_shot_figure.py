@@ -24,7 +24,7 @@ SCRIPT = REPOSITORY / "scripts" / "plot_runs.py"
 
 @pytest.fixture(scope="module")
 def few_shot_figure() -> ModuleType:
-    return importlib.import_module("few_shot_figure")
+    return importlib.import_module("reporting.few_shot_figure")
 
 
 def call(*words: str | Path, code: int = 0) -> tuple[str, str]:
