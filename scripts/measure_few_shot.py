@@ -1,4 +1,4 @@
-"""Measures what a Splinter is worth with few questions: against the ordinary head on the model it was made from.
+"""Measures what a Splinter is worth with few questions: against a linear head on the model that it was made from.
 
     python3 scripts/measure_few_shot.py --splinter ckpt/splinter/checkpoint-700 --baseline spanbert-half --data_dir data
     python3 scripts/measure_few_shot.py --splinter ... --baseline ... --few_shot 16 64 256 1024 --full
@@ -51,7 +51,7 @@ from reporting.measuring import (
 )
 from reporting.results_reading import read_lines, read_run, stop, write_or_stop
 from reporting.study import refuse_another_study, run, say
-from training.results import CHECKPOINT_PREFIX, METRICS_FILE
+from training.results import CHECKPOINT_PREFIX, METRICS_FILE, RESULTS_FILE
 
 RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
@@ -97,6 +97,7 @@ class Study:
         folder = (arguments.data_dir / TASKS[TASK].folder).resolve()
         self.files = folder / TASKS[TASK].train_file, folder / TASKS[TASK].test_file
         self.settings = [] if arguments.full else SHORT.split()
+        self.held_out = found_while_pretrained(Path(arguments.splinter))
 
     def begin(self) -> None:
         """Looks at everything before the first run, which is hours before the last. Ends the program where it fails."""
@@ -106,7 +107,6 @@ class Study:
         questions, largest = len(refuse_unusable_files(TASKS[TASK], *self.files)["train"]), self.arguments.few_shot[-1]
         if largest > questions:
             stop(f"--few_shot {largest}: {self.files[0]} has only {questions} questions")
-        self.held_out = found_while_pretrained(Path(self.arguments.splinter))
         asked = {name: getattr(self.arguments, name) for name in ("splinter", "baseline", "full")}
         asked |= {"the runs' settings": " ".join([*self.settings, *ITS_OWN.values()])}
         asked |= {f"the weights of {model}": weights_of(Path(model)) for model in self.model_of.values()}
@@ -121,7 +121,7 @@ class Study:
         data = ["--train_file", train, "--predict_file", test]
         return ["--task", TASK, *model, *self.settings, "--learning_rate", as_typed(rate), *sample, *data]
 
-    def run(
+    def runs_of(
         self, arm: str, rate: float, size: int, samples: int, files: tuple[Path, Path], name: str = ""
     ) -> list[Path]:
         """The folders of the runs with one size, which are made now unless they are finished.
@@ -131,7 +131,7 @@ class Study:
         folder = self.work / f"{arm.replace(' ', '-')}-rate-{as_typed(rate)}{name}"
         words = self.words(arm, rate, size, samples, files)
         runs = [folder / str(size) / f"seed-{seed}" for seed in range(SEED, SEED + samples)]
-        if not all((one / "results.json").is_file() for one in runs):  # the script itself skips finished samples
+        if not all((one / RESULTS_FILE).is_file() for one in runs):  # the script itself skips finished samples
             run(SCRIPT_OF_TASK[TASK], *words, "--cache_dir", self.work / "cache", "--ckpt_dir", self.work,
                 "--output_dir", folder.name)  # fmt: skip
         return runs
@@ -140,7 +140,7 @@ class Study:
         """The F1 on the held-back questions with each rate, and how many questions these are."""
         tried = {}
         for rate in self.arguments.rates:
-            (folder,) = self.run(arm, rate, TRIED_WITH, 1, files, "-held-back")
+            (folder,) = self.runs_of(arm, rate, TRIED_WITH, 1, files, "-held-back")
             tried[rate] = results_in(folder)
         questions = next(iter(tried.values()))["rows"]["test"]
         return {rate: main_score(results) for rate, results in tried.items()}, questions
@@ -153,7 +153,7 @@ class Study:
         folders: dict[str, dict[int, list[Path]]] = {arm: {} for arm in FEW_SHOT_ARMS}
         for size in self.arguments.few_shot:  # small sizes of both models first: they can be compared the soonest
             for arm in FEW_SHOT_ARMS:
-                folders[arm][size] = self.run(arm, rate_of[arm], size, self.arguments.samples, self.files)
+                folders[arm][size] = self.runs_of(arm, rate_of[arm], size, self.arguments.samples, self.files)
             yield self.content(grids, rate_of, folders)
 
     def content(
@@ -180,7 +180,6 @@ class Study:
         }
         return {
             "task": TASK,
-            "derived": True,
             "full": self.arguments.full,
             "tried_with": TRIED_WITH,
             "shape": shape_of(Path(self.arguments.baseline)),
@@ -207,7 +206,7 @@ def compared(folders: Mapping[str, list[Path]]) -> dict[str, dict[str, float]]:
     """
     try:
         scores = {
-            arm: mean_over_samples([read_run(folder / "results.json", {TASK: METRICS}) for folder in runs])
+            arm: mean_over_samples([read_run(folder / RESULTS_FILE, {TASK: METRICS}) for folder in runs])
             for arm, runs in folders.items()
         }
         splinter, baseline = FEW_SHOT_ARMS

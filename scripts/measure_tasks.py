@@ -4,10 +4,10 @@
     python3 scripts/measure_tasks.py --model spanbert-half --data_dir data --tasks korsts paws --full
 
 For each task and both arms, each learning rate of the grid is tried once, with the first seed: about one in ten
-training rows is held back, none of which shares a text with the others, and the score on them decides. With the best
-rate the model is trained on all training rows with each seed, and the last checkpoint is scored on the test file. The
-same command continues where it was interrupted. Seeds and rates may be added or left out; the model, the lengths of the
-runs and the data must stay the same.
+training rows is held back, which share no text with the rows that are trained on, and the score on them decides. With
+the best rate the model is trained on all training rows with each seed, and the last checkpoint is scored on the test
+file. The same command continues where it was interrupted. Seeds and rates may be added or left out; the model, the
+lengths of the runs and the data must stay the same.
 
 Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
 `python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps

@@ -15,7 +15,7 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -54,6 +54,14 @@ class Arm(BaseModel):
     runs: Annotated[list[MeasuredRun], Field(min_length=1)]
 
 
+class Hardware(BaseModel):
+    """What a run was made on. threads: None on a GPU."""
+
+    name: str
+    precision: str
+    threads: int | None = None
+
+
 class MeasuredTask(BaseModel):
     """What the tables need of a file that scripts/measure_tasks.py has written."""
 
@@ -66,23 +74,16 @@ class MeasuredTask(BaseModel):
     command: str
     main_metric: str
     rows: dict[str, int]
-    hardware: dict[str, Any]
-    other_hardware: list[dict[str, Any]] = []
+    hardware: Hardware
+    other_hardware: list[Hardware] = []
     arms: dict[str, Arm]
 
     @model_validator(mode="after")
     def check_content(self) -> MeasuredTask:
         """Raises ValueError where a name that the tables look up is missing, or the models have different seeds."""
-        if missing := [name for name in (PRETRAINED, SCRATCH) if name not in self.arms]:
-            raise ValueError(f"there is no arm {missing[0]!r}")
-        if seeds_of(self.arms[PRETRAINED]) != seeds_of(self.arms[SCRATCH]):
-            raise ValueError("the two models were trained with different seeds")
-        if any(self.main_metric not in run.metrics for arm in self.arms.values() for run in arm.runs):
-            raise ValueError(f"a run lacks the score {self.main_metric!r}")
-        if missing := [name for name in ("name", "precision") if name not in self.hardware]:
-            raise ValueError(f"hardware has no {missing[0]!r}")
-        if "train" not in self.rows:
-            raise ValueError("rows has no 'train'")
+        check_names(self.arms, (PRETRAINED, SCRATCH), "arms")
+        check_names(self.rows, ("train",), "rows")
+        check_pair([self.arms[name].runs for name in (PRETRAINED, SCRATCH)], (self.main_metric,))
         return self
 
 
@@ -101,21 +102,44 @@ class MeasuredFewShot(BaseModel):
     p: size -> model -> metric -> p of "it is no better than the other model".
     """
 
-    hardware: dict[str, Any]
-    other_hardware: list[dict[str, Any]] = []
+    hardware: Hardware
+    other_hardware: list[Hardware] = []
     held_out: dict[str, dict[str, float]]
     arms: dict[str, FewShotArm]
     p: dict[str, dict[str, dict[str, float]]]
 
     @model_validator(mode="after")
-    def check_names(self) -> MeasuredFewShot:
-        """Raises ValueError where a name that the tables look up is missing."""
-        if missing := [name for name in FEW_SHOT_ARMS if name not in self.arms]:
-            raise ValueError(f"there is no arm {missing[0]!r}")
+    def check_content(self) -> MeasuredFewShot:
+        """Raises ValueError where a name that the tables look up is missing, or the models have different samples."""
+        check_names(self.arms, FEW_SHOT_ARMS, "arms")
         for name in FEW_SHOT_ARMS:
             if list(self.arms[name].sizes) != list(self.p):
                 raise ValueError(f"the sizes of {name!r} are not those of p")
+        for size, of_size in self.p.items():
+            check_names(of_size, FEW_SHOT_ARMS, f"p of size {size}")
+            for name in FEW_SHOT_ARMS:
+                check_names(of_size[name], METRICS, f"p of size {size}, {name}")
+            check_pair([self.arms[name].sizes[size] for name in FEW_SHOT_ARMS], METRICS)
         return self
+
+
+def check_names(content: Mapping[str, Any], names: Iterable[str], what: str) -> None:
+    """Raises ValueError where one of the names is missing in what the file calls `what`."""
+    if missing := [name for name in names if name not in content]:
+        raise ValueError(f"{what} has no {missing[0]!r}")
+
+
+def check_pair(runs: Sequence[Sequence[MeasuredRun]], metrics: Iterable[str]) -> None:
+    """Raises ValueError where the runs of two models have different seeds, or lack a score."""
+    ours, theirs = runs
+    if seeds_of(ours) != seeds_of(theirs):
+        raise ValueError("the two models were trained with different seeds")
+    for run in [*ours, *theirs]:
+        check_names(run.metrics, metrics, f"metrics of seed {run.seed}")
+
+
+def seeds_of(runs: Iterable[MeasuredRun]) -> list[int]:
+    return [run.seed for run in runs]
 
 
 @dataclass(frozen=True)
@@ -137,30 +161,30 @@ class Words:
 
 LANGUAGES = (
     Words(
-        "README.md",
-        "docs/results.md",
-        ("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training (min:s)"),
-        ("folder", "model"),
-        ("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
-        "Bold: better than the other with p < {} by the paired bootstrap over the test questions.",
-        "step",
-        "Seeds {}.",
-        "Measured on: {}.",
-        CHANCE[1],
-        "the best rate is the smallest or the largest that was tried",
+        readme="README.md",
+        page="docs/results.md",
+        header=("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training (min:s)"),
+        grid_header=("folder", "model"),
+        few_shot_header=("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
+        better="Bold: better than the other with p < {} by the paired bootstrap over the test questions.",
+        step="step",
+        seeds="Seeds {}.",
+        device="Measured on: {}.",
+        chance="1/3: one of the cell's three runs ended at chance level; its score is in the mean all the same",
+        edge="the best rate is the smallest or the largest that was tried",
     ),
     Words(
-        "README_KO.md",
-        "docs/results_ko.md",
-        ("폴더", "학습 행", "점수", "사전학습", "처음부터", "스텝", "에폭", "학습 시간(분:초)"),
-        ("폴더", "모델"),
-        ("질문", "점수", "Splinter", "선형 헤드", "p (단측)", "에폭", "학습 시간(분:초)"),
-        "굵은 글씨: 테스트 질문에 대한 대응 부트스트랩에서 다른 모델보다 유의하게 높음(p < {}).",
-        "스텝",
-        "시드는 {}입니다.",
-        "측정한 장치: {}.",
-        "이 칸에는 우연 수준에서 끝난 실행이 있으며, 그 점수도 평균에 들어 있습니다",
-        "가장 좋은 학습률이 시도한 값 가운데 가장 작거나 가장 큰 값입니다",
+        readme="README_KO.md",
+        page="docs/results_ko.md",
+        header=("폴더", "학습 행", "점수", "사전학습", "처음부터 학습", "스텝", "에포크", "학습 시간(분:초)"),
+        grid_header=("폴더", "모델"),
+        few_shot_header=("질문", "점수", "Splinter", "선형 QA 헤드", "p (단측)", "에포크", "학습 시간(분:초)"),
+        better="굵은 글씨: 테스트 질문에 대한 대응 부트스트랩에서 다른 모델보다 유의하게 높음(p < {}).",
+        step="스텝",
+        seeds="시드는 {}입니다.",
+        device="측정한 장치: {}.",
+        chance="1/3: 이 칸의 세 실행 가운데 하나가 우연 수준에서 끝났다는 뜻이며, 그 점수도 평균에 들어 있습니다",
+        edge="가장 좋은 학습률이 시도한 값 가운데 가장 작거나 가장 큰 값입니다",
     ),
 )
 
@@ -183,7 +207,9 @@ def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
 def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
     """Ends the program where the tasks were not measured alike: the page tells model and seeds once for all of them."""
     models = {path: (task.model, task.shape, task.pretraining) for path, task in measured.items()}
-    seeds = {path: seeds_of(task.arms[PRETRAINED]) for path, task in measured.items()}  # those of the other model too
+    seeds = {
+        path: seeds_of(task.arms[PRETRAINED].runs) for path, task in measured.items()
+    }  # those of the other model too
     for what, of_files in (("model", models), ("seeds", seeds)):
         first, *others = of_files.items()
         for path, content in others:
@@ -191,19 +217,13 @@ def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
                 stop(f"{first[0]} and {path} were not measured with the same {what}: measure them alike")
 
 
-def seeds_of(arm: Arm) -> list[int]:
-    return [run.seed for run in arm.runs]
-
-
 def scores(measured: list[MeasuredTask], words: Words) -> str:
     """A line for each task, what the mark of a run at chance means where there is one, seeds and devices."""
     devices = dict.fromkeys(device_text(one) for task in measured for one in (task.hardware, *task.other_hardware))
     lines = [score_row(task) for task in measured]
-    blocks = [markdown_grid([words.header, *lines])]
-    if any(CHANCE[0] in cell for line in lines for cell in line):
-        blocks.append(f"{CHANCE[0]} {words.chance}.")
-    seeds = ", ".join(map(str, seeds_of(measured[0].arms[PRETRAINED])))
-    return "\n\n".join([*blocks, f"{words.seeds.format(seeds)} {words.device.format('; '.join(devices))}"])
+    grid = with_mark_told([words.header, *lines], CHANCE[0], words.chance)
+    seeds = ", ".join(map(str, seeds_of(measured[0].arms[PRETRAINED].runs)))
+    return f"{grid}\n\n{words.seeds.format(seeds)} {words.device.format('; '.join(devices))}"
 
 
 def score_row(task: MeasuredTask) -> list[str]:
@@ -221,9 +241,9 @@ def scores_in_short(measured: list[MeasuredTask], words: Words) -> str:
 
 
 def score_cell(runs: list[MeasuredRun], metric: str) -> str:
-    """`62.50 ± 17.68`, in per cent, with a mark where one of the runs ended at chance level."""
-    text = score_text([100 * run.metrics[metric] for run in runs], 2)
-    return f"{text} {CHANCE[0]}" if any(run.at_chance for run in runs) else text
+    """`62.50 ± 17.68`, in per cent, and how many of the runs ended at chance level where some did: `⚠ 1/3`."""
+    text, at_chance = score_text([100 * run.metrics[metric] for run in runs], 2), sum(run.at_chance for run in runs)
+    return f"{text} {CHANCE[0]} {at_chance}/{len(runs)}" if at_chance else text
 
 
 def rates(measured: list[MeasuredTask], words: Words) -> str:
@@ -236,7 +256,7 @@ def rates(measured: list[MeasuredTask], words: Words) -> str:
     for task in measured:
         for name, title in titles.items():
             lines.append([task.folder, title, *rate_cells(task.arms[name], tried)])
-    return with_edges_told(lines, words)
+    return with_mark_told(lines, EDGE, words.edge)
 
 
 def rate_cells(arm: Arm | FewShotArm, tried: list[str]) -> list[str]:
@@ -247,10 +267,10 @@ def rate_cells(arm: Arm | FewShotArm, tried: list[str]) -> list[str]:
     return [by_rate.get(float(rate), "") for rate in tried]
 
 
-def with_edges_told(lines: list[list[str]], words: Words) -> str:
-    """The table, and what the mark of a best rate at the edge of the grid means where there is one."""
-    is_marked = any(EDGE in cell for line in lines for cell in line)
-    return markdown_grid(lines) + (f"\n\n{EDGE} {words.edge}." if is_marked else "")
+def with_mark_told(lines: Sequence[Sequence[str]], mark: str, meaning: str) -> str:
+    """The table, and what the mark means where a cell has it."""
+    is_marked = any(mark in cell for line in lines for cell in line)
+    return markdown_grid(lines) + (f"\n\n{mark} {meaning}." if is_marked else "")
 
 
 def commands(lines: Iterable[str]) -> str:
@@ -268,10 +288,10 @@ def few_shot_scores(measured: MeasuredFewShot, words: Words) -> str:
         splinter = runs[FEW_SHOT_ARMS[0]]
         length = [epochs_text(splinter[0]), clock([run.seconds for run in splinter])]
         for metric in METRICS:
-            texts = {name: score_text([100 * run.metrics[metric] for run in runs[name]], 2) for name in runs}
+            texts = {name: score_cell(runs[name], metric) for name in runs}
             both = [f"**{text}**" if p[name][metric] < LEVEL else text for name, text in texts.items()]
             lines.append([size, metric, *both, f"{p[FEW_SHOT_ARMS[0]][metric]:.4f}", *length])
-    grid = markdown_grid([words.few_shot_header, *lines])
+    grid = with_mark_told([words.few_shot_header, *lines], CHANCE[0], words.chance)
     devices = "; ".join(device_text(one) for one in (measured.hardware, *measured.other_hardware))
     return f"{grid}\n\n{words.better.format(LEVEL)} {words.device.format(devices)}"
 
@@ -282,7 +302,7 @@ def few_shot_rates(measured: MeasuredFewShot, words: Words) -> str:
     arms = {title: measured.arms[name] for name, title in titles.items()}
     tried = sorted({rate for arm in arms.values() for rate in arm.grid}, key=float)
     lines = [[words.grid_header[1], *tried], *([title, *rate_cells(arm, tried)] for title, arm in arms.items())]
-    return with_edges_told(lines, words)
+    return with_mark_told(lines, EDGE, words.edge)
 
 
 def curve(measured: MeasuredFewShot, words: Words) -> str:
@@ -295,9 +315,9 @@ def curve(measured: MeasuredFewShot, words: Words) -> str:
     return markdown_grid([[words.step, *names], *lines])
 
 
-def device_text(hardware: dict[str, Any]) -> str:
+def device_text(hardware: Hardware) -> str:
     """`AMD EPYC (1 thread), bf16`."""
-    return f"{machine(hardware['name'], hardware.get('threads'))}, {hardware['precision']}"
+    return f"{machine(hardware.name, hardware.threads)}, {hardware.precision}"
 
 
 def epochs_text(run: MeasuredRun) -> str:

@@ -14,7 +14,7 @@ from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting import held_back
 from reporting.results_reading import read_object, stop, write_or_stop
-from training.results import CHECKPOINT_PREFIX, sha256_of
+from training.results import CHECKPOINT_PREFIX, RESULTS_FILE, sha256_of
 
 # What the measurements take from the results of a run.
 NEEDED = tuple(
@@ -24,13 +24,18 @@ NEEDED = tuple(
 
 def add_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
     """Adds --rates. rates: where it is not given."""
-    parser.add_argument("--rates", nargs="+", type=float, default=rates, metavar="RATE",
+    parser.add_argument("--rates", nargs="+", type=learning_rate, default=rates, metavar="RATE",
                         help=f"the grid of learning rates; default: {' '.join(map(as_typed, rates))}")  # fmt: skip
+
+
+def learning_rate(word: str) -> float:
+    """A learning rate as the runs get it, with the digits that `as_typed` has. Raises ValueError where it is none."""
+    return float(as_typed(float(word)))
 
 
 def refuse_wrong_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
     """Ends the program where a rate is there twice, or is none."""
-    if len(set(map(as_typed, rates))) < len(rates):
+    if len(set(rates)) < len(rates):
         parser.error("--rates must be different from each other")
     if not all(0 < rate < math.inf for rate in rates):
         parser.error("--rates must be above 0")
@@ -116,7 +121,7 @@ def divide(task: Task, train: Path, work: Path) -> tuple[Path, Path]:
 
 def results_in(folder: Path) -> dict[str, Any]:
     """The results of a finished run. Ends the program where they cannot be read, or lack something."""
-    path = folder / "results.json"
+    path = folder / RESULTS_FILE
     try:
         results = read_object(path)
         if missing := [key for key in NEEDED if key not in results]:

@@ -175,7 +175,7 @@ def test_results_that_lack_something_are_refused(runs: Runs, capsys: pytest.Capt
 
 def test_another_study_is_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     runs.measure("--few_shot", "4", "--samples", "1")
-    assert "--full False, not True" in refused(runs, capsys, "--full", "--few_shot", "4")
+    assert "--full false, not true" in refused(runs, capsys, "--full", "--few_shot", "4")
     assert runs.measure("--few_shot", "4", "--samples", "1", "--baseline", "spanbert/") == []
     Path("spanbert/model.safetensors").write_bytes(b"other weights")
     assert "was begun with the weights of spanbert " in refused(runs, capsys, "--few_shot", "4")

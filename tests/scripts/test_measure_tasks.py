@@ -119,7 +119,7 @@ def test_a_call_on_different_data_or_with_different_settings_is_refused(
     runs.measure("--seeds", "7")
     assert runs.measure("--seeds", "7", "--model", "model/") == []
     assert "--steps (none), not 3" in refused(runs, capsys, "--steps", "3")
-    assert "--full False, not True" in refused(runs, capsys, "--full")
+    assert "--full false, not true" in refused(runs, capsys, "--full")
     korsts = measure_tasks.MEASUREMENTS["korsts"]
     fewer = measure_tasks.Measurement(korsts.folder, korsts.steps - 1, korsts.words)
     with monkeypatch.context() as patch:

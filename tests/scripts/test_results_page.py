@@ -69,6 +69,13 @@ def few_shot() -> dict[str, Any]:
     return {"hardware": hardware, "held_out": held_out, "arms": arms, "p": p}
 
 
+def few_shot_with(**changed: Any) -> dict[str, Any]:
+    """Both arms; the Splinter's first run with 16 questions is changed."""
+    arms = few_shot()["arms"]
+    arms["Splinter"]["sizes"]["16"][0] |= changed
+    return arms
+
+
 def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
     return [results_page.MeasuredTask(**task) for task in tasks]
 
@@ -116,10 +123,11 @@ def test_runs_at_chance_and_further_devices_are_told() -> None:
     at_chance["other_hardware"] = [{"name": "Some GPU", "precision": "bf16"}]
     measured = read(at_chance, task("sts", False, [0.5], [0.25]))
     text = results_page.scores(measured, english)
-    assert cells(text, "paws")[0][3:5] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠"]
-    assert "\n\n⚠ a run in this cell ended at chance level; its score is in the mean all the same.\n\n" in text
+    assert cells(text, "paws")[0][3:5] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠ 1/2"]
+    told = "⚠ 1/3: one of the cell's three runs ended at chance level; its score is in the mean all the same."
+    assert f"\n\n{told}\n\n" in text
     assert text.endswith("Measured on: Some CPU (1 thread), bf16; Some GPU, bf16.")
-    assert "⚠ 이 칸에는" in results_page.scores(measured, korean)
+    assert "⚠ 1/3: 이 칸의 세 실행" in results_page.scores(measured, korean)
     assert "⚠" not in results_page.scores(measured[1:], english)
 
 
@@ -152,7 +160,17 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
 
 @pytest.mark.parametrize(
     ("change", "error"),
-    [({"arms": {}}, "there is no arm 'Splinter'"), ({"p": {}}, "the sizes of 'Splinter' are not those of p")],
+    [
+        ({"arms": {}}, "arms has no 'Splinter'"),
+        ({"p": {}}, "the sizes of 'Splinter' are not those of p"),
+        ({"p": {"16": {"Splinter": {"em": 1}}, "64": {}}}, "p of size 16 has no 'linear head'"),
+        (
+            {"p": {size: {"Splinter": {"em": 1}, "linear head": {}} for size in ("16", "64")}},
+            "p of size 16, Splinter has no 'f1'",
+        ),
+        ({"arms": few_shot_with(metrics={"f1": 0.5})}, "metrics of seed 42 has no 'em'"),
+        ({"arms": few_shot_with(seed=43)}, "the two models were trained with different seeds"),
+    ],
 )
 def test_few_shot_figures_that_lack_a_part_are_refused(
     pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, change: dict[str, Any], error: str
@@ -161,6 +179,19 @@ def test_few_shot_figures_that_lack_a_part_are_refused(
     with pytest.raises(SystemExit):
         types(monkeypatch)
     assert f"few_shot.json: not a file of scripts/measure_few_shot.py: Value error, {error}" in capsys.readouterr().err
+
+
+def test_few_shot_runs_at_chance_and_a_device_without_a_name(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    content = few_shot() | {"arms": few_shot_with(at_chance=True)}
+    text = results_page.few_shot_scores(results_page.MeasuredFewShot(**content), results_page.LANGUAGES[0])
+    assert cells(text, "16")[0][2:4] == ["31.25 ± 8.84 ⚠ 1/2", "12.50 ± 0.00"]
+    assert "\n\n⚠ 1/3: one of the cell's three runs" in text
+    (pages / "few_shot.json").write_text(json.dumps(few_shot() | {"hardware": {"precision": "fp32"}}), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    assert "not a file of scripts/measure_few_shot.py: hardware.name: Field required" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -196,7 +227,7 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     types(monkeypatch, "--check")
     korean = (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
     assert cells((pages / "README.md").read_text(encoding="utf-8"), "sts") == [["sts", "f1", "50.00", "25.00"]]
-    assert korean.startswith("# Results\n") and "| 처음부터 |" in korean.replace("  ", "") and "측정한 장치" in korean
+    assert korean.startswith("# Results\n") and "| 처음부터 학습 |" in korean and "측정한 장치" in korean
 
 
 def test_the_pages_of_the_repository_have_the_figures_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +242,7 @@ def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest
     types(monkeypatch)
     page = (pages / "docs" / "results.md").read_text(encoding="utf-8")
     assert "x.py splinter\nx.py linear\n" in page and "--task sts" in page
-    assert "선형 헤드" in (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
+    assert "선형 QA 헤드" in (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("change", [{"model": "another"}, {"pretraining": {"tokens": 1}}, {"shape": {}}])
@@ -257,9 +288,9 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
         ("{}", "not a file of scripts/measure_tasks.py: folder: Field required"),
         (task("sts", False, [0.5], []), "arms.from scratch.runs: List should have at least 1 item"),
         (task("sts", False, [0.5, 0.5], [0.5]), "the two models were trained with different seeds"),
-        (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "a run lacks the score 'spearman'"),
+        (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "metrics of seed 42 has no 'spearman'"),
         (task("sts", False, [0.5], [0.5]) | {"rows": {}}, "rows has no 'train'"),
-        (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "there is no arm 'pretrained'"),
+        (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "arms has no 'pretrained'"),
     ],
 )
 def test_a_broken_file_is_named(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, text: Any, error: str) -> None:
