@@ -93,8 +93,8 @@ class SplinterConfig(EncoderConfig):
     add_question_token: bool = Field(False, description="add [QUESTION] to a vocabulary that lacks it")
     qass_from_mlm: bool = Field(
         False,
-        description="begin the span selection head with the MLM head of model_name_or_path, which has the same "
-        "layers; false: at random, as in the original",
+        description="begin with the transform of model_name_or_path's MLM head in each of the span selection head's "
+        "four, and with a multiple of the identity in its two matrices; false: at random, as in the original",
     )
     ngrams_in: list[str] | None = Field(
         None,
@@ -119,7 +119,8 @@ class SplinterConfig(EncoderConfig):
 
     @property
     def recurring_spans(self) -> RecurringSpans:
-        return RecurringSpans(self.longest_span, self.first_member_only, self.question_budget, self.most_questions)
+        most = min(self.most_questions, self.most_predictions) if self.mlm else self.most_questions
+        return RecurringSpans(self.longest_span, self.first_member_only, self.question_budget, most)
 
 
 def main(config: SplinterConfig, overwrite: bool) -> None:

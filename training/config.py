@@ -179,8 +179,8 @@ class OutputConfig(Section):
     )
     report_to: Literal["none", "tensorboard"] = Field(
         "none",
-        description="who else gets the figures of metrics.jsonl; tensorboard: a file in the output folder, which "
-        "TensorBoard shows as curves",
+        description="where else the figures of metrics.jsonl are written; tensorboard: a file in the output folder, "
+        "which TensorBoard shows as curves",
     )
 
     @field_validator("logging_steps", "eval_steps", "save_steps")

@@ -42,7 +42,7 @@ def parser_of(
         description=about,
         allow_abbrev=False,
         formatter_class=_HelpFormatter,
-        usage=f"%(prog)s {'' if own_task else '--task TASK '}--config_file FILE [--KEY VALUE ...]",
+        usage=f"%(prog)s {'' if own_task else '--task TASK '}[--config_file FILE] [--KEY VALUE ...]",
     )
     parser._optionals.title = "This command"
     parser._negative_number_matcher = NEGATIVE_NUMBER

@@ -390,8 +390,8 @@ class TrainingRun:
             return
         now = self.runtime.processes * self.runtime.devices
         self.runtime.say(
-            f"begun on {devices} device{'s' * (devices > 1)}, gone on with on {now}: "
-            f"steps stay of {self.state.step_rows} rows"
+            f"the run began on {devices} device{'s' * (devices > 1)} and continues on {now}: "
+            f"each step keeps its {self.state.step_rows} rows"
         )
         self.plan = replace(self.plan, step_rows=self.state.step_rows)
         self.stepper.follow(self.plan)

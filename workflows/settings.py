@@ -80,7 +80,7 @@ class ModelConfig(Section):
         None,
         ge=1,
         le=MOST_WORD_CHARACTERS,
-        description="the most characters of a word that is taken apart, longer ones become [UNK]; default: the "
+        description="words of more characters than this become [UNK]; default: the "
         "tokenizer's own limit, which is 100 as published",
     )
     hanbert_library: str | None = Field(None, description=HANBERT_LIBRARY)

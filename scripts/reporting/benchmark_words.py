@@ -151,6 +151,6 @@ KOREAN = Words(
     seconds="{}초, {} MiB",
     questions_loops_header=("초당 질문 수, 코어 1개", "원본 방식", "**이 스위트**", "배"),
     rows_loops_header=("rows/s, 코어 1개", "단순한 루프", "**이 스위트**", "배"),
-    loops={"features": "TyDi QA의 피처 생성", "masking": "구간 마스킹", "clusters": "반복 구간 찾기"},
+    loops={"features": "TyDi QA의 피처 생성", "masking": "스팬 마스킹", "clusters": "반복되는 스팬 찾기"},
 )  # fmt: skip
 LANGUAGES = (ENGLISH, KOREAN)

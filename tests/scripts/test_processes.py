@@ -107,7 +107,10 @@ def test_a_stopped_run_goes_on_from_the_same_row_on_another_number_of_processes(
     capsys.readouterr()
     fit(resumed)
     said = capsys.readouterr().err
-    assert "begun on 3 devices, gone on with on 1: steps stay of 12 rows" in said and "at step 4 of 6" in said
+    assert (
+        "the run began on 3 devices and continues on 1: each step keeps its 12 rows" in said
+        and "at step 4 of 6" in said
+    )
     expected = [loss for _, loss in losses(tmp_path / "whole")]
     for folder in ("stopped", "begun-alone"):
         assert [step for step, _ in losses(worked / folder)] == [1, 2, 3, 4, 5, 6]
