@@ -373,6 +373,13 @@ def test_commands_that_cannot_be(is_refused):
     assert "unknown flag --span_law" in is_refused(*words("splinter-wrong", "--span_law", "inverse"))
 
 
+@pytest.mark.parametrize(("words", "questions"), [([], 30), (["--mlm", "true"], 10)])
+def test_questions_count_among_the_predictions(words: list[str], questions: int):
+    argv = ["--corpus", "a.txt", *words, *(["--most_predictions", "10"] if words else [])]
+    config, _ = resolve(SplinterConfig, argv, {"splinter": {}}, ROOT / "config", "")
+    assert config.recurring_spans.questions_in(512) == questions
+
+
 @pytest.mark.parametrize("name", ["base", "sample"])
 def test_configurations(name: str):
     """Settings are those of the published pretraining; each file holds only what differs from the defaults."""
