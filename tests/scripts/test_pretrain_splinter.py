@@ -375,7 +375,7 @@ def test_commands_that_cannot_be(is_refused):
 
 @pytest.mark.parametrize(("words", "questions"), [([], 30), (["--mlm", "true"], 10)])
 def test_questions_count_among_the_predictions(words: list[str], questions: int):
-    argv = ["--corpus", "a.txt", *words, *(["--most_predictions", "10"] if words else [])]
+    argv = ["--corpus", "a.txt", "--tokenizer", "tokenizer", *words, *(["--most_predictions", "10"] if words else [])]
     config, _ = resolve(SplinterConfig, argv, {"splinter": {}}, ROOT / "config", "")
     assert config.recurring_spans.questions_in(512) == questions
 
