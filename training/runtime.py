@@ -47,6 +47,9 @@ class Runtime:
 
     def __init__(self, no_cuda: bool = False, precision: str = "auto", capture: bool | None = None):
         """capture: None captures steps on a GPU. Raises UsageError where it is true and torch finds no GPU."""
+        # Once a model knows its rows by heart, gradients are full of subnormal numbers, with which a CPU computes many
+        # times slower: they count as 0. Threads take this over from the thread that starts them, so it comes first.
+        torch.set_flush_denormal(True)
         on_gpus = torch.cuda.is_available() and not no_cuda
         if capture and not on_gpus and not rehearses_capture():
             raise UsageError(f"capture needs a GPU: {why_no_gpu()}")
