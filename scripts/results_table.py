@@ -57,7 +57,7 @@ from reporting.results_reading import (
 
 FEW_SHOT_SHAPE = "kosplinter"
 # split -> the settings that may name its file
-SCORED_FILE = defaultdict(tuple, dev=("dev_file",), test=("test_file", "predict_file"))
+SCORED_FILE = {"dev": ("dev_file",), "test": ("test_file", "predict_file")}
 CSV_COLUMNS = (
     "model",
     "task",
@@ -226,7 +226,7 @@ def legend(columns: Sequence[Column], shown: Sequence[list[Run]], published_on: 
 
 def scored_rows(run: Run) -> str:
     """`ratings_test.txt (50,000 rows)`: the file that a run was scored on; its split where the file is not known."""
-    file = next((run.config[key] for key in SCORED_FILE[run.split] if run.config.get(key)), run.split)
+    file = next((run.config[key] for key in SCORED_FILE.get(run.split, ()) if run.config.get(key)), run.split)
     return Path(str(file)).name + ("" if run.scored_rows is None else f" ({run.scored_rows:,} rows)")
 
 

@@ -112,7 +112,7 @@ def read_run(path: Path, needed: dict[str, tuple[str, ...]]) -> Run | None:
         written=path.stat().st_mtime,
         pretraining=raw.get("pretraining"),
         epoch=_epoch(raw),
-        scored_rows=rows if isinstance(rows := (raw.get("rows") or {}).get(raw.get("split")), int) else None,
+        scored_rows=rows if isinstance(rows := (raw.get("rows") or {}).get(str(raw.get("split"))), int) else None,
     )
 
 
