@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from download_server import Server, serving
 from fork_server import ForkServer
@@ -167,6 +168,13 @@ def copied_run(user: User, brief_run: str, request: pytest.FixtureRequest) -> st
     name = re.sub(r"\W+", "-", request.node.name)
     shutil.copytree(user.run_dir(brief_run), user.run_dir(name))
     return name
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers() -> Iterator[None]:
+    """A Runtime sets for its whole process that they count as 0: the next test of the process has them again."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

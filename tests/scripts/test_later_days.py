@@ -94,7 +94,7 @@ def test_runs_of_another_precision_are_not_averaged(user, tmp_path):
         (tmp_path / precision).mkdir()
         (tmp_path / precision / "results.json").write_text(json.dumps(results), encoding="utf-8")
     table = user.types(tmp_path, script="scripts/results_table.py")
-    assert "tiny-electra [2]" in table.out and "precision" in table.out
+    assert "tiny-electra, from scratch [2]" in table.out and "precision" in table.out
 
 
 def test_every_checkpoint_is_scored_with_its_own_weights(user):

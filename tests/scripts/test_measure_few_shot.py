@@ -224,8 +224,9 @@ def test_scores_that_do_not_belong_to_the_results_are_refused(runs: Runs, capsys
 @pytest.mark.slow
 def test_a_splinter_is_measured_on_the_sample(user: User) -> None:
     """Both models are trained and scored, and a second call repeats nothing."""
-    user.types("--config_file", "sample.json", "--max_steps", 4, "--eval_steps", 2, script="pretrain_splinter.py")
-    splinter = "ckpt/sample-splinter/checkpoint-4"
+    words = ["--config_file", "sample.json", "--max_steps", 4, "--eval_steps", 2, "--output_dir", "to-be-measured"]
+    user.types(*words, script="pretrain_splinter.py")
+    splinter = "ckpt/to-be-measured/checkpoint-4"
     words = [
         "--splinter",
         splinter,

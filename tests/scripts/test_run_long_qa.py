@@ -183,7 +183,7 @@ def test_short_sequences_run_with_full_attention(user: User, bigbird, script: st
     assert config["attention_type"] == "original_full" and results["config"]["attention"] == "full"
     table = user.types("ckpt", "--shape", "kobigbird_short", script="scripts/results_table.py").out
     column = {"nsmc": "NSMC (acc)", "korquad": "KorQuAD (Dev) (EM/F1)"}[task]
-    assert "KoBigBird-BERT-Base" in table and column in table
+    assert "kobigbird-bert-base, from scratch" in table and column in table
 
 
 def broken_line(user: User, name: str, change) -> Path:

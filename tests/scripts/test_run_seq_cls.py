@@ -209,10 +209,10 @@ def test_more_epochs(user):
     user.types(*nsmc("one-epoch", "--max_steps", 2, "--eval_steps", 0, "--no_cuda"))
     longer = nsmc("one-epoch", "--max_steps", 4, "--eval_steps", 0, "--no_cuda", "--resume")
     checkpoint = user.run_dir("one-epoch") / "checkpoint-2"
-    assert f"--model_name_or_path ckpt/one-epoch/{checkpoint.name} --output_dir NAME with" in user.is_refused(*longer)
-    words = ["--model_name_or_path", checkpoint, "--max_steps", 2, "--eval_steps", 0, "--no_cuda"]
-    user.types(*nsmc("further", *words))
-    assert user.results("further")["step"] == 2
+    way = f"--model_name_or_path ckpt/one-epoch/{checkpoint.name} --from_scratch false"  # sample.json is from scratch
+    assert f"{way} --output_dir NAME with" in user.is_refused(*longer)
+    user.types(*nsmc("further", *way.split(), "--max_steps", 2, "--eval_steps", 0, "--no_cuda"))
+    assert user.results("further")["step"] == 2 and user.results("further")["config"]["from_scratch"] is False
 
 
 def test_predictions_on_a_file_go_to_standard_output(trained, user):
