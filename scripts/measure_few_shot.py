@@ -25,17 +25,16 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
 from reporting.few_shot_bootstrap import mean_over_samples, p_no_better
 from reporting.few_shot_cells import METRICS, TASK
-from reporting.measured import FEW_SHOT_ARMS, RESULTS
+from reporting.measured import FEW_SHOT_ARMS, RESULTS, as_typed
 from reporting.measuring import (
     add_rates,
-    as_typed,
     digests_of,
     divide,
     main_score,
@@ -50,13 +49,14 @@ from reporting.measuring import (
     weights_of,
 )
 from reporting.results_reading import read_lines, read_run, stop, write_or_stop
-from reporting.study import refuse_another_study, run, say
+from reporting.study import flags, refuse_another_study, run, say
 from training.results import CHECKPOINT_PREFIX, METRICS_FILE, RESULTS_FILE
 
 RATES = (1e-5, 3e-5, 1e-4)
 SIZES = (16, 64, 256)
 TRIED_WITH = 64  # questions, when a rate is tried
 SEED = 42  # of the first sample
+SAMPLES = 3  # of each size
 SHORT = "--train_batch_size 4 --max_steps 160"
 # A Splinter begins with the head that it was pretrained with: it is what few questions are enough for.
 ITS_OWN = dict(zip(FEW_SHOT_ARMS, ("--initialize_new_qass false", "--head linear"), strict=True))
@@ -70,7 +70,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data_dir", type=Path, default=Path("data"), help="folder that holds korquad/")
     parser.add_argument("--few_shot", nargs="+", type=int, default=SIZES, metavar="SIZE",
                         help=f"numbers of training questions; default: {' '.join(map(str, SIZES))}")  # fmt: skip
-    parser.add_argument("--samples", type=int, default=3, help="how many samples of each size (default: 3)")
+    parser.add_argument("--samples", type=int, default=SAMPLES,
+                        help=f"how many samples of each size (default: {SAMPLES})")  # fmt: skip
     add_rates(parser, RATES)
     parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 160 steps")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"), help="folder for the runs")
@@ -101,8 +102,10 @@ class Study:
 
     def begin(self) -> None:
         """Looks at everything before the first run, which is hours before the last. Ends the program where it fails."""
-        for model in self.model_of.values():
-            shape_of(Path(model))
+        shapes = {model: shape_of(Path(model)) for model in self.model_of.values()}
+        if len({tuple(shape.values()) for shape in shapes.values()}) > 1:
+            found = ", ".join(f"{model} has {' x '.join(map(str, shape.values()))}" for model, shape in shapes.items())
+            stop(f"the two models have different shapes: {found}; the baseline is what the Splinter was made from")
         refuse_unwritable(self.arguments.output)
         questions, largest = len(refuse_unusable_files(TASKS[TASK], *self.files)["train"]), self.arguments.few_shot[-1]
         if largest > questions:
@@ -186,11 +189,23 @@ class Study:
             "rows": {"test": first["rows"]["test"]},
             **{key: first[key] for key in ("main_metric", "hardware", "versions", "git_commit")},
             "other_hardware": other_hardware(everything),
+            "measured_by": self.measuring_command(sizes),
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
             "held_out": self.held_out,
             "arms": arms,
             "p": {str(size): compared({arm: of_arm[size] for arm, of_arm in folders.items()}) for size in sizes},
         }
+
+    def measuring_command(self, sizes: Sequence[int]) -> str:
+        """The command that measures these sizes as they were measured, for somebody who has models and data."""
+        models = {f"--{key}": getattr(self.arguments, key) for key in ("splinter", "baseline")}
+        words = [word for flag, model in models.items() for word in (flag, short_name(Path(model)))]
+        words += ["--few_shot", *map(str, sizes)]
+        if self.arguments.samples != SAMPLES:
+            words += ["--samples", str(self.arguments.samples)]
+        if tuple(self.arguments.rates) != RATES:
+            words += ["--rates", *map(as_typed, self.arguments.rates)]
+        return shlex.join(["python3", "scripts/measure_few_shot.py", *words, *flags(self.arguments, "full")])
 
     def command(self, arm: str, rate: float, sizes: Iterable[int]) -> str:
         """The command that repeats the runs of a model, for somebody who has model and data in `data`."""
@@ -226,12 +241,12 @@ def found_while_pretrained(splinter: Path) -> dict[str, dict[str, float]]:
     events = read_lines(path) if path.is_file() else []
     number = checkpoint.name.removeprefix(CHECKPOINT_PREFIX)
     last = int(number) if number.isdecimal() else math.inf
-    held_out = [event for event in events if event.get("split") == "held_out" and event["step"] <= last]
-    return {
-        str(event["step"]): {name: value for name, value in event["metrics"].items() if name.startswith("span_em")}
-        for event in held_out
-        if "span_em" in event["metrics"]
-    }
+    shares = {}
+    for event in events:
+        step, metrics = event.get("step"), event.get("metrics")
+        if event.get("split") == "held_out" and isinstance(step, int) and step <= last and isinstance(metrics, dict):
+            shares[str(step)] = {name: value for name, value in metrics.items() if name.startswith("span_em")}
+    return {step: of_step for step, of_step in shares.items() if "span_em" in of_step}
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
     python3 scripts/results_page.py                 # after scripts/measure_tasks.py and scripts/measure_few_shot.py
     python3 scripts/results_page.py --check         # only says whether the pages are as it would write them
 
-Every figure comes from benchmarks/results/tasks/, a file for each task, or from benchmarks/results/few_shot.json.
+Every figure that it writes comes from benchmarks/results/tasks/, a file for each task, or from
+benchmarks/results/few_shot.json.
 """
 
 from __future__ import annotations
@@ -15,30 +16,31 @@ if __name__ == "__main__":  # before the other imports, which take a second
 
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from reporting.few_shot_bootstrap import LEVEL
 from reporting.few_shot_cells import METRICS
 from reporting.made_parts import asked_to_check, bring_up_to_date
-from reporting.measured import FEW_SHOT_ARMS, PRETRAINED, RESULTS, SCRATCH, machine
-from reporting.results_reading import CHANCE, markdown_grid, read_object, score_text, stop
+from reporting.measured import FEW_SHOT_ARMS, PRETRAINED, RESULTS, SCRATCH, as_typed, machine, read_measured
+from reporting.results_reading import CHANCE, markdown_grid, score_text, stop
 
 TASKS = RESULTS / "tasks"
 FEW_SHOT = RESULTS / "few_shot.json"
 MEASURE_TASKS, MEASURE_FEW_SHOT = "scripts/measure_tasks.py", "scripts/measure_few_shot.py"
 DERIVED, EDGE = "†", "‡"
+Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]  # a fraction; a correlation may be below 0
 
 
 class MeasuredRun(BaseModel):
-    """A run. metrics: fractions. seconds: of its steps."""
+    """A run. seconds: of its steps."""
 
     seed: int
-    metrics: dict[str, float]
+    metrics: dict[str, Score]
     at_chance: bool
     rows_per_step: int
     steps: int
@@ -46,11 +48,23 @@ class MeasuredRun(BaseModel):
     seconds: float
 
 
-class Arm(BaseModel):
-    """The runs of the pretrained model, or those from scratch. grid: learning rate -> score on the held-back rows."""
+class Grid(BaseModel):
+    """The learning rates that were tried. grid: rate -> score on the held-back rows. learning_rate: the one used."""
 
-    grid: dict[str, float]
+    grid: dict[float, Score]
     learning_rate: float
+
+    @model_validator(mode="after")
+    def check_rate(self) -> Grid:
+        """Raises ValueError where the rate that was used was not tried."""
+        if self.learning_rate not in self.grid:
+            raise ValueError(f"learning_rate {self.learning_rate:g} is not in the grid")
+        return self
+
+
+class Arm(Grid):
+    """The runs of the pretrained model, or those from scratch."""
+
     runs: Annotated[list[MeasuredRun], Field(min_length=1)]
 
 
@@ -67,6 +81,7 @@ class MeasuredTask(BaseModel):
 
     folder: str
     derived: bool
+    full: bool
     model: str
     shape: dict[str, int]
     pretraining: dict[str, Any] | None
@@ -87,11 +102,9 @@ class MeasuredTask(BaseModel):
         return self
 
 
-class FewShotArm(BaseModel):
-    """A model of the few-shot study. grid: learning rate -> F1 on held-back questions. sizes: size -> its samples."""
+class FewShotArm(Grid):
+    """A model of the few-shot study. sizes: size -> its samples."""
 
-    grid: dict[str, float]
-    learning_rate: float
     command: str
     sizes: dict[str, Annotated[list[MeasuredRun], Field(min_length=1)]]
 
@@ -104,7 +117,8 @@ class MeasuredFewShot(BaseModel):
 
     hardware: Hardware
     other_hardware: list[Hardware] = []
-    held_out: dict[str, dict[str, float]]
+    measured_by: str
+    held_out: dict[int, dict[str, Score]]
     arms: dict[str, FewShotArm]
     p: dict[str, dict[str, dict[str, float]]]
 
@@ -156,6 +170,7 @@ class Words:
     seeds: str
     device: str
     chance: str
+    one_by_one: str
     edge: str
 
 
@@ -163,54 +178,44 @@ LANGUAGES = (
     Words(
         readme="README.md",
         page="docs/results.md",
-        header=("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training (min:s)"),
+        header=("folder", "training rows", "score", PRETRAINED, SCRATCH, "steps", "epochs", "training, each (min:s)"),
         grid_header=("folder", "model"),
-        few_shot_header=("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training (min:s)"),
+        few_shot_header=("questions", "score", *FEW_SHOT_ARMS, "p (one-sided)", "epochs", "training, each (min:s)"),
         better="Bold: better than the other with p < {} by the paired bootstrap over the test questions.",
         step="step",
         seeds="Seeds {}.",
         device="Measured on: {}.",
         chance="1/3: one of the cell's three runs ended at chance level; its score is in the mean all the same",
+        one_by_one="The scores of such a cell, one by one: {}.",
         edge="the best rate is the smallest or the largest that was tried",
     ),
     Words(
         readme="README_KO.md",
         page="docs/results_ko.md",
-        header=("폴더", "학습 행", "점수", "사전학습", "처음부터 학습", "스텝", "에포크", "학습 시간(분:초)"),
+        header=("폴더", "학습 행", "점수", "사전학습", "처음부터 학습", "스텝", "에포크", "학습 시간, 각각(분:초)"),
         grid_header=("폴더", "모델"),
-        few_shot_header=("질문", "점수", "Splinter", "선형 QA 헤드", "p (단측)", "에포크", "학습 시간(분:초)"),
+        few_shot_header=("질문", "점수", "Splinter", "선형 QA 헤드", "p (단측)", "에포크", "학습 시간, 각각(분:초)"),
         better="굵은 글씨: 테스트 질문에 대한 대응 부트스트랩에서 다른 모델보다 유의하게 높음(p < {}).",
         step="스텝",
         seeds="시드는 {}입니다.",
         device="측정한 장치: {}.",
         chance="1/3: 이 칸의 세 실행 가운데 하나가 우연 수준에서 끝났다는 뜻이며, 그 점수도 평균에 들어 있습니다",
+        one_by_one="이런 칸의 점수는 하나씩 다음과 같습니다: {}.",
         edge="가장 좋은 학습률이 시도한 값 가운데 가장 작거나 가장 큰 값입니다",
     ),
 )
 
 
-Kind = TypeVar("Kind", bound=BaseModel)
-
-
-def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
-    """What a script has measured. Ends the program where the file is not one that the script has written."""
-    try:
-        return kind.model_validate(read_object(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        stop(f"{path}: not a file of {script}: {where}{': ' * bool(where)}{first['msg']}")
-    except ValueError as error:
-        stop(f"{path}: {error}: measure it again with {script}")
-
-
 def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
-    """Ends the program where the tasks were not measured alike: the page tells model and seeds once for all of them."""
+    """Ends the program where the tasks were not measured alike: the page tells model, seeds and whether the runs are
+    short once for all of them.
+    """
     models = {path: (task.model, task.shape, task.pretraining) for path, task in measured.items()}
     seeds = {
         path: seeds_of(task.arms[PRETRAINED].runs) for path, task in measured.items()
     }  # those of the other model too
-    for what, of_files in (("model", models), ("seeds", seeds)):
+    lengths = {path: task.full for path, task in measured.items()}
+    for what, of_files in (("model", models), ("seeds", seeds), ("--full", lengths)):
         first, *others = of_files.items()
         for path, content in others:
             if content != first[1]:
@@ -218,21 +223,34 @@ def refuse_different_models(measured: dict[Path, MeasuredTask]) -> None:
 
 
 def scores(measured: list[MeasuredTask], words: Words) -> str:
-    """A line for each task, what the mark of a run at chance means where there is one, seeds and devices."""
+    """A line for each task, what the mark of a run at chance means where there is one, the scores of cells that have
+    both kinds of runs, seeds and devices.
+    """
     devices = dict.fromkeys(device_text(one) for task in measured for one in (task.hardware, *task.other_hardware))
     lines = [score_row(task) for task in measured]
     grid = with_mark_told([words.header, *lines], CHANCE[0], words.chance)
+    if mixed := [told for task in measured for told in mixed_cells(task, words)]:
+        grid += f" {words.one_by_one.format('; '.join(mixed))}"
     seeds = ", ".join(map(str, seeds_of(measured[0].arms[PRETRAINED].runs)))
     return f"{grid}\n\n{words.seeds.format(seeds)} {words.device.format('; '.join(devices))}"
 
 
 def score_row(task: MeasuredTask) -> list[str]:
-    """Both arms' scores, steps and the rows of each, and how long the pretrained model was trained (the median)."""
-    runs = task.arms[PRETRAINED].runs
-    both = [score_cell(task.arms[arm].runs, task.main_metric) for arm in (PRETRAINED, SCRATCH)]
+    """Both arms' scores, steps and the rows of each, and how long each arm was trained."""
+    runs = [task.arms[arm].runs for arm in (PRETRAINED, SCRATCH)]
+    both = [score_cell(of_arm, task.main_metric) for of_arm in runs]
     name = task.folder + (f" {DERIVED}" if task.derived else "")
-    length = [f"{runs[0].steps:,} × {runs[0].rows_per_step}", epochs_text(runs[0])]
-    return [name, f"{task.rows['train']:,}", task.main_metric, *both, *length, clock([run.seconds for run in runs])]
+    length = [f"{runs[0][0].steps:,} × {runs[0][0].rows_per_step}", epochs_text(runs[0]), clocks(runs)]
+    return [name, f"{task.rows['train']:,}", task.main_metric, *both, *length]
+
+
+def mixed_cells(task: MeasuredTask, words: Words) -> Iterator[str]:
+    """`hate-speech, pretrained: 47.50, 16.90 ⚠, 49.90`, for each arm of which some runs ended at chance level."""
+    for arm, title in zip((PRETRAINED, SCRATCH), words.header[3:5], strict=True):
+        runs = task.arms[arm].runs
+        if 0 < sum(run.at_chance for run in runs) < len(runs):
+            scores = [f"{100 * run.metrics[task.main_metric]:.2f}{f' {CHANCE[0]}' * run.at_chance}" for run in runs]
+            yield f"{task.folder}, {title}: {', '.join(scores)}"
 
 
 def scores_in_short(measured: list[MeasuredTask], words: Words) -> str:
@@ -250,21 +268,22 @@ def rates(measured: list[MeasuredTask], words: Words) -> str:
     """Each arm's scores on the held-back rows, in per cent, with a column for each learning rate; the best is bold, and
     marked where it is at the edge of the grid.
     """
-    tried = sorted({rate for task in measured for arm in task.arms.values() for rate in arm.grid}, key=float)
+    tried = sorted({rate for task in measured for arm in task.arms.values() for rate in arm.grid})
     titles = dict(zip((PRETRAINED, SCRATCH), words.header[3:5], strict=True))
-    lines = [[*words.grid_header, *tried]]
+    lines = [[*words.grid_header, *map(as_typed, tried)]]
     for task in measured:
         for name, title in titles.items():
             lines.append([task.folder, title, *rate_cells(task.arms[name], tried)])
     return with_mark_told(lines, EDGE, words.edge)
 
 
-def rate_cells(arm: Arm | FewShotArm, tried: list[str]) -> list[str]:
-    """A cell for each rate; empty where the arm has not tried it, bold where it is the best."""
-    by_rate = {float(rate): f"{100 * score:.2f}" for rate, score in arm.grid.items()}
-    mark = f" {EDGE}" if len(by_rate) > 1 and arm.learning_rate in (min(by_rate), max(by_rate)) else ""
-    by_rate[arm.learning_rate] = f"**{by_rate[arm.learning_rate]}**{mark}"
-    return [by_rate.get(float(rate), "") for rate in tried]
+def rate_cells(arm: Grid, tried: list[float]) -> list[str]:
+    """A cell for each rate; empty where the arm has not tried it, bold where it was used."""
+    by_rate, used = {rate: f"{100 * score:.2f}" for rate, score in arm.grid.items()}, arm.learning_rate
+    is_alone = list(arm.grid.values()).count(arm.grid[used]) == 1  # the first of several equal ones tells no direction
+    mark = f" {EDGE}" if len(by_rate) > 1 and is_alone and used in (min(by_rate), max(by_rate)) else ""
+    by_rate[used] = f"**{by_rate[used]}**{mark}"
+    return [by_rate.get(rate, "") for rate in tried]
 
 
 def with_mark_told(lines: Sequence[Sequence[str]], mark: str, meaning: str) -> str:
@@ -278,20 +297,28 @@ def commands(lines: Iterable[str]) -> str:
     return "<!-- needs: data -->\n```bash\n" + "\n".join(lines) + "\n```"
 
 
-def few_shot_scores(measured: MeasuredFewShot, words: Words) -> str:
-    """EM and F1 of both models for each size, in per cent, the p of "the Splinter is no better", and its training's
-    length.
+def few_shot_rows(measured: MeasuredFewShot) -> Iterator[list[str]]:
+    """EM and F1 of both models for each size, in per cent, the p of "the Splinter is no better", and how long each
+    model was trained.
     """
-    lines = []
     for size, p in measured.p.items():
         runs = {name: measured.arms[name].sizes[size] for name in FEW_SHOT_ARMS}
-        splinter = runs[FEW_SHOT_ARMS[0]]
-        length = [epochs_text(splinter[0]), clock([run.seconds for run in splinter])]
+        length = [epochs_text(runs[FEW_SHOT_ARMS[0]]), clocks(runs.values())]
         for metric in METRICS:
             texts = {name: score_cell(runs[name], metric) for name in runs}
             both = [f"**{text}**" if p[name][metric] < LEVEL else text for name, text in texts.items()]
-            lines.append([size, metric, *both, f"{p[FEW_SHOT_ARMS[0]][metric]:.4f}", *length])
-    grid = with_mark_told([words.few_shot_header, *lines], CHANCE[0], words.chance)
+            yield [f"{int(size):,}", metric, *both, f"{p[FEW_SHOT_ARMS[0]][metric]:.4f}", *length]
+
+
+def few_shot_in_short(measured: MeasuredFewShot, words: Words) -> str:
+    """The few-shot table of the README, without the lengths, and what bold means in it."""
+    grid = markdown_grid([line[:5] for line in (words.few_shot_header, *few_shot_rows(measured))])
+    return f"{grid}\n\n{words.better.format(LEVEL)}"
+
+
+def few_shot_scores(measured: MeasuredFewShot, words: Words) -> str:
+    """The few-shot table, what its marks mean, and the devices."""
+    grid = with_mark_told([words.few_shot_header, *few_shot_rows(measured)], CHANCE[0], words.chance)
     devices = "; ".join(device_text(one) for one in (measured.hardware, *measured.other_hardware))
     return f"{grid}\n\n{words.better.format(LEVEL)} {words.device.format(devices)}"
 
@@ -300,8 +327,9 @@ def few_shot_rates(measured: MeasuredFewShot, words: Words) -> str:
     """Each model's F1 on the held-back questions, in per cent; the best is bold."""
     titles = dict(zip(FEW_SHOT_ARMS, words.few_shot_header[2:4], strict=True))
     arms = {title: measured.arms[name] for name, title in titles.items()}
-    tried = sorted({rate for arm in arms.values() for rate in arm.grid}, key=float)
-    lines = [[words.grid_header[1], *tried], *([title, *rate_cells(arm, tried)] for title, arm in arms.items())]
+    tried = sorted({rate for arm in arms.values() for rate in arm.grid})
+    lines = [[title, *rate_cells(arm, tried)] for title, arm in arms.items()]
+    lines = [[words.grid_header[1], *map(as_typed, tried)], *lines]
     return with_mark_told(lines, EDGE, words.edge)
 
 
@@ -309,7 +337,7 @@ def curve(measured: MeasuredFewShot, words: Words) -> str:
     """The shares of held-out questions that the Splinter answered while it was pretrained, in per cent."""
     names = list(dict.fromkeys(name for shares in measured.held_out.values() for name in shares))
     lines = [
-        [f"{int(step):,}", *(f"{100 * shares[name]:.2f}" if name in shares else "" for name in names)]
+        [f"{step:,}", *(f"{100 * shares[name]:.2f}" if name in shares else "" for name in names)]
         for step, shares in measured.held_out.items()
     ]
     return markdown_grid([[words.step, *names], *lines])
@@ -320,16 +348,16 @@ def device_text(hardware: Hardware) -> str:
     return f"{machine(hardware.name, hardware.threads)}, {hardware.precision}"
 
 
-def epochs_text(run: MeasuredRun) -> str:
-    """`0.03`, `1.2`, `75`."""
-    digits = 2 if run.epochs < 1 else 1 if run.epochs < 10 else 0
-    return f"{run.epochs:.{digits}f}"
+def epochs_text(runs: Iterable[MeasuredRun]) -> str:
+    """The median: `0.03`, `1.2`, `75`. Few-shot samples of one size differ in how many windows they have."""
+    epochs = statistics.median(run.epochs for run in runs)
+    return f"{epochs:.{2 if epochs < 1 else 1 if epochs < 10 else 0}f}"
 
 
-def clock(seconds: list[float]) -> str:
-    """The median as minutes and seconds."""
-    minutes, rest = divmod(round(statistics.median(seconds)), 60)
-    return f"{minutes}:{rest:02d}"
+def clocks(arms: Iterable[Iterable[MeasuredRun]]) -> str:
+    """The median of each arm's runs as minutes and seconds: `7:13, 6:43`."""
+    medians = [divmod(round(statistics.median(run.seconds for run in runs)), 60) for runs in arms]
+    return ", ".join(f"{minutes}:{seconds:02d}" for minutes, seconds in medians)
 
 
 def main() -> None:
@@ -337,13 +365,16 @@ def main() -> None:
     by_file = {path: read_measured(path, MeasuredTask, MEASURE_TASKS) for path in sorted(TASKS.glob("*.json"))}
     tasks = list(by_file.values())
     few_shot = read_measured(FEW_SHOT, MeasuredFewShot, MEASURE_FEW_SHOT) if FEW_SHOT.is_file() else None
+    if only_check and not (tasks and few_shot):
+        stop(f"{FEW_SHOT if tasks else TASKS}: there is nothing; the pages have parts that were made from it")
     if not (tasks or few_shot):
         stop(f"there are no results in {TASKS}, and no {FEW_SHOT}: run {MEASURE_TASKS} or {MEASURE_FEW_SHOT}")
     if tasks:
         refuse_different_models(by_file)
     for words in LANGUAGES:
-        parts = {}
+        parts, in_short = {}, {}
         if tasks:
+            in_short["real data"] = scores_in_short(tasks, words)
             parts |= {
                 "scores": scores(tasks, words),
                 "rates": rates(tasks, words),
@@ -351,15 +382,16 @@ def main() -> None:
                 "commands": commands(task.command for task in tasks),
             }
         if few_shot:
+            in_short["few questions"] = few_shot_in_short(few_shot, words)
             parts |= {
                 "few shot": few_shot_scores(few_shot, words),
                 "few-shot rates": few_shot_rates(few_shot, words),
+                "few-shot measuring": commands([few_shot.measured_by]),
                 "few-shot commands": commands(few_shot.arms[name].command for name in FEW_SHOT_ARMS),
                 "pretraining": curve(few_shot, words),
             }
         bring_up_to_date(words.page, script, parts, only_check)
-        if tasks:
-            bring_up_to_date(words.readme, script, {"real data": scores_in_short(tasks, words)}, only_check)
+        bring_up_to_date(words.readme, script, in_short, only_check)
 
 
 if __name__ == "__main__":

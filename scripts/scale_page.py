@@ -22,13 +22,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from reporting.figures import colours
 from reporting.made_parts import asked_to_check, bring_up_to_date
-from reporting.measured import RESULTS, measured_line
+from reporting.measured import RESULTS, measured_line, read_measured
 from reporting.results_reading import markdown_grid, read_object, stop
 from reporting.study import REPOSITORY
 
@@ -45,7 +46,35 @@ AT_MOST = {
     ("tokens", "spanbert"): (2, 2),
     ("tokens", "splinter"): (2, 2),
     ("steps", "fp32"): (1, 0),
+    ("steps", "bf16"): (1, 0),
 }
+
+Repeats = Annotated[list[float], Field(min_length=1)]
+
+
+class Cell(BaseModel):
+    """What the page needs of a stage at one size, a number for each repeat."""
+
+    series: str
+    stage: str
+    size: float
+    cpu_seconds: Repeats
+    added_mib: Repeats
+    peak_mib: Repeats
+
+
+class Versions(BaseModel):
+    torch: str
+
+
+class Scale(BaseModel):
+    """What the page needs of the file."""
+
+    cells: list[Cell]
+    device: str
+    date: str
+    command: str
+    versions: Versions
 
 
 @dataclass(frozen=True)
@@ -224,15 +253,10 @@ def hash_of(found: Mapping[str, Any]) -> str:
 
 def read_results(path: Path) -> dict[str, Any]:
     """What bench_scale.py has written. Ends the program where it is not that."""
-    try:
-        found = read_object(path)
-    except ValueError as error:
-        stop(f"{path}: {error}: measure with benchmarks/bench_scale.py --json {path.name}")
-    if missing := [key for key in ("cells", "device", "date", "command", "versions") if key not in found]:
-        stop(f"{path} is not a file of benchmarks/bench_scale.py (no {', '.join(missing)})")
-    if unknown := {cell["series"] for cell in found["cells"]} - {*ENGLISH.units, "processes"}:
+    checked = read_measured(path, Scale, "benchmarks/bench_scale.py")
+    if unknown := {cell.series for cell in checked.cells} - {*ENGLISH.units, "processes"}:
         stop(f"{path} has series that this script does not know: {', '.join(sorted(unknown))}")
-    return found
+    return read_object(path)
 
 
 def main() -> None:
@@ -242,7 +266,7 @@ def main() -> None:
         bring_up_to_date(f"docs/{words.page}", Path(__file__).name, {"": tables(found, words)}, only_check)
     if not only_check:
         write_figure(found, FIGURE)
-    elif hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
+    elif not FIGURE.is_file() or hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
         stop(f"docs/{FIGURE.name} is not from {MEASURED.name}: run python3 scripts/scale_page.py")
     for curve in curves_of(found):
         if curve.grows_too_fast:

@@ -1,15 +1,15 @@
 """Kills training runs at random moments and resumes them until they are finished, again and again.
 
-    bash scripts/soak.sh                                               # five minutes, sample data
-    bash scripts/soak.sh --minutes 240 --steps 20000 --kills 100       # hours; each run is killed a hundred times
+    bash scripts/soak.sh                                             # five minutes, sample data
+    bash scripts/soak.sh --minutes 240 --steps 20000 --kills 100     # hours; each run is killed up to a hundred times
     bash scripts/soak.sh --minutes 60 --data_dir data --corpus data/corpus --model kosplinter    # real data
 
 Fine-tuning (run_seq_cls.py) and pretraining (pretrain_spanbert.py) take turns. First each runs once without a break.
 Then, for three quarters of the time, a run is begun in an empty folder, killed (SIGKILL, SIGTERM or SIGINT; at a
-micro-batch, at a file operation or by the clock), resumed and killed again, and finished after `--kills` kills. What it
-leaves must be what the unbroken run left: every loss and score, every file and no other, no temporary file, no process;
-its memory and open files must be those of the earlier runs. In the last quarter each trains on and on, and memory and
-open files must be flat after a warm-up.
+micro-batch, at a file operation or by the clock), resumed and killed again, at most `--kills` times, until it is
+finished. What it leaves must be what the unbroken run left: every loss and score, every file and no other, no
+temporary file, no process; its memory and open files must be those of the earlier runs. In the last quarter each
+trains on and on, and memory and open files must be flat after a warm-up.
 
 Runs compute in fp32. In bf16 on a CPU, oneDNN keeps code for each new shape, and memory grows for thousands of steps.
 
@@ -322,7 +322,7 @@ def main() -> None:
                                      allow_abbrev=False)  # fmt: skip
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--steps", type=int, default=60, help="optimizer steps of a run")
-    parser.add_argument("--kills", type=int, default=5, help="how often a run is killed before it may finish")
+    parser.add_argument("--kills", type=int, default=5, help="how often a run is killed at most")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and signals")
     parser.add_argument("--data_dir", type=Path, help="folder that holds nsmc/; default: sample data")
     parser.add_argument("--corpus", type=Path, nargs="+", help="files or folders; default: sample data")

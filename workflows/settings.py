@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -331,5 +332,7 @@ class FineTuningConfig(DataConfig, ModelConfig, StagesConfig, LoopConfig, Evalua
 
 def as_stored(path: Path) -> Path:
     """The path itself, or `<name>.gz` if only this compressed file exists."""
+    if not path.parent.is_dir():  # `paws/../paws_small/train.tsv` does not need a folder `paws`
+        path = Path(os.path.normpath(path))
     path, compressed = on_disk(path), on_disk(path.with_name(f"{path.name}.gz"))
     return compressed if not path.exists() and compressed.is_file() else path

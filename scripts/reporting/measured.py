@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from reporting.results_reading import read_object, stop
 from reporting.study import REPOSITORY
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
@@ -13,6 +17,25 @@ PRETRAINED, SCRATCH = "pretrained", "from scratch"
 # Those of scripts/measure_few_shot.py.
 FEW_SHOT_ARMS = ("Splinter", "linear head")
 LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령은"}
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
+    """What a script has measured. Ends the program where the file is not one that the script has written."""
+    try:
+        return kind.model_validate(read_object(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        stop(f"{path}: not a file of {script}: {where}{': ' * bool(where)}{first['msg']}")
+    except ValueError as error:
+        stop(f"{path}: {error}: measure it again with {script}")
+
+
+def as_typed(rate: float) -> str:
+    """A learning rate as it stands in commands, in names of folders, in results and on the pages."""
+    return f"{rate:g}"
 
 
 def machine(name: str, threads: int | None) -> str:

@@ -13,6 +13,7 @@ from models.encoders import weight_files
 from processors.splits import read_splits
 from processors.task import DataError, Task
 from reporting import held_back
+from reporting.measured import as_typed
 from reporting.results_reading import read_object, stop, write_or_stop
 from training.results import CHECKPOINT_PREFIX, RESULTS_FILE, sha256_of
 
@@ -38,12 +39,7 @@ def refuse_wrong_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) 
     if len(set(rates)) < len(rates):
         parser.error("--rates must be different from each other")
     if not all(0 < rate < math.inf for rate in rates):
-        parser.error("--rates must be above 0")
-
-
-def as_typed(rate: float) -> str:
-    """A learning rate as it stands in commands, in names of folders and in the results."""
-    return f"{rate:g}"
+        parser.error("--rates must be numbers above 0, and finite")
 
 
 def shape_of(model: Path) -> dict[str, int]:
@@ -93,7 +89,11 @@ def weights_of(model: Path) -> str:
 
 
 def short_name(model: Path) -> str:
-    """The model's folder without the folders above it; `splinter/checkpoint-700` for a checkpoint."""
+    """The model's folder as it was typed, where it is below the working directory; else without the folders above it:
+    `spanbert-half`, or `splinter/checkpoint-700` for a checkpoint.
+    """
+    if not model.is_absolute() and ".." not in model.parts:
+        return str(model)
     parts = model.resolve().parts
     return "/".join(parts[-2 if parts[-1].startswith(CHECKPOINT_PREFIX) else -1 :])
 

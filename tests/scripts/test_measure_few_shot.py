@@ -47,8 +47,9 @@ class Runs:
             Path(model, "config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 64}')
             Path(model, "model.safetensors").write_bytes(b"weights")
         later = HELD_OUT | {"step": 10}  # than the checkpoint
+        broken = [HELD_OUT | {"step": None}, HELD_OUT | {"step": 8, "metrics": None}]
         without = HELD_OUT | {"step": 4, "metrics": {"loss": 5.0}}  # as other objectives have it
-        events = [without, {"event": "train", "step": 5, "loss": 3.0}, HELD_OUT, later]
+        events = [without, {"event": "train", "step": 5, "loss": 3.0}, *broken, HELD_OUT, later]
         Path("splinter/metrics.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
         Path("data/korquad").mkdir(parents=True)
         Path("data/korquad/KorQuAD_v1.0_train.json").write_text(squad(20, "글"), encoding="utf-8")
@@ -125,8 +126,16 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
         "--train_batch_size 4 --max_steps 160 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
     )
+    words = "--splinter splinter/checkpoint-9 --baseline spanbert --few_shot 4 8 --samples 2 --rates 3e-05 0.0001"
+    assert found["measured_by"] == f"python3 scripts/measure_few_shot.py {words}"
     assert found["held_out"] == {"9": {"span_em": 0.25, "span_em_1": 1.0}}
     assert found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
+
+
+def test_models_of_different_shapes_are_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("spanbert/config.json").write_text('{"num_hidden_layers": 6, "hidden_size": 32}')
+    found = "splinter/checkpoint-9 has 6 x 64, spanbert has 6 x 32"
+    assert f"different shapes: {found}" in refused(runs, capsys, "--few_shot", "4", "--samples", "1")
 
 
 def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
@@ -197,7 +206,7 @@ def test_full_runs_follow_the_protocol_of_splinter(runs: Runs) -> None:
         (["--samples", "0"], "--samples must be at least 1"),
         (["--few_shot", "4", "21"], "--few_shot 21: "),
         (["--few_shot", "4", "21"], "KorQuAD_v1.0_train.json has only 20 questions"),
-        (["--rates", "0"], "--rates must be above 0"),
+        (["--rates", "0"], "--rates must be numbers above 0, and finite"),
         (["--baseline", "nowhere"], "there is no model in nowhere"),
         (["--data_dir", "nowhere"], "nowhere/korquad/KorQuAD_v1.0_train.json: no such file"),
         (["--output", "spanbert/config.json"], "the folder spanbert/config.json cannot be made"),

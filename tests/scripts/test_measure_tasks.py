@@ -157,8 +157,8 @@ def test_everything_is_looked_at_before_the_first_run(runs: Runs, capsys: pytest
     [
         (["--seeds", "42", "42"], "--seeds must be whole numbers from 0 to 4294967295, each of them once"),
         (["--rates", "1e-4", "0.0001"], "--rates must be different from each other"),
-        (["--rates", "0"], "--rates must be above 0"),
-        (["--rates", "nan"], "--rates must be above 0"),
+        (["--rates", "0"], "--rates must be numbers above 0, and finite"),
+        (["--rates", "nan"], "--rates must be numbers above 0, and finite"),
         (["--steps", "0"], "--steps must be at least 1"),
         (["--steps", "3", "--full"], "not allowed with argument"),
     ],
@@ -182,8 +182,8 @@ def test_the_command_names_files_seeds_and_no_folder_of_the_machine(runs: Runs) 
         text = header + "".join(f"{name} {at}\t둘 {at}\tneutral\n" for at in range(20))
         Path(f"data/kornli_small/{name}.tsv").write_text(text, encoding="utf-8")
     Path("some folder").mkdir()
-    Path("model").rename("some folder/rate")
-    runs.measure("--model", "some folder/rate", "--seeds", "7", "8", task="kornli")
+    model = Path("model").rename("some folder/rate")
+    runs.measure("--model", str(model.absolute()), "--seeds", "7", "8", task="kornli")
     command = runs.results("kornli")["command"]
     assert command.startswith("python3 run_seq_cls.py --task kornli --model_name_or_path rate --warmup_proportion 0.1 ")
     files = "--train_file ../kornli_small/train.tsv --dev_file '' --test_file ../kornli_small/test.tsv"

@@ -66,7 +66,8 @@ def few_shot() -> dict[str, Any]:
     hardware = {"name": "Some CPU", "threads": 1, "precision": "bf16"}
     held_out = {"100": {"span_em": 0.125, "span_em_1": 0.25}, "1200": {"span_em": 0.5, "span_em_1": 0.75}}
     held_out["1200"]["span_em_4_or_more"] = 0.0625
-    return {"hardware": hardware, "held_out": held_out, "arms": arms, "p": p}
+    measured_by = "python3 y.py --few_shot 16 64"
+    return {"hardware": hardware, "measured_by": measured_by, "held_out": held_out, "arms": arms, "p": p}
 
 
 def few_shot_with(**changed: Any) -> dict[str, Any]:
@@ -76,11 +77,18 @@ def few_shot_with(**changed: Any) -> dict[str, Any]:
     return arms
 
 
+def task_with_rate(rate: object) -> dict[str, Any]:
+    """A task; the pretrained model was trained with this rate."""
+    content = task("sts", False, [0.5], [0.5])
+    content["arms"]["pretrained"]["learning_rate"] = rate
+    return content
+
+
 def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
     return [results_page.MeasuredTask(**task) for task in tasks]
 
 
-FEW_SHOT_PARTS = ("few shot", "few-shot rates", "few-shot commands", "pretraining")
+FEW_SHOT_PARTS = ("few shot", "few-shot rates", "few-shot measuring", "few-shot commands", "pretraining")
 PARTS = ("scores", "rates", "measuring", "commands", *FEW_SHOT_PARTS)
 
 
@@ -93,8 +101,9 @@ def test_figures_stand_in_their_columns() -> None:
     english = results_page.LANGUAGES[0]
     measured = read(task("ner", True, [0.5, 0.75], [0.25, 0.25]), task("sts", False, [0.5], [0.25]))
     text = results_page.scores(measured, english)
-    assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", "9 × 8", "1.5", "1:01"]]
-    assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", "9 × 8", "1.5", "1:01"]]
+    length = ["9 × 8", "1.5", "1:01, 1:01"]
+    assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", *length]]
+    assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", *length]]
     assert text.endswith("Seeds 42, 43. Measured on: Some CPU (1 thread), bf16.")
     assert cells(results_page.rates(measured, english), "ner") == [
         ["ner", "pretrained", "50.00", "**75.00** ‡"],
@@ -112,6 +121,9 @@ def test_a_best_rate_at_the_edge_of_the_grid_is_marked() -> None:
         arm |= {"grid": {"0.0001": 0.5, "0.0002": 0.75, "0.0004": 0.5}, "learning_rate": 0.0002}
     assert "‡" not in results_page.rates(read(content), english)
     for arm in content["arms"].values():
+        arm |= {"grid": {"0.0001": 0.25, "0.0002": 0.75, "0.0004": 0.75}}
+    assert "**75.00** | 75.00" in results_page.rates(read(content), english)  # of equal ones, the first was taken
+    for arm in content["arms"].values():
         arm |= {"grid": {"0.0002": 0.75}}
     assert "‡" not in results_page.rates(read(content), english)
 
@@ -125,7 +137,8 @@ def test_runs_at_chance_and_further_devices_are_told() -> None:
     text = results_page.scores(measured, english)
     assert cells(text, "paws")[0][3:5] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠ 1/2"]
     told = "⚠ 1/3: one of the cell's three runs ended at chance level; its score is in the mean all the same."
-    assert f"\n\n{told}\n\n" in text
+    one_by_one = "The scores of such a cell, one by one: paws, from scratch: 25.00, 25.00 ⚠."
+    assert f"\n\n{told} {one_by_one}\n\n" in text
     assert text.endswith("Measured on: Some CPU (1 thread), bf16; Some GPU, bf16.")
     assert "⚠ 1/3: 이 칸의 세 실행" in results_page.scores(measured, korean)
     assert "⚠" not in results_page.scores(measured[1:], english)
@@ -144,10 +157,10 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
     measured = results_page.MeasuredFewShot(**few_shot())
     text = results_page.few_shot_scores(measured, english)
     assert cells(text, "16") == [
-        ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "75", "0:59"],
-        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "75", "0:59"],
+        ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "75", "0:59, 0:59"],
+        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "75", "0:59, 0:59"],
     ]
-    assert cells(text, "64")[1] == ["64", "f1", "50.00", "**50.00**", "0.9900", "75", "0:59"]
+    assert cells(text, "64")[1] == ["64", "f1", "50.00", "**50.00**", "0.9900", "75", "0:59, 0:59"]
     assert "Bold: better than the other with p < 0.05 by the paired bootstrap over the test questions." in text
     assert text.endswith(" Measured on: Some CPU (1 thread), bf16.")
     rates = results_page.few_shot_rates(measured, english)
@@ -169,6 +182,8 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
             "p of size 16, Splinter has no 'f1'",
         ),
         ({"arms": few_shot_with(metrics={"f1": 0.5})}, "metrics of seed 42 has no 'em'"),
+        ({"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})}, "less than or equal to 1"),
+        ({"held_out": {"last": {}}}, "held_out.last.[key]: Input should be a valid integer"),
         ({"arms": few_shot_with(seed=43)}, "the two models were trained with different seeds"),
     ],
 )
@@ -178,7 +193,8 @@ def test_few_shot_figures_that_lack_a_part_are_refused(
     (pages / "few_shot.json").write_text(json.dumps(few_shot() | change), encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    assert f"few_shot.json: not a file of scripts/measure_few_shot.py: Value error, {error}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "few_shot.json: not a file of scripts/measure_few_shot.py: " in said and error in said
 
 
 def test_few_shot_runs_at_chance_and_a_device_without_a_name(
@@ -199,7 +215,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pages with nothing between their comments yet, and the results of one task."""
     (tmp_path / "docs").mkdir()
     for words in results_page.LANGUAGES:
-        for page, parts in ((words.page, PARTS), (words.readme, ["real data"])):
+        for page, parts in ((words.page, PARTS), (words.readme, ["real data", "few questions"])):
             comments = "".join(
                 f"<!-- {said} scripts/results_page.py{made} ({part}) -->\n"
                 for part in parts
@@ -220,6 +236,7 @@ def types(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 
 
 def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (pages / "few_shot.json").write_text(json.dumps(few_shot()), encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch, "--check")
     assert "docs/results.md is not as scripts/results_page.py would write it" in capsys.readouterr().err
@@ -228,6 +245,20 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     korean = (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
     assert cells((pages / "README.md").read_text(encoding="utf-8"), "sts") == [["sts", "f1", "50.00", "25.00"]]
     assert korean.startswith("# Results\n") and "| 처음부터 학습 |" in korean and "측정한 장치" in korean
+
+
+def test_pages_are_not_checked_without_one_of_their_sources(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (pages / "few_shot.json").write_text(json.dumps(few_shot()), encoding="utf-8")
+    types(monkeypatch)
+    for path, source in ((pages / "few_shot.json", "few_shot.json"), (pages / "tasks" / "sts.json", "tasks")):
+        text = path.read_text(encoding="utf-8")
+        path.unlink()
+        with pytest.raises(SystemExit):
+            types(monkeypatch, "--check")
+        assert f"{source}: there is nothing; the pages have parts that were made from it" in capsys.readouterr().err
+        path.write_text(text, encoding="utf-8")
 
 
 def test_the_pages_of_the_repository_have_the_figures_of_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +285,14 @@ def test_tasks_of_different_models_are_refused(
         types(monkeypatch)
     said = capsys.readouterr().err
     assert f"ner.json and {pages}/tasks/sts.json were not measured with the same model: measure them alike" in said
+
+
+def test_short_runs_and_whole_ones_are_not_mixed(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    content = task("ner", True, [0.5], [0.5]) | {"full": True}
+    (pages / "tasks" / "ner.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    assert "were not measured with the same --full" in capsys.readouterr().err
 
 
 def test_tasks_of_different_seeds_are_refused(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -291,6 +330,9 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
         (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "metrics of seed 42 has no 'spearman'"),
         (task("sts", False, [0.5], [0.5]) | {"rows": {}}, "rows has no 'train'"),
         (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "arms has no 'pretrained'"),
+        (task("sts", False, [float("nan")], [0.5]), "metrics.f1: Input should be a finite number"),
+        (task_with_rate(0.5), "learning_rate 0.5 is not in the grid"),
+        (task_with_rate("best"), "arms.pretrained.learning_rate: Input should be a valid number"),
     ],
 )
 def test_a_broken_file_is_named(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys, text: Any, error: str) -> None:

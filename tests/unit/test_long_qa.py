@@ -74,6 +74,7 @@ def test_as_stored(tmp_path: Path):
     (tmp_path / "a.json.gz").touch()
     assert as_stored(tmp_path / "train") == tmp_path / "train"
     assert as_stored(tmp_path / "dev") == tmp_path / "dev"  # a folder is no compressed file
+    assert as_stored(tmp_path / "nowhere" / ".." / "a.json") == tmp_path / "a.json.gz"  # needs no folder `nowhere`
     assert as_stored(tmp_path / "a.json") == as_stored(tmp_path / "a.json.gz") == tmp_path / "a.json.gz"
 
 

@@ -95,15 +95,24 @@ def test_times_and_memory_too_small_to_be_told_apart_have_a_slope_of_0():
     assert curve([0.0, 0.0, 0.0005, 0.0009], [1.0] * 4).exponents[0] == pytest.approx(0)
 
 
+CELL = {"series": "rows", "stage": "open", "size": 1, "cpu_seconds": [1.0], "peak_mib": [1.0], "added_mib": [1.0]}
+
+
+def whole(cells: object) -> str:
+    """A file with these cells."""
+    return json.dumps({"cells": cells, "device": "", "date": "", "command": "", "versions": {"torch": "2"}})
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ('{"cells": [', "scale.json: not valid JSON (line 1): measure with benchmarks/bench_scale.py"),
-        ('{"cells": []}', "is not a file of benchmarks/bench_scale.py (no device, date, command, versions)"),
-        (
-            '{"cells": [{"series": "naps"}], "device": "", "date": "", "command": "", "versions": {}}',
-            "has series that this script does not know: naps",
-        ),
+        ('{"cells": [', "scale.json: not valid JSON (line 1): measure it again with benchmarks/bench_scale.py"),
+        ('{"cells": []}', "scale.json: not a file of benchmarks/bench_scale.py: device: Field required"),
+        (whole([]).replace("torch", "numpy"), "versions.torch: Field required"),
+        (whole(5), "cells: Input should be a valid list"),
+        (whole([{"series": "rows"}]), "cells.0.stage: Field required"),
+        (whole([CELL | {"cpu_seconds": []}]), "cells.0.cpu_seconds: List should have at least 1 item"),
+        (whole([CELL | {"series": "naps"}]), "has series that this script does not know: naps"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, error: str, capsys):
