@@ -37,10 +37,10 @@ Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]  # a fraction;
 
 
 class MeasuredRun(BaseModel):
-    """A run. seconds: of its steps."""
+    """A run. metrics: those that the tables show are fractions; there may be others. seconds: of its steps."""
 
     seed: int
-    metrics: dict[str, Score]
+    metrics: dict[str, float]
     at_chance: bool
     rows_per_step: int
     steps: int
@@ -143,13 +143,16 @@ def check_names(content: Mapping[str, Any], names: Iterable[str], what: str) -> 
         raise ValueError(f"{what} has no {missing[0]!r}")
 
 
-def check_pair(runs: Sequence[Sequence[MeasuredRun]], metrics: Iterable[str]) -> None:
-    """Raises ValueError where the runs of two models have different seeds, or lack a score."""
+def check_pair(runs: Sequence[Sequence[MeasuredRun]], metrics: Sequence[str]) -> None:
+    """Raises ValueError where the runs of two models have different seeds, or lack a score that is a fraction."""
     ours, theirs = runs
     if seeds_of(ours) != seeds_of(theirs):
         raise ValueError("the two models were trained with different seeds")
     for run in [*ours, *theirs]:
         check_names(run.metrics, metrics, f"metrics of seed {run.seed}")
+        for name in metrics:
+            if not abs(run.metrics[name]) <= 1:  # nan is refused too
+                raise ValueError(f"{name} of seed {run.seed} is {run.metrics[name]}: scores are fractions")
 
 
 def seeds_of(runs: Iterable[MeasuredRun]) -> list[int]:

@@ -100,6 +100,7 @@ def cells(text: str, first: str) -> list[list[str]]:
 def test_figures_stand_in_their_columns() -> None:
     english = results_page.LANGUAGES[0]
     measured = read(task("ner", True, [0.5, 0.75], [0.25, 0.25]), task("sts", False, [0.5], [0.25]))
+    measured[0].arms["pretrained"].runs[0].metrics["best_f1_threshold"] = 14.2  # no score, and not shown
     text = results_page.scores(measured, english)
     length = ["9 × 8", "1.5", "1:01, 1:01"]
     assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", *length]]
@@ -182,7 +183,7 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
             "p of size 16, Splinter has no 'f1'",
         ),
         ({"arms": few_shot_with(metrics={"f1": 0.5})}, "metrics of seed 42 has no 'em'"),
-        ({"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})}, "less than or equal to 1"),
+        ({"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})}, "em of seed 42 is 31.25: scores are fractions"),
         ({"held_out": {"last": {}}}, "held_out.last.[key]: Input should be a valid integer"),
         ({"arms": few_shot_with(seed=43)}, "the two models were trained with different seeds"),
     ],
@@ -330,7 +331,7 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
         (task("sts", False, [0.5], [0.5]) | {"main_metric": "spearman"}, "metrics of seed 42 has no 'spearman'"),
         (task("sts", False, [0.5], [0.5]) | {"rows": {}}, "rows has no 'train'"),
         (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "arms has no 'pretrained'"),
-        (task("sts", False, [float("nan")], [0.5]), "metrics.f1: Input should be a finite number"),
+        (task("sts", False, [float("nan")], [0.5]), "f1 of seed 42 is nan: scores are fractions"),
         (task_with_rate(0.5), "learning_rate 0.5 is not in the grid"),
         (task_with_rate("best"), "arms.pretrained.learning_rate: Input should be a valid number"),
     ],
