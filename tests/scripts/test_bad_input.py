@@ -399,6 +399,7 @@ def loads(checkpoint: Path) -> bool:
 STEADILY = ["--max_steps", 40, "--save_steps", 10, "--eval_steps", 0, "--logging_steps", 5]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit is set on a running process, as Linux can")
 def test_a_disk_that_is_full_while_saving_leaves_the_checkpoint_before(user):
     process = user.starts(*nsmc("full", *STEADILY))

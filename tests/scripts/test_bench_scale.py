@@ -65,7 +65,7 @@ def test_what_cannot_be_done_is_said_in_a_line(user: User, words: list[str], err
     assert f"bench_scale.py: error: {error}" in user.is_refused(*words, script=SCRIPT)
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_ctrl_c_is_answered_in_a_line_and_leaves_nothing(user: User, tmp_path: Path):
     with user.starts("--quick", "--series", "steps", "--work_dir", tmp_path, script=SCRIPT) as process:
         process.stdout.readline()  # the header, after which stages are measured

@@ -82,6 +82,7 @@ def test_a_study_goes_on_where_nothing_can_be_shown():
     assert (done.returncode, done.stderr) == (7, "")
 
 
+@pytest.mark.slow
 def test_predictions_that_cannot_be_shown_are_an_error(user: User, brief_run: str):
     words = nsmc(brief_run, "--do_predict", "--input_file", "-", "--no_cuda")
     for redirection, why in ((">/dev/full", "No space left on device"), (">&-", "it is closed")):

@@ -167,6 +167,7 @@ def test_a_script_by_two_processes_is_the_script_by_one(user: User, script: str)
     assert len(kept) == len(set(kept)) > 0
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_said_once(user: User):
     words = command("run_seq_cls.py", "wrong-two", 4, "--train_file", "nowhere.tsv")
     _, err = ended(by_two(user, "run_seq_cls.py", *words), code=1)
@@ -238,6 +239,7 @@ def test_ctrl_c_breaks_a_long_evaluation_off(user: User):
     assert not user.log("evaluating", "evaluation")
 
 
+@pytest.mark.slow
 def test_training_scoring_and_predicting_in_one_go(user: User):
     words = ["--do_train", "--do_eval", "--do_predict", "--input_file", "sample_data/texts.txt", "--eval_steps", 0]
     steps = ["--max_steps", 4, "--save_steps", 2]

@@ -245,7 +245,7 @@ def test_a_task_that_this_suite_does_not_have_is_said(tmp_path: Path) -> None:
     assert "This suite has no task &#x27;own-questions&#x27;" in page and "--do_eval" not in page
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_right_answers_of_a_data_source_are_read_from_it(tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
     words = ["김철수는", "서울에", "갔다"]

@@ -138,6 +138,7 @@ def test_questions_to_be_answered(user: User, types, is_refused, bigbird, brief:
     assert message.startswith("squad.json: no line is a question of TyDi QA v1.0, an object with ")
 
 
+@pytest.mark.slow
 def test_korquad_2_is_trained_on_the_first_question_of_each_document(user: User, types, is_refused):
     counts = {}
     for name, words in (("first", ["--all_korquad_2_sample", "false"]), ("all", ["--all_korquad_2_sample"])):

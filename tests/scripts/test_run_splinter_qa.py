@@ -496,6 +496,7 @@ def test_heads_of_splinter_that_are_not_there(user: User, is_refused):
 # --------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_text_that_asks_by_itself(user: User, types, is_refused):
     content = load(user.folder / DATA)
     paragraphs = content["data"][0]["paragraphs"] + content["data"][1]["paragraphs"]

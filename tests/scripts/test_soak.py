@@ -95,7 +95,7 @@ def test_ctrl_c_shows_what_was_found_and_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_data_that_no_run_can_use_are_the_user_s_mistake(tmp_path: Path):
     (tmp_path / "data").mkdir()
     done = run("--minutes", 0.1, "--data_dir", tmp_path / "data", "--folder", tmp_path)

@@ -70,6 +70,7 @@ def without_package(user: User, tmp_path_factory: pytest.TempPathFactory) -> Ite
     without.fork_server.stop()
 
 
+@pytest.mark.slow
 def test_hanberts_library_is_loaded_where_it_is_named_and_copied_nowhere(without_package: User, hanbert: str):
     user = without_package
     model = ["--model_type", "hanbert", "--from_scratch", "--threads", 2]

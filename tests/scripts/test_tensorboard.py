@@ -80,6 +80,7 @@ def test_a_killed_run_can_be_read_and_goes_on_in_the_same_curves(user: User) -> 
     assert files_of(folder) == []  # it belonged to the run
 
 
+@pytest.mark.slow
 def test_where_the_library_is_missing_a_line_says_what_to_type(user: User, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['tensorboard'] = None\n", encoding="utf-8")
     environment = user.environment | {"PYTHONPATH": str(tmp_path)}

@@ -68,7 +68,7 @@ assert "model_class=TwoLayerClassifier" in inspect.getsource(run_seq_cls.load)
     assert finished.returncode == 0, finished.stderr
 
 
-@pytest.mark.seconds
+@pytest.mark.slow
 def test_no_test_needs_an_edit(copy: Path):
     """The tests of every task, model, architecture and configuration file hold in the copy as they stand."""
     finished = python(copy, "-m", "pytest", "-p", "no:cacheprovider", *GUARDS)
