@@ -99,7 +99,7 @@ def main(config: SplinterQuestionAnsweringConfig, overwrite: bool) -> dict[str, 
         return fine_tune(config.of_one_run(), overwrite)
     task = TASKS[config.task]
     model = find_model(config.model_type, config.model_name_or_path)
-    rows = read_askable_rows(config.model_copy(update={"do_eval": False}))
+    rows = read_askable_rows(config)  # the test rows too: nothing is deleted or trained where they cannot be read
     questions = parts_of(config, task)
     files = {
         "weights of the model": [] if config.from_scratch else weight_files(model),

@@ -389,6 +389,12 @@ def test_all_questions(user: User, types):
     assert list(user.run_dir("alone").glob("checkpoint-*"))  # the model that somebody wanted
 
 
+def test_nothing_is_overwritten_where_the_test_file_is_missing(user: User, is_refused, done: str):
+    overwriting = study(done, *FEW, "--predict_file", "nowhere.json", "--overwrite_output_dir")
+    assert "nowhere.json: no such file; the folder holds " in is_refused(*overwriting)
+    assert all((user.run_dir(done) / f"8/seed-{seed}/results.json").is_file() for seed in (42, 43))
+
+
 def test_overwriting_starts_anew(user: User, types, done: str):
     shutil.copytree(user.run_dir(done), user.run_dir("anew"))
     before = (user.run_dir("anew") / "4/seed-42" / CONFIG_FILE).stat().st_mtime_ns
