@@ -39,6 +39,7 @@ from reporting.measuring import (
     divide,
     main_score,
     other_hardware,
+    rates_in_words,
     refuse_unusable_files,
     refuse_unwritable,
     refuse_wrong_rates,
@@ -203,8 +204,7 @@ class Study:
         words += ["--few_shot", *map(str, sizes)]
         if self.arguments.samples != SAMPLES:
             words += ["--samples", str(self.arguments.samples)]
-        if tuple(self.arguments.rates) != RATES:
-            words += ["--rates", *map(as_typed, self.arguments.rates)]
+        words += rates_in_words(self.arguments.rates, RATES)
         return shlex.join(["python3", "scripts/measure_few_shot.py", *words, *flags(self.arguments, "full")])
 
     def command(self, arm: str, rate: float, sizes: Iterable[int]) -> str:
@@ -244,9 +244,10 @@ def found_while_pretrained(splinter: Path) -> dict[str, dict[str, float]]:
     shares = {}
     for event in events:
         step, metrics = event.get("step"), event.get("metrics")
-        if event.get("split") == "held_out" and isinstance(step, int) and step <= last and isinstance(metrics, dict):
+        is_whole = event.get("split") == "held_out" and isinstance(step, int) and isinstance(metrics, dict)
+        if is_whole and step <= last and "span_em" in metrics:
             shares[str(step)] = {name: value for name, value in metrics.items() if name.startswith("span_em")}
-    return {step: of_step for step, of_step in shares.items() if "span_em" in of_step}
+    return shares
 
 
 def main() -> None:

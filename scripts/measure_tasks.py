@@ -38,6 +38,7 @@ from reporting.measuring import (
     divide,
     main_score,
     other_hardware,
+    rates_in_words,
     refuse_unusable_files,
     refuse_unwritable,
     refuse_wrong_rates,
@@ -233,8 +234,7 @@ class Study:
     def measuring_command(self) -> str:
         """The command that measures this task as it was measured, for somebody who has model and data in `data`."""
         words = ["--model", short_name(Path(self.arguments.model)), "--tasks", self.task]
-        if tuple(self.arguments.rates) != RATES:
-            words += ["--rates", *map(as_typed, self.arguments.rates)]
+        words += rates_in_words(self.arguments.rates, RATES)
         if tuple(self.arguments.seeds) != SEEDS:
             words += ["--seeds", *map(str, self.arguments.seeds)]
         words += flags(self.arguments, "full", "steps")

@@ -30,7 +30,7 @@ from pydantic import BaseModel, Field
 from reporting.figures import colours
 from reporting.made_parts import asked_to_check, bring_up_to_date
 from reporting.measured import RESULTS, measured_line, read_measured
-from reporting.results_reading import markdown_grid, read_object, stop
+from reporting.results_reading import markdown_grid, stop
 from reporting.study import REPOSITORY
 
 MEASURED, FIGURE = RESULTS / "scale.json", REPOSITORY / "docs" / "scale.svg"
@@ -253,10 +253,16 @@ def hash_of(found: Mapping[str, Any]) -> str:
 
 def read_results(path: Path) -> dict[str, Any]:
     """What bench_scale.py has written. Ends the program where it is not that."""
-    checked = read_measured(path, Scale, "benchmarks/bench_scale.py")
-    if unknown := {cell.series for cell in checked.cells} - {*ENGLISH.units, "processes"}:
+    found = read_measured(path, checked, "benchmarks/bench_scale.py")
+    if unknown := {cell["series"] for cell in found["cells"]} - {*ENGLISH.units, "processes"}:
         stop(f"{path} has series that this script does not know: {', '.join(sorted(unknown))}")
-    return read_object(path)
+    return found
+
+
+def checked(found: dict[str, Any]) -> dict[str, Any]:
+    """Returns it. Raises ValueError where it lacks what the page needs."""
+    Scale.model_validate(found)
+    return found
 
 
 def main() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from reporting.results_reading import read_object, stop
 from reporting.study import REPOSITORY
@@ -18,13 +18,16 @@ PRETRAINED, SCRATCH = "pretrained", "from scratch"
 FEW_SHOT_ARMS = ("Splinter", "linear head")
 LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령은"}
 
-Kind = TypeVar("Kind", bound=BaseModel)
+Content = TypeVar("Content")
 
 
-def read_measured(path: Path, kind: type[Kind], script: str) -> Kind:
-    """What a script has measured. Ends the program where the file is not one that the script has written."""
+def read_measured(path: Path, checked: Callable[[dict[str, Any]], Content], script: str) -> Content:
+    """What a script has measured. Ends the program where the file is not one that the script has written.
+
+    checked: returns the content as the caller wants it; raises ValueError where it is something else.
+    """
     try:
-        return kind.model_validate(read_object(path))
+        return checked(read_object(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -29,6 +29,11 @@ def add_rates(parser: argparse.ArgumentParser, rates: Sequence[float]) -> None:
                         help=f"the grid of learning rates; default: {' '.join(map(as_typed, rates))}")  # fmt: skip
 
 
+def rates_in_words(rates: Sequence[float], default: Sequence[float]) -> list[str]:
+    """The words of --rates in a command; none where they are the default."""
+    return [] if tuple(rates) == tuple(default) else ["--rates", *map(as_typed, rates)]
+
+
 def learning_rate(word: str) -> float:
     """A learning rate as the runs get it, with the digits that `as_typed` has. Raises ValueError where it is none."""
     return float(as_typed(float(word)))

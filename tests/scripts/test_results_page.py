@@ -175,17 +175,20 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"arms": {}}, "arms has no 'Splinter'"),
-        ({"p": {}}, "the sizes of 'Splinter' are not those of p"),
-        ({"p": {"16": {"Splinter": {"em": 1}}, "64": {}}}, "p of size 16 has no 'linear head'"),
+        ({"arms": {}}, "Value error, arms has no 'Splinter'"),
+        ({"p": {}}, "Value error, the sizes of 'Splinter' are not those of p"),
+        ({"p": {"16": {"Splinter": {"em": 1}}, "64": {}}}, "Value error, p of size 16 has no 'linear head'"),
         (
             {"p": {size: {"Splinter": {"em": 1}, "linear head": {}} for size in ("16", "64")}},
-            "p of size 16, Splinter has no 'f1'",
+            "Value error, p of size 16, Splinter has no 'f1'",
         ),
-        ({"arms": few_shot_with(metrics={"f1": 0.5})}, "metrics of seed 42 has no 'em'"),
-        ({"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})}, "em of seed 42 is 31.25: scores are fractions"),
+        ({"arms": few_shot_with(metrics={"f1": 0.5})}, "Value error, metrics of seed 42 has no 'em'"),
+        (
+            {"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})},
+            "Value error, em of seed 42 is 31.25: scores are fractions",
+        ),
         ({"held_out": {"last": {}}}, "held_out.last.[key]: Input should be a valid integer"),
-        ({"arms": few_shot_with(seed=43)}, "the two models were trained with different seeds"),
+        ({"arms": few_shot_with(seed=43)}, "Value error, the two models were trained with different seeds"),
     ],
 )
 def test_few_shot_figures_that_lack_a_part_are_refused(
@@ -194,8 +197,7 @@ def test_few_shot_figures_that_lack_a_part_are_refused(
     (pages / "few_shot.json").write_text(json.dumps(few_shot() | change), encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    said = capsys.readouterr().err
-    assert "few_shot.json: not a file of scripts/measure_few_shot.py: " in said and error in said
+    assert f"few_shot.json: not a file of scripts/measure_few_shot.py: {error}" in capsys.readouterr().err
 
 
 def test_few_shot_runs_at_chance_and_a_device_without_a_name(
