@@ -22,8 +22,8 @@ Series and their stages, each measured in a process of its own, `--repeats` time
 
 Models are tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count
 neither as time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs
-on the machine hardly change), `peak_mib` (the most resident memory of the process) and `added_mib` (above what it had
-when the stage began) of every repeat.
+on the machine hardly change), `peak_mib` (the most resident memory of the process, or of one that it started) and
+`added_mib` (above what it had when the stage began) of every repeat, and the `date` and `commit` of each measurement.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ SIZES: dict[str, list[float]] = {
     "processes": [1, 2],
 }
 FIGURES = ("seconds", "cpu_seconds", "peak_mib", "added_mib")
+# What the figures of one file have in common, so that they can be compared; the rest of a file's header may differ.
+IN_COMMON = ("device", "threads", "versions", "inputs")
 QUICK_SIZES: dict[str, list[float]] = {
     "rows": [100, 300, 1_000],
     "tokens": [128, 256, 512],
@@ -114,7 +116,7 @@ def in_this_process(inputs: Inputs, order: dict[str, Any], output: Path, log: Pa
 
 
 def measured(inputs: Inputs, series: str, stage: str, size: float, repeats: int, once_above: float) -> dict[str, Any]:
-    """A cell of the JSON file: the figures of all repeats, rounded."""
+    """The figures of all repeats, rounded, for a cell of the JSON file."""
     figures: list[dict[str, float]] = []
     while len(figures) < repeats and (not figures or figures[-1]["cpu_seconds"] < once_above):
         figures.append(measured_once(inputs, series, stage, size))
@@ -135,10 +137,9 @@ def parsed() -> argparse.Namespace:
                         help="files or folders of running text")  # fmt: skip
     parser.add_argument("--tokenizer", type=Path, default=Path("sample_data/tiny-electra"), help="folder")
     parser.add_argument("--series", nargs="+", choices=SIZES, default=list(SIZES))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--once_above", type=float, default=20, help="seconds on the CPU above which a stage is not measured again"
-    )
+    parser.add_argument("--repeats", type=int, default=3, help="how often a stage is measured (default: 3)")
+    parser.add_argument("--once_above", type=float, default=20,
+                        help="seconds on the CPU above which a stage is not measured again (default: 20)")  # fmt: skip
     parser.add_argument("--work_dir", type=Path, help="existing folder for inputs and caches (gigabytes); default: a "
                         "temporary one")  # fmt: skip
     parser.add_argument("--json", type=Path, help="file for the figures, written after each size; what is in it "
@@ -154,7 +155,8 @@ def parsed() -> argparse.Namespace:
     if arguments.work_dir and not arguments.work_dir.is_dir():
         parser.error(f"{arguments.work_dir}: no such folder")
     try:
-        cells_in(arguments.json)
+        arguments.header = origin(device_name(CPU)) | {"inputs": inputs_of(arguments)}
+        refuse_other_measurements(read_earlier(arguments.json), arguments.header, arguments.json)
         TASKS["nsmc"].read(TASKS["nsmc"], arguments.rows_file)
         open_corpus(arguments.corpus)
         build_tokenizer(None, arguments.tokenizer)
@@ -166,7 +168,8 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     arguments = parsed()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
-    earlier = [(cell["series"], cell["size"]) for cell in cells_in(arguments.json)] if arguments.missing else []
+    there = read_earlier(arguments.json).get("cells", [])
+    earlier = [(cell["series"], cell["size"]) for cell in there] if arguments.missing else []
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
         # Once the folder is there: who answers the first line with Ctrl-C would otherwise interrupt the making of the
         # folder, which then stays behind.
@@ -185,7 +188,7 @@ def main() -> None:
                 figures = " ".join(f"{statistics.median(cells[-1][key]):>9.2f}" for key in FIGURES)
                 print(f"{series:<10} {stage:<10} {size:>9,g} {figures}", flush=True)
             if arguments.json:
-                write(arguments.json, cells)
+                write(arguments.json, arguments.header, cells)
 
 
 def smallest_first(sizes: dict[str, list[float]]) -> list[tuple[str, float]]:
@@ -194,28 +197,51 @@ def smallest_first(sizes: dict[str, list[float]]) -> list[tuple[str, float]]:
     return [(series, size) for _, series, size in sorted(pairs, key=lambda pair: pair[0])]
 
 
-def cells_in(path: Path | None) -> list[dict[str, Any]]:
-    """The cells of an earlier file; none without one. Raises ValueError where it is not as `write` writes it."""
+def inputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was measured, as it was typed."""
+    return {
+        "quick": arguments.quick,
+        "data_dir": str(arguments.data_dir),
+        "corpus": list(map(str, arguments.corpus)),
+        "tokenizer": str(arguments.tokenizer),
+    }
+
+
+def read_earlier(path: Path | None) -> dict[str, Any]:
+    """The content of an earlier file; empty without one. Raises ValueError where it is not as `write` writes it."""
     if path is None or not path.exists():
-        return []
+        return {}
     try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        unknown = [cell for cell in cells if cell["stage"] not in STAGES[cell["series"]] or "size" not in cell]
-    except (OSError, ValueError, KeyError, TypeError):
-        unknown = [{}]
-    if unknown:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        unknown = [cell for cell in content["cells"] if cell["stage"] not in STAGES[cell["series"]]]
+        lacking = [cell for cell in content["cells"] if not {"size", "date", "commit"} <= cell.keys()]
+        is_whole = not (unknown or lacking) and set(IN_COMMON) <= content.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_whole = False
+    if not is_whole:
         raise ValueError(f"{path} is not a file of {Path(__file__).name}: delete it, or take another --json")
-    return cells
+    return content
 
 
-def write(path: Path, cells: list[dict[str, Any]]) -> None:
-    """Writes the figures, with what they were measured on. Earlier cells of other sizes and stages stay."""
-    kept = {(cell["series"], cell["stage"], cell["size"]): cell for cell in [*cells_in(path), *cells]}
+def refuse_other_measurements(earlier: dict[str, Any], header: dict[str, Any], path: Path | None) -> None:
+    """Raises ValueError where the earlier file was measured on something else: its figures cannot be compared with
+    those of this call.
+    """
+    for key in IN_COMMON if earlier else ():
+        if earlier[key] != header[key]:
+            difference = f"{key}: {json.dumps(earlier[key])}, and now {json.dumps(header[key])}"
+            raise ValueError(f"{path} was measured with other {difference}; take another --json")
+
+
+def write(path: Path, header: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    """Writes the figures below the header. Earlier cells of other sizes and stages stay."""
+    new = [cell | {key: header[key] for key in ("date", "commit")} for cell in cells]
+    everything = [*read_earlier(path).get("cells", []), *new]
+    kept = {(cell["series"], cell["stage"], cell["size"]): cell for cell in everything}
     order = [(series, stage) for series in SIZES for stage in STAGES[series]]
     ordered = sorted(kept.values(), key=lambda cell: (order.index((cell["series"], cell["stage"])), cell["size"]))
     lines = ",\n".join(f"  {json.dumps(cell)}" for cell in ordered)
-    header = json.dumps(origin(device_name(CPU)), indent=1)[:-2]
-    write_figures(path, f'{header},\n "cells": [\n{lines}\n ]\n}}\n')
+    write_figures(path, f'{json.dumps(header, indent=1)[:-2]},\n "cells": [\n{lines}\n ]\n}}\n')
 
 
 if __name__ == "__main__":

@@ -256,8 +256,8 @@ def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) 
     """Measures a stage once in this process, and writes its figures to `output`.
 
     seconds: by the clock. cpu_seconds: what this process and those that it started have computed. peak_mib: the most
-    resident memory of this process during the stage. added_mib: how much that is above what the process had at the
-    stage's beginning.
+    resident memory of this process during the stage, or of the largest process that it started. added_mib: how much
+    that is above what this process had at the stage's beginning.
     """
     quiet_libraries()
     # A cache for the stages of one size; those that begin with nothing empty it.
@@ -266,11 +266,14 @@ def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) 
         shutil.rmtree(cache, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=inputs.folder) as runs:
         work = STAGES[series][stage](Place(inputs, cache, Path(runs)), size)
+        children_before = largest_child()
         with PeakMemory(CPU) as memory:  # it collects garbage first
             begun, computed_before = time.perf_counter(), computed()
             work()
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": computed() - computed_before}
-    mebibytes = {"peak_mib": memory.peak / 2**20, "added_mib": memory.bytes / 2**20}
+    # The largest of all children so far is one of the stage's where it is larger than before the stage.
+    peak = max(memory.peak, largest_child() if largest_child() > children_before else 0)
+    mebibytes = {"peak_mib": peak / 2**20, "added_mib": (memory.bytes + peak - memory.peak) / 2**20}
     output.with_suffix(f".{process_number()}").write_text(json.dumps(times | mebibytes))
 
 
@@ -278,6 +281,11 @@ def computed() -> float:
     """Seconds that this process and its children that have ended have spent on the CPU."""
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def largest_child() -> int:
+    """The most resident memory, in bytes, that any child of this process has had, of those that have ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux tells it in KiB
 
 
 if __name__ == "__main__":  # a process of torchrun's

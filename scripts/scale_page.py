@@ -61,6 +61,13 @@ class Cell(BaseModel):
     cpu_seconds: Repeats
     added_mib: Repeats
     peak_mib: Repeats
+    date: str
+
+
+class Measured(BaseModel):
+    """What was measured."""
+
+    quick: bool
 
 
 class Versions(BaseModel):
@@ -70,7 +77,8 @@ class Versions(BaseModel):
 class Scale(BaseModel):
     """What the page needs of the file."""
 
-    cells: list[Cell]
+    cells: Annotated[list[Cell], Field(min_length=1)]
+    inputs: Measured
     device: str
     date: str
     command: str
@@ -155,7 +163,9 @@ def curves_of(found: Mapping[str, Any]) -> list[Curve]:
 def tables(found: Mapping[str, Any], words: Words) -> str:
     """What stands between the comments of a page."""
     lines = [list(words.header), *(cells_of(curve, words) for curve in curves_of(found))]
-    blocks = [measured_line(MEASURED.stem, found, words.language), markdown_grid(lines)]
+    days = sorted({cell["date"] for cell in found["cells"]})
+    dates = {"date": " – ".join(dict.fromkeys((days[0], days[-1])))}
+    blocks = [measured_line(MEASURED.stem, found | dates, words.language), markdown_grid(lines)]
     if rows := process_rows(found, words):
         blocks.append(markdown_grid([list(words.processes_header), *rows]))
     return "\n\n".join(blocks)
@@ -248,7 +258,13 @@ def write_figure(found: Mapping[str, Any], path: Path) -> None:
 
 
 def hash_of(found: Mapping[str, Any]) -> str:
+    """What the figure has in it, to tell which cells it was drawn from."""
     return f"cells {hashlib.sha256(json.dumps(found['cells']).encode()).hexdigest()[:16]}"
+
+
+def too_fast(found: Mapping[str, Any]) -> list[Curve]:
+    """The stages whose time or memory grows faster than it should."""
+    return [curve for curve in curves_of(found) if curve.grows_too_fast]
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -256,6 +272,8 @@ def read_results(path: Path) -> dict[str, Any]:
     found = read_measured(path, checked, "benchmarks/bench_scale.py")
     if unknown := {cell["series"] for cell in found["cells"]} - {*ENGLISH.units, "processes"}:
         stop(f"{path} has series that this script does not know: {', '.join(sorted(unknown))}")
+    if found["inputs"]["quick"]:
+        stop(f"{path} was measured with --quick, on small sizes: measure it again without --quick")
     return found
 
 
@@ -274,9 +292,10 @@ def main() -> None:
         write_figure(found, FIGURE)
     elif not FIGURE.is_file() or hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
         stop(f"docs/{FIGURE.name} is not from {MEASURED.name}: run python3 scripts/scale_page.py")
-    for curve in curves_of(found):
-        if curve.grows_too_fast:
-            print(f"{curve.series}, {curve.stage}: grows faster than it should: {curve.exponents}")
+    for curve in too_fast(found):
+        print(f"{curve.series}, {curve.stage}: grows faster than it should: {curve.exponents}", file=sys.stderr)
+    if only_check and too_fast(found):
+        stop("stages grow faster than AT_MOST allows: see the lines above")
 
 
 if __name__ == "__main__":

@@ -32,11 +32,14 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
         assert len(cell["seconds"]) == 1 and cell["seconds"][0] > 0 < cell["cpu_seconds"][0], cell
         assert cell["peak_mib"][0] > cell["added_mib"][0] >= 0, cell
     assert found["command"].startswith("python3 benchmarks/bench_scale.py --quick") and found["versions"]["torch"]
+    assert found["inputs"]["quick"] and {cell["commit"] for cell in found["cells"]} == {found["commit"]}
     again = measure("--series", "document")
     cells = {name: [cell for cell in one["cells"] if cell["series"] == "rows"] for name, one in
              (("before", found), ("after", again))}  # fmt: skip
     assert cells["before"] == cells["after"]
     assert [cell["stage"] for cell in again["cells"]] == [stage for _, stage, _ in expected]
+    words = ["--data_dir", "sample_data/few_shot/..", "--json", file]
+    assert 'was measured with other inputs: {"quick": true' in user.is_refused("--quick", *words, script=SCRIPT)
     scale_page.write_figure(again, tmp_path / "scale.svg")
     assert scale_page.hash_of(again) in (tmp_path / "scale.svg").read_text(encoding="utf-8")
 
@@ -56,7 +59,8 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
 )
 def test_what_cannot_be_done_is_said_in_a_line(user: User, words: list[str], error: str):
     (user.folder / "half.json").write_text('{"cells": [', encoding="utf-8")
-    other = {"cells": [{"series": "rows", "stage": "sleep", "size": 1}]}
+    cell = {"series": "rows", "stage": "sleep", "size": 1, "date": "2026-01-02", "commit": "c"}
+    other = {"cells": [cell], "device": "", "threads": 1, "versions": {}, "inputs": {}}
     (user.folder / "other.json").write_text(json.dumps(other), encoding="utf-8")
     (user.folder / "empty").mkdir(exist_ok=True)
     (user.folder / "broken" / "nsmc").mkdir(parents=True, exist_ok=True)

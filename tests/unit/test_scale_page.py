@@ -18,6 +18,7 @@ from scale_page import (
     read_results,
     short,
     tables,
+    too_fast,
 )
 
 
@@ -38,6 +39,10 @@ def test_the_figure_was_drawn_from_the_file():
 
 def test_nothing_measured_names_a_folder_of_the_machine():
     assert "/" not in measured()["command"].replace("benchmarks/", "").replace("data/", "").replace("results/", "")
+
+
+def test_nothing_measured_grows_faster_than_it_should():
+    assert too_fast(measured()) == []
 
 
 def curve(seconds: list[float], added: list[float], series: str = "rows", stage: str = "prepare") -> Curve:
@@ -84,8 +89,11 @@ def test_processes_are_compared_and_not_fitted():
     found = {"cells": cells}
     assert curves_of(found) == []
     assert process_rows(found, LANGUAGES[0]) == [["train", "4.00 s", "2.00 s", "0.50", "600, 600 MiB"]]
-    facts = {"date": "2026-01-02", "device": "a CPU", "threads": 1, "command": "c", "versions": {"torch": "2"}}
-    assert "| train | 4.00 s" in tables(found | facts, LANGUAGES[0])
+    cells[0] |= {"date": "2026-01-02"}
+    cells[1] |= {"date": "2026-01-04"}
+    facts = {"date": "2026-01-04", "device": "a CPU", "threads": 1, "command": "c", "versions": {"torch": "2"}}
+    made = tables(found | facts, LANGUAGES[0])
+    assert "| train | 4.00 s" in made and ", 2026-01-02 – 2026-01-04, a CPU" in made
     # Where the measurement was cut short, or more processes were measured.
     assert process_rows({"cells": cells[1:]}, LANGUAGES[0]) == []
     assert process_rows({"cells": [*cells, cells[1] | {"size": 4}]}, LANGUAGES[0]) == process_rows(found, LANGUAGES[0])
@@ -96,19 +104,22 @@ def test_times_and_memory_too_small_to_be_told_apart_have_a_slope_of_0():
 
 
 CELL = {"series": "rows", "stage": "open", "size": 1, "cpu_seconds": [1.0], "peak_mib": [1.0], "added_mib": [1.0]}
+CELL |= {"date": "2026-01-02", "commit": "c"}
 
 
-def whole(cells: object) -> str:
+def whole(cells: object, quick: bool = False) -> str:
     """A file with these cells."""
-    return json.dumps({"cells": cells, "device": "", "date": "", "command": "", "versions": {"torch": "2"}})
+    header = {"device": "", "date": "", "command": "", "versions": {"torch": "2"}, "inputs": {"quick": quick}}
+    return json.dumps({"cells": cells} | header)
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
         ('{"cells": [', "scale.json: not valid JSON (line 1): measure it again with benchmarks/bench_scale.py"),
-        ('{"cells": []}', "scale.json: not a file of benchmarks/bench_scale.py: device: Field required"),
-        (whole([]).replace("torch", "numpy"), "versions.torch: Field required"),
+        ('{"cells": []}', "scale.json: not a file of benchmarks/bench_scale.py: cells: List should have at least 1"),
+        (whole([CELL], quick=True), "scale.json was measured with --quick, on small sizes: measure it again without"),
+        (whole([CELL]).replace("torch", "numpy"), "versions.torch: Field required"),
         (whole(5), "cells: Input should be a valid list"),
         (whole([{"series": "rows"}]), "cells.0.stage: Field required"),
         (whole([CELL | {"cpu_seconds": []}]), "cells.0.cpu_seconds: List should have at least 1 item"),
