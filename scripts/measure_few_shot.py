@@ -1,16 +1,17 @@
 """Measures what a Splinter is worth with few questions: against a linear head on the model that it was made from.
 
     python3 scripts/measure_few_shot.py --splinter ckpt/splinter/checkpoint-700 --baseline spanbert-half --data_dir data
-    python3 scripts/measure_few_shot.py --splinter ... --baseline ... --few_shot 16 64 256 1024 --full
+    python3 scripts/measure_few_shot.py --splinter ... --baseline ... --few_shot 16 64 --full
 
 Both models learn from the same samples of KorQuAD's questions, and are scored on its whole development file. The
 learning rate of each is chosen beforehand: every rate of the grid is tried once on a sample of 64 questions, and the F1
 on articles that are held back from the training file decides. The same command continues where it was interrupted.
 Sizes, samples and rates may be added; the models, the lengths of the runs and the data must stay the same.
 
-The figures are written to benchmarks/results/few_shot.json; `python3 scripts/results_page.py` makes a table of them.
-Without --full, a run takes 160 steps of 4 rows whatever the size, five to ten minutes on one core; with --full it
-follows Splinter's protocol: 12 rows, ten epochs but at least 200 steps.
+The figures are written to few_shot.json in the folder of the runs. The table of docs/results.md is made of
+benchmarks/results/few_shot.json by `python3 scripts/results_page.py`. Without --full, a run takes 160 steps of 4 rows
+whatever the size, five to ten minutes on one core; with --full it follows Splinter's protocol: 12 rows, ten epochs but
+at least 200 steps.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from reporting.few_shot_bootstrap import mean_over_samples, p_no_better
+from reporting.few_shot_bootstrap import RESAMPLES, mean_over_samples, p_no_better
 from reporting.few_shot_cells import METRICS, TASK
-from reporting.measured import FEW_SHOT_ARMS, RESULTS, as_typed
+from reporting.measured import FEW_SHOT_ARMS, as_typed
 from reporting.measuring import (
     add_rates,
     digests_of,
@@ -54,7 +55,7 @@ from reporting.study import flags, refuse_another_study, run, say
 from training.results import CHECKPOINT_PREFIX, METRICS_FILE, RESULTS_FILE
 
 RATES = (1e-5, 3e-5, 1e-4)
-SIZES = (16, 64, 256)
+SIZES = (16, 64, 256, 1024)
 TRIED_WITH = 64  # questions, when a rate is tried
 SEED = 42  # of the first sample
 SAMPLES = 3  # of each size
@@ -76,9 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     add_rates(parser, RATES)
     parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 160 steps")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"), help="folder for the runs")
-    parser.add_argument(
-        "--output", type=Path, default=RESULTS, help="folder for the file (default: benchmarks/results)"
-    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the file (default: --ckpt_dir)")
     arguments = parser.parse_args()
     refuse_wrong_rates(parser, arguments.rates)
     if min(arguments.few_shot) < 1 or len(set(arguments.few_shot)) < len(arguments.few_shot):
@@ -86,6 +85,7 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.samples < 1:
         parser.error("--samples must be at least 1")
     arguments.few_shot = sorted(arguments.few_shot)
+    arguments.output = arguments.output or arguments.ckpt_dir
     arguments.splinter, arguments.baseline = map(str, map(Path, (arguments.splinter, arguments.baseline)))  # without /
     return arguments
 
@@ -188,8 +188,9 @@ class Study:
             "tried_with": TRIED_WITH,
             "shape": shape_of(Path(self.arguments.baseline)),
             "rows": {"test": first["rows"]["test"]},
-            **{key: first[key] for key in ("main_metric", "hardware", "versions", "git_commit")},
+            **{key: first[key] for key in ("main_metric", "hardware", "versions")},
             "other_hardware": other_hardware(everything),
+            "resamples": RESAMPLES,
             "measured_by": self.measuring_command(sizes),
             "files": {Path(path).name: digest for path, digest in first["data"].items()},
             "held_out": self.held_out,

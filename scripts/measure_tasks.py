@@ -9,8 +9,8 @@ the best rate the model is trained on all training rows with each seed, and the 
 file. The same command continues where it was interrupted. Seeds and rates may be added or left out; the model, the
 lengths of the runs and the data must stay the same.
 
-Each task is written to benchmarks/results/tasks/<task>.json as soon as it is complete;
-`python3 scripts/results_page.py` makes docs/results.md of these files. Without --full, a run takes the number of steps
+Each task is written to <task>.json in the folder of the runs as soon as it is complete. docs/results.md is made of the
+files of benchmarks/results/tasks by `python3 scripts/results_page.py`. Without --full, a run takes the number of steps
 that is set for a CPU, mostly of 8 rows: an epoch at most, two to fifteen minutes on one core.
 """
 
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from processors import SCRIPT_OF_TASK, TASKS
-from reporting.measured import PRETRAINED, RESULTS, SCRATCH, as_typed
+from reporting.measured import PRETRAINED, SCRATCH, as_typed
 from reporting.measuring import (
     add_rates,
     digests_of,
@@ -113,14 +113,14 @@ def parse_arguments() -> argparse.Namespace:
     length.add_argument("--full", action="store_true", help="as many epochs as the originals took")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
     parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"), help="folder for the runs")
-    parser.add_argument("--output", type=Path, default=RESULTS / "tasks",
-                        help="folder for the results (default: benchmarks/results/tasks)")  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the files (default: --ckpt_dir)")
     arguments = parser.parse_args()
     refuse_wrong_seeds(parser, arguments.seeds)
     refuse_wrong_rates(parser, arguments.rates)
     if arguments.steps is not None and arguments.steps < 1:
         parser.error("--steps must be at least 1")
     arguments.model = str(Path(arguments.model))  # spanbert/ is spanbert
+    arguments.output = arguments.output or arguments.ckpt_dir
     return arguments
 
 
@@ -215,7 +215,7 @@ class Study:
         parts = divide(TASKS[self.task], self.files[0], self.work)
         arms, runs = zip(*(self.measure_arm(arm, *parts) for arm in ARMS), strict=True)
         first = runs[0][0]
-        told = ("main_metric", "rows", "pretraining", "hardware", "versions", "git_commit")
+        told = ("main_metric", "rows", "pretraining", "hardware", "versions")
         return {
             "task": self.task,
             "folder": self.measurement.folder,

@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, model_validator
 from reporting.few_shot_cells import METRICS
 from reporting.measured import FEW_SHOT_ARMS, PRETRAINED, SCRATCH
 
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]  # a fraction; a correlation may be below 0
 
 
@@ -21,8 +23,8 @@ class MeasuredRun(BaseModel):
     at_chance: bool
     rows_per_step: int
     steps: int
-    epochs: float
-    seconds: float
+    epochs: Amount
+    seconds: Amount
 
 
 class Grid(BaseModel):
@@ -54,7 +56,10 @@ class Hardware(BaseModel):
 
 
 class MeasuredTask(BaseModel):
-    """What the tables need of a file that scripts/measure_tasks.py has written."""
+    """What the tables need of a file that scripts/measure_tasks.py has written.
+
+    rows: split -> how many; questions in question answering. files: name -> SHA-256, the training file first.
+    """
 
     folder: str
     derived: bool
@@ -66,6 +71,7 @@ class MeasuredTask(BaseModel):
     command: str
     main_metric: str
     rows: dict[str, int]
+    files: dict[str, str]
     hardware: Hardware
     other_hardware: list[Hardware] = []
     arms: dict[str, Arm]
@@ -74,7 +80,9 @@ class MeasuredTask(BaseModel):
     def check_content(self) -> MeasuredTask:
         """Raises ValueError where a name that the tables look up is missing, or the models have different seeds."""
         check_names(self.arms, (PRETRAINED, SCRATCH), "arms")
-        check_names(self.rows, ("train",), "rows")
+        check_names(self.rows, ("train", "test"), "rows")
+        if len(self.files) != 2:
+            raise ValueError("files must be the training file and the test file")
         check_pair([self.arms[name].runs for name in (PRETRAINED, SCRATCH)], (self.main_metric,))
         return self
 
@@ -83,13 +91,13 @@ class FewShotArm(Grid):
     """A model of the few-shot study. sizes: size -> its samples."""
 
     command: str
-    sizes: dict[str, Annotated[list[MeasuredRun], Field(min_length=1)]]
+    sizes: dict[int, Annotated[list[MeasuredRun], Field(min_length=1)]]
 
 
 class MeasuredFewShot(BaseModel):
     """What scripts/measure_few_shot.py has written. held_out: step of the pretraining -> shares of held-out questions.
 
-    p: size -> model -> metric -> p of "it is no better than the other model".
+    resamples: of the bootstrap. p: size -> model -> metric -> p of "it is no better than the other model".
     """
 
     hardware: Hardware
@@ -97,7 +105,8 @@ class MeasuredFewShot(BaseModel):
     measured_by: str
     held_out: dict[int, dict[str, Score]]
     arms: dict[str, FewShotArm]
-    p: dict[str, dict[str, dict[str, float]]]
+    resamples: int
+    p: dict[int, dict[str, dict[str, Share]]]
 
     @model_validator(mode="after")
     def check_content(self) -> MeasuredFewShot:
@@ -133,4 +142,5 @@ def check_pair(runs: Sequence[Sequence[MeasuredRun]], metrics: Sequence[str]) ->
 
 
 def seeds_of(runs: Iterable[MeasuredRun]) -> list[int]:
+    """The seeds, in the order of the runs."""
     return [run.seed for run in runs]

@@ -142,12 +142,12 @@ def main_score(results: Mapping[str, Any]) -> float:
 
 
 def summary(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a run: its seed, its scores, its steps of so many rows, and its time."""
+    """What is kept of a run: its seed, its scores, its steps of so many rows, its time, and the code that made it."""
     training = results["training"]
     kept = {key: training[key] for key in ("steps", "epochs", "seconds", "tokens_per_second")}
     rows = results["config"]["train_batch_size"]
     scores = {key: results[key] for key in ("seed", "metrics", "at_chance")}
-    return {**scores, "rows_per_step": rows, **kept}
+    return {**scores, "rows_per_step": rows, **kept, "git_commit": results["git_commit"]}
 
 
 def other_hardware(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -84,14 +84,14 @@ class Runs:
     def measure(self, *words: str) -> list[dict[str, str]]:
         """Runs the script; returns the runs that it made."""
         self.made.clear()
-        given = "--splinter splinter/checkpoint-9 --baseline spanbert --output results --rates 3e-5 1e-4".split()
+        given = "--splinter splinter/checkpoint-9 --baseline spanbert --rates 3e-5 1e-4".split()
         self.monkeypatch.setattr(sys, "argv", ["measure_few_shot.py", *given, *words])
         measure_few_shot.main()
         return list(self.made)
 
     @property
     def results(self) -> dict[str, Any]:
-        return json.loads(Path("results/few_shot.json").read_text(encoding="utf-8"))
+        return json.loads(Path("ckpt/measured-few-shot/few_shot.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_best_rate_of_the_held_back_questions_is_taken_for_all_sizes(runs: R
     assert splinter["grid"] == {"3e-05": 0.5, "0.0001": 1.0} and splinter["held_back_rows"] == 2
     assert splinter["learning_rate"] == 1e-4 and linear["model"] == "spanbert"
     assert list(splinter["sizes"]) == ["4", "8"] == list(linear["sizes"])
-    assert [run["seed"] for run in linear["sizes"]["4"]] == [42, 43]
+    assert [(run["seed"], run["git_commit"]) for run in linear["sizes"]["4"]] == [(42, "c"), (43, "c")]
     assert splinter["command"] == (
         "python3 run_splinter_qa.py --model_name_or_path splinter/checkpoint-9 --initialize_new_qass false "
         "--train_batch_size 4 --max_steps 160 --learning_rate 0.0001 --few_shot 4 8 --samples 2"
@@ -146,7 +146,7 @@ def test_the_share_of_resamples_without_a_gain_is_written(runs: Runs) -> None:
     runs.score_of["0.0001"] = 0.0  # the rate is 3e-5 then, and the Splinter no better
     with runs.monkeypatch.context() as patch:
         patch.setattr(measure_few_shot, "ITS_OWN", dict.fromkeys(measure_few_shot.ITS_OWN, "--head linear"))
-        runs.measure("--few_shot", "4", "--samples", "1", "--ckpt_dir", "equal")
+        runs.measure("--few_shot", "4", "--samples", "1", "--ckpt_dir", "equal", "--output", "ckpt/measured-few-shot")
     assert runs.results["p"]["4"] == {name: {"em": 1.0, "f1": 1.0} for name in ("Splinter", "linear head")}
 
 

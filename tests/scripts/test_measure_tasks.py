@@ -59,13 +59,13 @@ class Runs:
     def measure(self, *words: str, task: str = "korsts") -> list[dict[str, str]]:
         """Runs the script; returns the runs that it made."""
         self.made.clear()
-        given = ["measure_tasks.py", "--model", "model", "--tasks", task, "--output", "results", *words]
+        given = ["measure_tasks.py", "--model", "model", "--tasks", task, *words]
         self.monkeypatch.setattr(sys, "argv", given)
         measure_tasks.main()
         return list(self.made)
 
-    def results(self, task: str = "korsts") -> dict[str, Any]:
-        return json.loads(Path(f"results/{task}.json").read_text(encoding="utf-8"))
+    def results(self, task: str = "korsts", folder: str = "ckpt/measured-tasks") -> dict[str, Any]:
+        return json.loads(Path(f"{folder}/{task}.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_best_rate_of_the_held_back_rows_is_taken_for_all_seeds(runs: Runs) 
     found = runs.results()
     assert found["arms"]["from scratch"]["grid"] == {"5e-05": 0.5, "0.0001": 0.75, "0.0002": 0.25}
     assert found["arms"]["pretrained"]["held_back_rows"] == 4 and found["rows"] == {"train": 40, "test": 5}
-    assert [run["seed"] for run in found["arms"]["pretrained"]["runs"]] == [7, 8]
+    assert [(run["seed"], run["git_commit"]) for run in found["arms"]["pretrained"]["runs"]] == [(7, "c"), (8, "c")]
     assert found["shape"] == {"num_hidden_layers": 6, "hidden_size": 64}
     assert not list(Path("ckpt").rglob("checkpoint-*"))
 
@@ -117,7 +117,8 @@ def test_a_call_on_different_data_or_with_different_settings_is_refused(
     runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.measure("--seeds", "7")
-    assert runs.measure("--seeds", "7", "--model", "model/") == []
+    assert runs.measure("--seeds", "7", "--model", "model/", "--output", "results") == []
+    assert runs.results(folder="results") == runs.results()
     assert "--steps (none), not 3" in refused(runs, capsys, "--steps", "3")
     assert "--full false, not true" in refused(runs, capsys, "--full")
     korsts = measure_tasks.MEASUREMENTS["korsts"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def task(name: str, derived: bool, pretrained: list[float], scratch: list[float]
         "command": f"python3 x.py --task {name}", "measured_by": f"python3 y.py --tasks {name}",
         "shape": {"num_hidden_layers": 12, "hidden_size": 384}, "pretraining": {"tokens": 285_160_632},
         "main_metric": "f1", "rows": {"train": 3400, "test": 600}, "arms": arms,
+        "files": {"train.tsv": "0123456789abcdef" * 4, "test.tsv": "fedcba9876543210" * 4},
         "hardware": {"name": "Some CPU", "threads": 1, "precision": "bf16"},
     }  # fmt: skip
 
@@ -67,7 +69,8 @@ def few_shot() -> dict[str, Any]:
     held_out = {"100": {"span_em": 0.125, "span_em_1": 0.25}, "1200": {"span_em": 0.5, "span_em_1": 0.75}}
     held_out["1200"]["span_em_4_or_more"] = 0.0625
     measured_by = "python3 y.py --few_shot 16 64"
-    return {"hardware": hardware, "measured_by": measured_by, "held_out": held_out, "arms": arms, "p": p}
+    told = {"hardware": hardware, "measured_by": measured_by, "resamples": 10_000}
+    return told | {"held_out": held_out, "arms": arms, "p": p}
 
 
 def few_shot_with(**changed: Any) -> dict[str, Any]:
@@ -84,12 +87,20 @@ def task_with_rate(rate: object) -> dict[str, Any]:
     return content
 
 
+def task_with(**changed: Any) -> dict[str, Any]:
+    """A task; the pretrained model's run is changed."""
+    content = task("sts", False, [0.5], [0.5])
+    content["arms"]["pretrained"]["runs"][0] |= changed
+    return content
+
+
 def read(*tasks: dict[str, Any]) -> list[results_page.MeasuredTask]:
     return [results_page.MeasuredTask(**task) for task in tasks]
 
 
 FEW_SHOT_PARTS = ("few shot", "few-shot rates", "few-shot measuring", "few-shot commands", "pretraining")
-PARTS = ("scores", "rates", "measuring", "commands", *FEW_SHOT_PARTS)
+WIDER_PARTS = ("wider scores", "wider rates", "wider measuring")
+PARTS = ("data", "scores", "rates", "measuring", "commands", *WIDER_PARTS, *FEW_SHOT_PARTS)
 
 
 def cells(text: str, first: str) -> list[list[str]]:
@@ -103,12 +114,16 @@ def test_figures_stand_in_their_columns() -> None:
     measured[0].arms["pretrained"].runs[0].metrics["best_f1_threshold"] = 14.2  # no score, and not shown
     text = results_page.scores(measured, english)
     length = ["9 × 8", "1.5", "1:01, 1:01"]
-    assert cells(text, "ner †") == [["ner †", "3,400", "f1", "62.50 ± 17.68", "25.00 ± 0.00", *length]]
-    assert cells(text, "sts") == [["sts", "3,400", "f1", "50.00", "25.00", *length]]
+    assert cells(text, "ner †") == [["ner †", "f1", "62.50 ± 17.68", "25.00 ± 0.00", *length]]
+    assert cells(text, "sts") == [["sts", "f1", "50.00", "25.00", *length]]
     assert text.endswith("Seeds 42, 43. Measured on: Some CPU (1 thread), bf16.")
     assert cells(results_page.rates(measured, english), "ner") == [
         ["ner", "pretrained", "50.00", "**75.00** ‡"],
         ["ner", "from scratch", "**30.00** ‡", "20.00"],
+    ]
+    assert cells(results_page.data_files(measured, english), "ner") == [
+        ["ner", "train.tsv", "3,400", "`0123456789abcdef`"],
+        ["ner", "test.tsv", "600", "`fedcba9876543210`"],
     ]
     commands = results_page.commands(task.command for task in measured)
     assert "python3 x.py --task ner\npython3 x.py --task sts\n" in commands
@@ -136,12 +151,12 @@ def test_runs_at_chance_and_further_devices_are_told() -> None:
     at_chance["other_hardware"] = [{"name": "Some GPU", "precision": "bf16"}]
     measured = read(at_chance, task("sts", False, [0.5], [0.25]))
     text = results_page.scores(measured, english)
-    assert cells(text, "paws")[0][3:5] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠ 1/2"]
-    told = "⚠ 1/3: one of the cell's three runs ended at chance level; its score is in the mean all the same."
+    assert cells(text, "paws")[0][2:4] == ["62.50 ± 17.68", "25.00 ± 0.00 ⚠ 1/2"]
+    told = "⚠ k/n: k of the cell's n runs ended at chance level; their scores are in the mean all the same."
     one_by_one = "The scores of such a cell, one by one: paws, from scratch: 25.00, 25.00 ⚠."
     assert f"\n\n{told} {one_by_one}\n\n" in text
     assert text.endswith("Measured on: Some CPU (1 thread), bf16; Some GPU, bf16.")
-    assert "⚠ 1/3: 이 칸의 세 실행" in results_page.scores(measured, korean)
+    assert "⚠ k/n: 이 칸의 실행 n개" in results_page.scores(measured, korean)
     assert "⚠" not in results_page.scores(measured[1:], english)
 
 
@@ -159,10 +174,14 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
     text = results_page.few_shot_scores(measured, english)
     assert cells(text, "16") == [
         ["16", "em", "31.25 ± 8.84", "12.50 ± 0.00", "0.2000", "75", "0:59, 0:59"],
-        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "0.0001", "75", "0:59, 0:59"],
+        ["16", "f1", "**62.50 ± 17.68**", "25.00 ± 0.00", "≤ 0.0001", "75", "0:59, 0:59"],
     ]
     assert cells(text, "64")[1] == ["64", "f1", "50.00", "**50.00**", "0.9900", "75", "0:59, 0:59"]
-    assert "Bold: better than the other with p < 0.05 by the paired bootstrap over the test questions." in text
+    told = "Bold: better than the other with p < 0.05 by the paired bootstrap, 10,000 resamples of the test questions."
+    assert told in text
+    assert "부트스트랩(10,000회)에서 다른 모델보다 유의하게 높음(p < 0.05)." in results_page.few_shot_in_short(
+        measured, results_page.LANGUAGES[1]
+    )
     assert text.endswith(" Measured on: Some CPU (1 thread), bf16.")
     rates = results_page.few_shot_rates(measured, english)
     assert cells(rates, "linear head") == [["linear head", "**50.00** ‡", "25.00"]]
@@ -187,6 +206,11 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
             {"arms": few_shot_with(metrics={"em": 31.25, "f1": 0.5})},
             "Value error, em of seed 42 is 31.25: scores are fractions",
         ),
+        ({"p": {"full": {}}}, "p.full.[key]: Input should be a valid integer"),
+        (
+            {"p": {size: {name: {"em": 7, "f1": 0} for name in few_shot()["arms"]} for size in ("16", "64")}},
+            "p.16.Splinter.em: Input should be less than or equal to 1",
+        ),
         ({"held_out": {"last": {}}}, "held_out.last.[key]: Input should be a valid integer"),
         ({"arms": few_shot_with(seed=43)}, "Value error, the two models were trained with different seeds"),
     ],
@@ -206,7 +230,7 @@ def test_few_shot_runs_at_chance_and_a_device_without_a_name(
     content = few_shot() | {"arms": few_shot_with(at_chance=True)}
     text = results_page.few_shot_scores(results_page.MeasuredFewShot(**content), results_page.LANGUAGES[0])
     assert cells(text, "16")[0][2:4] == ["31.25 ± 8.84 ⚠ 1/2", "12.50 ± 0.00"]
-    assert "\n\n⚠ 1/3: one of the cell's three runs" in text
+    assert "\n\n⚠ k/n: k of the cell's n runs" in text
     (pages / "few_shot.json").write_text(json.dumps(few_shot() | {"hardware": {"precision": "fp32"}}), encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
@@ -215,7 +239,7 @@ def test_few_shot_runs_at_chance_and_a_device_without_a_name(
 
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pages with nothing between their comments yet, and the results of one task."""
+    """Pages with nothing between their comments yet, and the results of one task, with a wider grid too."""
     (tmp_path / "docs").mkdir()
     for words in results_page.LANGUAGES:
         for page, parts in ((words.page, PARTS), (words.readme, ["real data", "few questions"])):
@@ -225,9 +249,13 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 for said, made in (("made by", ""), ("end of what", " makes"))
             )
             (tmp_path / page).write_text(f"# Results\n\n{comments}", encoding="utf-8")
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "sts.json").write_text(json.dumps(task("sts", False, [0.5], [0.25])), encoding="utf-8")
+    for folder, scratch in (("tasks", 0.25), ("wider_grid", 0.125)):
+        (tmp_path / folder).mkdir()
+        measured = json.dumps(task("sts", False, [0.5], [scratch]))
+        (tmp_path / folder / "sts.json").write_text(measured, encoding="utf-8")
     monkeypatch.setattr(results_page, "TASKS", tmp_path / "tasks")
+    monkeypatch.setattr(results_page, "WIDER_GRID", tmp_path / "wider_grid")
+    monkeypatch.setattr(results_page, "REPOSITORY", tmp_path)
     monkeypatch.setattr(results_page, "FEW_SHOT", tmp_path / "few_shot.json")
     monkeypatch.setattr(made_parts, "REPOSITORY", tmp_path)
     return tmp_path
@@ -247,6 +275,11 @@ def test_the_parts_of_a_page_are_made_and_checked(pages: Path, monkeypatch: pyte
     types(monkeypatch, "--check")
     korean = (pages / "docs" / "results_ko.md").read_text(encoding="utf-8")
     assert cells((pages / "README.md").read_text(encoding="utf-8"), "sts") == [["sts", "f1", "50.00", "25.00"]]
+    page = (pages / "docs" / "results.md").read_text(encoding="utf-8")
+    scores = [row[1:4] for row in cells(page, "sts") if len(row) == 7]
+    assert scores == [["f1", "50.00", "25.00"], ["f1", "50.00", "12.50"]]
+    for folder in ("tasks", "wider_grid"):
+        assert f"python3 y.py --tasks sts --output {folder}\n" in page
     assert korean.startswith("# Results\n") and "| 처음부터 학습 |" in korean and "측정한 장치" in korean
 
 
@@ -255,7 +288,8 @@ def test_pages_are_not_checked_without_one_of_their_sources(
 ) -> None:
     (pages / "few_shot.json").write_text(json.dumps(few_shot()), encoding="utf-8")
     types(monkeypatch)
-    for path, source in ((pages / "few_shot.json", "few_shot.json"), (pages / "tasks" / "sts.json", "tasks")):
+    tasks, wider = (pages / folder / "sts.json" for folder in ("tasks", "wider_grid"))
+    for path, source in ((pages / "few_shot.json", "few_shot.json"), (tasks, "tasks"), (wider, "wider_grid")):
         text = path.read_text(encoding="utf-8")
         path.unlink()
         with pytest.raises(SystemExit):
@@ -268,11 +302,23 @@ def test_the_pages_of_the_repository_have_the_figures_of_its_files(monkeypatch: 
     types(monkeypatch, "--check")
 
 
+@pytest.mark.parametrize("words", results_page.LANGUAGES, ids=lambda words: words.page)
+def test_scores_in_the_sentences_of_a_page_are_in_its_tables(words: results_page.Words) -> None:
+    page = (results_page.REPOSITORY / words.page).read_text(encoding="utf-8")
+    made = re.findall(r"<!-- made by .*?<!-- end of what", page, re.DOTALL)
+    by_hand = page
+    for part in made:
+        by_hand = by_hand.replace(part, "")
+    scores = re.findall(r"(?<![\d.])\d+\.\d\d(?![\d.])", re.sub(r"```.*?```", "", by_hand, flags=re.DOTALL))
+    assert scores and set(scores) <= set(re.findall(r"\d+\.\d\d", "".join(made)))
+
+
 def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     types(monkeypatch)
     assert "x.py splinter" not in (pages / "docs" / "results.md").read_text(encoding="utf-8")
     (pages / "few_shot.json").write_text(json.dumps(few_shot()), encoding="utf-8")
     (pages / "tasks" / "sts.json").unlink()
+    (pages / "wider_grid" / "sts.json").unlink()
     types(monkeypatch)
     page = (pages / "docs" / "results.md").read_text(encoding="utf-8")
     assert "x.py splinter\nx.py linear\n" in page and "--task sts" in page
@@ -295,7 +341,7 @@ def test_short_runs_and_whole_ones_are_not_mixed(pages: Path, monkeypatch: pytes
     (pages / "tasks" / "ner.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    assert "were not measured with the same --full" in capsys.readouterr().err
+    assert "were not measured with the same length of runs (--full)" in capsys.readouterr().err
 
 
 def test_tasks_of_different_seeds_are_refused(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -310,13 +356,13 @@ def test_a_page_without_the_comments_is_refused(pages: Path, monkeypatch: pytest
     (pages / "docs" / "results_ko.md").write_text("# Results\n", encoding="utf-8")
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    assert (
-        "docs/results_ko.md lacks the comments <!-- made by scripts/results_page.py (scores)" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "docs/results_ko.md lacks the comments <!-- made by scripts/results_page.py (data)" in said
 
 
 def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     (pages / "tasks" / "sts.json").unlink()
+    (pages / "wider_grid" / "sts.json").unlink()
     with pytest.raises(SystemExit):
         types(monkeypatch)
     assert "run scripts/measure_tasks.py or scripts/measure_few_shot.py" in capsys.readouterr().err
@@ -334,6 +380,9 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
         (task("sts", False, [0.5], [0.5]) | {"rows": {}}, "rows has no 'train'"),
         (task("sts", False, [0.5], [0.5]) | {"arms": {}}, "arms has no 'pretrained'"),
         (task("sts", False, [float("nan")], [0.5]), "f1 of seed 42 is nan: scores are fractions"),
+        (task("sts", False, [0.5], [0.5]) | {"files": {"a": "0"}}, "files must be the training file and the test"),
+        (task_with(seconds=float("nan")), "arms.pretrained.runs.0.seconds: Input should be a finite number"),
+        (task_with(epochs=-1), "arms.pretrained.runs.0.epochs: Input should be greater than or equal to 0"),
         (task_with_rate(0.5), "learning_rate 0.5 is not in the grid"),
         (task_with_rate("best"), "arms.pretrained.learning_rate: Input should be a valid number"),
     ],
