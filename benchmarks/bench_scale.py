@@ -109,6 +109,7 @@ def measured_once(inputs: Inputs, series: str, stage: str, size: float) -> dict[
 
 
 def in_this_process(inputs: Inputs, order: dict[str, Any], output: Path, log: Path) -> None:
+    """Measures a stage once; what it says on standard output and error goes to `log`. order: series, stage, size."""
     said = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(said, 1)
     os.dup2(said, 2)

@@ -87,7 +87,11 @@ class Scale(BaseModel):
 
 @dataclass(frozen=True)
 class Words:
-    """The words of the tables in one language. page: file in docs/. language: en or ko."""
+    """The words of the tables in one language.
+
+    page: file in docs/. language: en or ko. header, processes_header: the titles of the columns of the two tables.
+    flat: the exponent of memory that does not grow. units: what a series counts, and the unit of time.
+    """
 
     page: str
     language: str

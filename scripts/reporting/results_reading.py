@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from storage.streams import to_standard_output
 from storage.whole import write_whole
@@ -355,7 +355,7 @@ def print_out(text: str) -> None:
         stop(f"standard output cannot be written: {failure.strerror}")
 
 
-def stop(message: str) -> None:
+def stop(message: str) -> NoReturn:
     """Ends the program with one line on stderr and exit code 2."""
     print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     raise SystemExit(2)

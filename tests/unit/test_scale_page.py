@@ -31,6 +31,7 @@ def test_the_page_has_the_figures_of_the_file(words):
     page = (FIGURE.parent / words.page).read_text(encoding="utf-8")
     made = tables(measured(), words)
     assert f"<!-- made by scripts/scale_page.py -->\n\n{made}\n\n<!-- end" in page, "run python3 scripts/scale_page.py"
+    assert f"\n{measured()['command']}\n" in page  # beside the one in the part that is made
 
 
 def test_the_figure_was_drawn_from_the_file():
