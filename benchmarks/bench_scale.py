@@ -1,7 +1,7 @@
 """How time and memory grow with the size of the data: the stages of a run that a user waits for.
 
     python3 benchmarks/bench_scale.py --quick                               # sample data, small sizes: under a minute
-    python3 benchmarks/bench_scale.py --data_dir data --corpus data/corpus --tokenizer koelectra/ \\
+    python3 benchmarks/bench_scale.py --data_dir data --corpus data/corpus_large --tokenizer koelectra \\
         --json benchmarks/results/scale.json
     python3 scripts/scale_page.py                                           # tables and figure from that file
 
@@ -20,8 +20,9 @@ Series and their stages, each measured in a process of its own, `--repeats` time
 - processes (the same work whatever their number; cpu_seconds are those of all): prepare (tokenizing 10 MB), train
   (steps of 8 rows of 512 tokens), evaluate (10,000 rows)
 
-Models are tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count
-neither as time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs
+Everything runs on one core (on Linux), so that seconds do not depend on how many cores tokenizers find. Models are
+tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count neither as
+time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs
 on the machine hardly change), `peak_mib` (the most resident memory of the process, or of one that it started) and
 `added_mib` (above what it had when the stage began) of every repeat, and the `date` and `commit` of each measurement.
 """
@@ -45,6 +46,8 @@ if __name__ == "__main__":  # before the other imports, which take seconds; hour
     from workflows.startup import run_main, start
 
     start()
+    if hasattr(os, "sched_setaffinity"):  # before torch is imported, which counts the cores
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 from benchmarks import scale_stages
 from benchmarks.measure import CPU, device_name, origin, write_figures
@@ -64,8 +67,6 @@ SIZES: dict[str, list[float]] = {
     "processes": [1, 2],
 }
 FIGURES = ("seconds", "cpu_seconds", "peak_mib", "added_mib")
-# What the figures of one file have in common, so that they can be compared; the rest of a file's header may differ.
-IN_COMMON = ("device", "threads", "versions", "inputs")
 QUICK_SIZES: dict[str, list[float]] = {
     "rows": [100, 300, 1_000],
     "tokens": [128, 256, 512],
@@ -216,7 +217,7 @@ def read_earlier(path: Path | None) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         unknown = [cell for cell in content["cells"] if cell["stage"] not in STAGES[cell["series"]]]
         lacking = [cell for cell in content["cells"] if not {"size", "date", "commit"} <= cell.keys()]
-        is_whole = not (unknown or lacking) and set(IN_COMMON) <= content.keys()
+        is_whole = not (unknown or lacking) and bool(in_common(content))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         is_whole = False
     if not is_whole:
@@ -228,10 +229,20 @@ def refuse_other_measurements(earlier: dict[str, Any], header: dict[str, Any], p
     """Raises ValueError where the earlier file was measured on something else: its figures cannot be compared with
     those of this call.
     """
-    for key in IN_COMMON if earlier else ():
-        if earlier[key] != header[key]:
-            difference = f"{key}: {json.dumps(earlier[key])}, and now {json.dumps(header[key])}"
-            raise ValueError(f"{path} was measured with other {difference}; take another --json")
+    if not earlier:
+        return
+    before = in_common(earlier)
+    for name, now in in_common(header).items():
+        if before.get(name) != now:
+            raise ValueError(
+                f"{path} was measured with {name} {json.dumps(before.get(name))}, and this would be with "
+                f"{json.dumps(now)}: delete it to measure everything anew, or take another --json"
+            )
+
+
+def in_common(content: dict[str, Any]) -> dict[str, Any]:
+    """What all figures of a file must have in common, so that they can be compared: machine, versions and inputs."""
+    return {"device": content["device"], "threads": content["threads"]} | content["versions"] | content["inputs"]
 
 
 def write(path: Path, header: dict[str, Any], cells: list[dict[str, Any]]) -> None:

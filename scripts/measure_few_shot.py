@@ -8,10 +8,10 @@ learning rate of each is chosen beforehand: every rate of the grid is tried once
 on articles that are held back from the training file decides. The same command continues where it was interrupted.
 Sizes, samples and rates may be added; the models, the lengths of the runs and the data must stay the same.
 
-The figures are written to few_shot.json in the folder of the runs. The table of docs/results.md is made of
-benchmarks/results/few_shot.json by `python3 scripts/results_page.py`. Without --full, a run takes 160 steps of 4 rows
-whatever the size, five to ten minutes on one core; with --full it follows Splinter's protocol: 12 rows, ten epochs but
-at least 200 steps.
+The figures are written to few_shot.json in the folder of the runs. With --output benchmarks/results, the table of
+docs/results.md is made of that file by `python3 scripts/results_page.py`. Without --full, a run takes 160 steps of 4
+rows whatever the size, five to ten minutes on one core; with --full it follows Splinter's protocol: 12 rows, ten epochs
+but at least 200 steps.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ file. The same command continues where it was interrupted. Seeds and rates may b
 lengths of the runs and the data must stay the same.
 
 Each task is written to <task>.json in the folder of the runs as soon as it is complete. docs/results.md is made of the
-files of benchmarks/results/tasks by `python3 scripts/results_page.py`. Without --full, a run takes the number of steps
-that is set for a CPU, mostly of 8 rows: an epoch at most, two to fifteen minutes on one core.
+files of benchmarks/results/tasks (--output) by `python3 scripts/results_page.py`. Without --full, a run takes the
+number of steps that is set for a CPU, mostly of 8 rows: an epoch at most, two to fifteen minutes on one core.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes what was measured with this suite on real Korean data into docs/results.md, README.md and their Korean twins.
 
-    python3 scripts/results_page.py                 # after scripts/measure_tasks.py and scripts/measure_few_shot.py
+    python3 scripts/results_page.py                 # after the measuring commands of docs/results.md
     python3 scripts/results_page.py --check         # only says whether the pages are as it would write them
 
 Every figure that it writes comes from benchmarks/results/tasks/, a file for each task, from
@@ -31,7 +31,8 @@ from reporting.study import REPOSITORY
 
 TASKS, WIDER_GRID = RESULTS / "tasks", RESULTS / "wider_grid"
 FEW_SHOT = RESULTS / "few_shot.json"
-MEASURE_TASKS, MEASURE_FEW_SHOT = "scripts/measure_tasks.py", "scripts/measure_few_shot.py"
+MEASURE_TASKS = "scripts/measure_tasks.py --output benchmarks/results/tasks"
+MEASURE_FEW_SHOT = "scripts/measure_few_shot.py --output benchmarks/results"
 DERIVED, EDGE = "†", "‡"
 DIGITS = 16  # of a file's hash: enough to tell it from others
 

@@ -145,10 +145,14 @@ class Curve:
         return float(np.polyfit(x, y, 1)[0])
 
     @property
-    def grows_too_fast(self) -> bool:
-        """Whether an exponent is clearly above what it should be at most."""
+    def too_fast(self) -> list[str]:
+        """What grows clearly faster than it should, in words; empty where neither time nor memory does."""
         limits = AT_MOST.get((self.series, self.stage), (1, 1))
-        return any((found or 0) > limit + TOLERANCE for found, limit in zip(self.exponents, limits, strict=True))
+        return [
+            f"{self.series}, {self.stage}: {what} grows with the exponent {found:.2f}, where {limit} is right"
+            for what, found, limit in zip(("time", "memory"), self.exponents, limits, strict=True)
+            if (found or 0) > limit + TOLERANCE
+        ]
 
 
 def curves_of(found: Mapping[str, Any]) -> list[Curve]:
@@ -266,9 +270,9 @@ def hash_of(found: Mapping[str, Any]) -> str:
     return f"cells {hashlib.sha256(json.dumps(found['cells']).encode()).hexdigest()[:16]}"
 
 
-def too_fast(found: Mapping[str, Any]) -> list[Curve]:
-    """The stages whose time or memory grows faster than it should."""
-    return [curve for curve in curves_of(found) if curve.grows_too_fast]
+def too_fast(found: Mapping[str, Any]) -> list[str]:
+    """What grows faster than it should, a line each."""
+    return [line for curve in curves_of(found) for line in curve.too_fast]
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -277,7 +281,7 @@ def read_results(path: Path) -> dict[str, Any]:
     if unknown := {cell["series"] for cell in found["cells"]} - {*ENGLISH.units, "processes"}:
         stop(f"{path} has series that this script does not know: {', '.join(sorted(unknown))}")
     if found["inputs"]["quick"]:
-        stop(f"{path} was measured with --quick, on small sizes: measure it again without --quick")
+        stop(f"{path} was measured with --quick, on small sizes: delete it, and measure again without --quick")
     return found
 
 
@@ -296,10 +300,10 @@ def main() -> None:
         write_figure(found, FIGURE)
     elif not FIGURE.is_file() or hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
         stop(f"docs/{FIGURE.name} is not from {MEASURED.name}: run python3 scripts/scale_page.py")
-    for curve in too_fast(found):
-        print(f"{curve.series}, {curve.stage}: grows faster than it should: {curve.exponents}", file=sys.stderr)
+    for line in too_fast(found):
+        print(line, file=sys.stderr)
     if only_check and too_fast(found):
-        stop("stages grow faster than AT_MOST allows: see the lines above")
+        stop(f"{MEASURED}: what grows faster than it should is named above: mend it, and measure it again")
 
 
 if __name__ == "__main__":

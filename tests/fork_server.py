@@ -1,4 +1,7 @@
-"""Runs scripts as `python3 script words` does, without the seconds that importing torch takes.
+"""Runs scripts as `python3 script words` does, but with all that they import imported already, which takes seconds.
+
+What a script misses among its own imports is not seen here: tests/scripts/test_documented_commands.py starts each by a
+Python of its own.
 
 The server is a process that has everything imported, and runs each command in a copy of itself. Commands are lines of
 JSON on its standard input, exit codes are lines on its standard output.

@@ -21,19 +21,20 @@ LAST_COMMAND = {"en": "last written by", "ko": "마지막으로 기록한 명령
 Content = TypeVar("Content")
 
 
-def read_measured(path: Path, checked: Callable[[dict[str, Any]], Content], script: str) -> Content:
+def read_measured(path: Path, checked: Callable[[dict[str, Any]], Content], command: str) -> Content:
     """What a script has measured. Ends the program where the file is not one that the script has written.
 
-    checked: returns the content as the caller wants it; raises ValueError where it is something else.
+    checked: returns the content as the caller wants it; raises ValueError where it is something else. command: the
+    script, and the words with which it writes this file.
     """
     try:
         return checked(read_object(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        stop(f"{path}: not a file of {script}: {where}{': ' * bool(where)}{first['msg']}")
+        stop(f"{path}: not a file of {command.split()[0]}: {where}{': ' * bool(where)}{first['msg']}")
     except ValueError as error:
-        stop(f"{path}: {error}: measure it again with {script}")
+        stop(f"{path}: {error}: measure it again with {command}")
 
 
 def as_typed(rate: float) -> str:

@@ -105,7 +105,7 @@ class MeasuredFewShot(BaseModel):
     measured_by: str
     held_out: dict[int, dict[str, Score]]
     arms: dict[str, FewShotArm]
-    resamples: int
+    resamples: Annotated[int, Field(ge=1)]
     p: dict[int, dict[str, dict[str, Share]]]
 
     @model_validator(mode="after")

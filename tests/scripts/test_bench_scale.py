@@ -39,7 +39,7 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
     assert cells["before"] == cells["after"]
     assert [cell["stage"] for cell in again["cells"]] == [stage for _, stage, _ in expected]
     words = ["--data_dir", "sample_data/few_shot/..", "--json", file]
-    assert 'was measured with other inputs: {"quick": true' in user.is_refused("--quick", *words, script=SCRIPT)
+    assert 'was measured with data_dir "sample_data", and this' in user.is_refused("--quick", *words, script=SCRIPT)
     scale_page.write_figure(again, tmp_path / "scale.svg")
     assert scale_page.hash_of(again) in (tmp_path / "scale.svg").read_text(encoding="utf-8")
 
@@ -51,6 +51,11 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
         (["--repeats", "0"], "repeats must be at least 1"),
         (["--work_dir", "nowhere"], "nowhere: no such folder"),
         (["--json", "half.json", "--missing"], "half.json is not a file of bench_scale.py: delete it"),
+        (["--json", "undated.json"], "undated.json is not a file of bench_scale.py: delete it"),
+        (
+            ["--json", "elsewhere.json"],
+            'elsewhere.json was measured with device "Another CPU", and this would be with ',
+        ),
         (["--json", "other.json"], "other.json is not a file of bench_scale.py: delete it"),
         (["--data_dir", "broken"], "broken/nsmc/ratings_train.txt:3: 2 columns instead of 3"),
         (["--corpus", "empty"], "empty: there is no file in the folder"),
@@ -60,8 +65,11 @@ def test_every_stage_of_every_series_is_measured(user: User, tmp_path: Path):
 def test_what_cannot_be_done_is_said_in_a_line(user: User, words: list[str], error: str):
     (user.folder / "half.json").write_text('{"cells": [', encoding="utf-8")
     cell = {"series": "rows", "stage": "sleep", "size": 1, "date": "2026-01-02", "commit": "c"}
-    other = {"cells": [cell], "device": "", "threads": 1, "versions": {}, "inputs": {}}
-    (user.folder / "other.json").write_text(json.dumps(other), encoding="utf-8")
+    header = {"device": "Another CPU", "threads": 1, "versions": {}, "inputs": {}}
+    known = cell | {"stage": "open"}
+    undated = {key: value for key, value in known.items() if key != "date"}
+    for name, own in (("other", cell), ("undated", undated), ("elsewhere", known)):
+        (user.folder / f"{name}.json").write_text(json.dumps(header | {"cells": [own]}), encoding="utf-8")
     (user.folder / "empty").mkdir(exist_ok=True)
     (user.folder / "broken" / "nsmc").mkdir(parents=True, exist_ok=True)
     rows = user.folder / "broken" / "nsmc" / "ratings_train.txt"

@@ -18,6 +18,9 @@ from conftest import REPOSITORY, User
 from documentation_pages import Block, Command, shell_blocks
 
 UNKNOWN = "--not_a_flag_of_any_script"
+SCRIPTS = sorted(
+    str(path.relative_to(REPOSITORY)) for pattern in ("*.py", "scripts/*.py") for path in REPOSITORY.glob(pattern)
+)
 # These take other words, or begin an installation whatever the words are.
 OTHER_SHELL_SCRIPTS = ("quickstart.sh", "test.sh", "test_tpu.sh", "setup.sh", "pin_requirements.sh")
 BLOCKS = shell_blocks()
@@ -62,6 +65,13 @@ def test_the_command_can_be_typed(user: User, command: Command):
     *usage, message = complaint(user, command).strip().split("\n")
     assert all(line.startswith(("usage: ", "  ")) for line in usage), usage
     assert re.search(rf": (error: unrecognized arguments:|unknown flag) {UNKNOWN}", message)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_imports_all_that_it_needs(user: User, script: str):
+    """In a Python of its own: the one of the other tests has imported the repository's modules already."""
+    assert UNKNOWN in user.types(UNKNOWN, script=script, code=2, fresh=True).err
 
 
 def test_a_command_with_a_mistake_cannot():

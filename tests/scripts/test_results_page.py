@@ -211,6 +211,7 @@ def test_few_shot_figures_stand_in_their_columns() -> None:
             {"p": {size: {name: {"em": 7, "f1": 0} for name in few_shot()["arms"]} for size in ("16", "64")}},
             "p.16.Splinter.em: Input should be less than or equal to 1",
         ),
+        ({"resamples": 0}, "resamples: Input should be greater than or equal to 1"),
         ({"held_out": {"last": {}}}, "held_out.last.[key]: Input should be a valid integer"),
         ({"arms": few_shot_with(seed=43)}, "Value error, the two models were trained with different seeds"),
     ],
@@ -309,8 +310,10 @@ def test_scores_in_the_sentences_of_a_page_are_in_its_tables(words: results_page
     by_hand = page
     for part in made:
         by_hand = by_hand.replace(part, "")
-    scores = re.findall(r"(?<![\d.])\d+\.\d\d(?![\d.])", re.sub(r"```.*?```", "", by_hand, flags=re.DOTALL))
-    assert scores and set(scores) <= set(re.findall(r"\d+\.\d\d", "".join(made)))
+    scores = re.findall(r"(?<![\d.])\d+\.\d\d(?!\d|\.\d)", re.sub(r"```.*?```", "", by_hand, flags=re.DOTALL))
+    tables = [part for part in made if re.match(r"<!-- made by \S+ \((scores|rates|few shot)\)", part)]
+    cells = [cell for part in tables for cell in re.findall(r"(?<=\| )[\d.]+(?= ±)", part)]
+    assert scores and set(scores) <= set(cells)
 
 
 def test_either_measurement_makes_its_own_parts(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,7 +368,8 @@ def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pyt
     (pages / "wider_grid" / "sts.json").unlink()
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    assert "run scripts/measure_tasks.py or scripts/measure_few_shot.py" in capsys.readouterr().err
+    told = "run scripts/measure_tasks.py --output benchmarks/results/tasks or scripts/measure_few_shot.py --output benc"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

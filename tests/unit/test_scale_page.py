@@ -65,10 +65,11 @@ def test_memory_that_hardly_changes_is_flat():
 
 def test_what_grows_too_fast_is_told_by_what_is_right_for_the_stage():
     linear, square, steady = [1.0, 10.0, 100.0, 1000.0], [1.0, 100.0, 10_000.0, 1_000_000.0], [1.0] * 4
-    assert not curve(linear, linear).grows_too_fast
-    assert curve(square, linear).grows_too_fast and curve(linear, square).grows_too_fast
-    assert curve(linear, steady, "rows", "train").grows_too_fast  # a fixed number of steps
-    assert not curve(square, square, "tokens", "full").grows_too_fast
+    assert curve(linear, linear).too_fast == []
+    assert curve(square, linear).too_fast == ["rows, prepare: time grows with the exponent 2.00, where 1 is right"]
+    assert curve(linear, square).too_fast == ["rows, prepare: memory grows with the exponent 2.00, where 1 is right"]
+    assert len(curve(linear, steady, "rows", "train").too_fast) == 1  # a fixed number of steps
+    assert curve(square, square, "tokens", "full").too_fast == []
 
 
 def test_medians_of_repeats_make_a_curve():
@@ -119,7 +120,7 @@ def whole(cells: object, quick: bool = False) -> str:
     [
         ('{"cells": [', "scale.json: not valid JSON (line 1): measure it again with benchmarks/bench_scale.py"),
         ('{"cells": []}', "scale.json: not a file of benchmarks/bench_scale.py: cells: List should have at least 1"),
-        (whole([CELL], quick=True), "scale.json was measured with --quick, on small sizes: measure it again without"),
+        (whole([CELL], quick=True), "scale.json was measured with --quick, on small sizes: delete it, and measure"),
         (whole([CELL]).replace("torch", "numpy"), "versions.torch: Field required"),
         (whole(5), "cells: Input should be a valid list"),
         (whole([{"series": "rows"}]), "cells.0.stage: Field required"),
