@@ -69,14 +69,17 @@ def parse_arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--splinter", required=True, metavar="FOLDER", help="a checkpoint of pretrain_splinter.py")
     parser.add_argument("--baseline", required=True, metavar="FOLDER", help="the model that it was pretrained from")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="folder that holds korquad/")
+    parser.add_argument(
+        "--data_dir", type=Path, default=Path("data"), help="folder that holds korquad/ (default: data)"
+    )
     parser.add_argument("--few_shot", nargs="+", type=int, default=SIZES, metavar="SIZE",
                         help=f"numbers of training questions; default: {' '.join(map(str, SIZES))}")  # fmt: skip
     parser.add_argument("--samples", type=int, default=SAMPLES,
                         help=f"how many samples of each size (default: {SAMPLES})")  # fmt: skip
     add_rates(parser, RATES)
     parser.add_argument("--full", action="store_true", help="Splinter's protocol instead of 160 steps")
-    parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"), help="folder for the runs")
+    parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-few-shot"),
+                        help="folder for the runs (default: ckpt/measured-few-shot)")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the file (default: --ckpt_dir)")
     arguments = parser.parse_args()
     refuse_wrong_rates(parser, arguments.rates)

@@ -103,7 +103,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--model", required=True, metavar="FOLDER", help="the pretrained model")
-    parser.add_argument("--data_dir", type=Path, default=Path("data"), help="folder with the tasks' data")
+    parser.add_argument(
+        "--data_dir", type=Path, default=Path("data"), help="folder with the tasks' data (default: data)"
+    )
     parser.add_argument("--tasks", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="TASK",
                         help=f"default: {', '.join(MEASUREMENTS)}")  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED",
@@ -112,7 +114,8 @@ def parse_arguments() -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--full", action="store_true", help="as many epochs as the originals took")
     length.add_argument("--steps", type=int, help="this many steps a run, for every task")
-    parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"), help="folder for the runs")
+    parser.add_argument("--ckpt_dir", type=Path, default=Path("ckpt/measured-tasks"),
+                        help="folder for the runs (default: ckpt/measured-tasks)")  # fmt: skip
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the files (default: --ckpt_dir)")
     arguments = parser.parse_args()
     refuse_wrong_seeds(parser, arguments.seeds)
