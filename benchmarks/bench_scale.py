@@ -22,9 +22,9 @@ Series and their stages, each measured in a process of its own, `--repeats` time
 
 Everything runs on one core (on Linux), so that seconds do not depend on how many cores tokenizers find. Models are
 tiny, so that what is around them is seen. Each process has imported everything beforehand; imports count neither as
-time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs
-on the machine hardly change), `peak_mib` (the most resident memory of the process, or of one that it started) and
-`added_mib` (above what it had when the stage began) of every repeat, and the `date` and `commit` of each measurement.
+time nor as memory. The JSON file has `seconds` (by the clock), `cpu_seconds` (computed, which other programs on the
+machine hardly change), `peak_mib` (the most resident memory of the process, or of one that it started) and `added_mib`
+(above what it had when the stage began) of every repeat, and the `date` and `commit` of each measurement.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def parsed() -> argparse.Namespace:
         parser.error(f"{arguments.work_dir}: no such folder")
     try:
         arguments.header = origin(device_name(CPU)) | {"inputs": inputs_of(arguments)}
-        refuse_other_measurements(read_earlier(arguments.json), arguments.header, arguments.json)
+        arguments.earlier = read_earlier(arguments.json)
+        refuse_other_measurements(arguments.earlier, arguments.header, arguments.json)
         TASKS["nsmc"].read(TASKS["nsmc"], arguments.rows_file)
         open_corpus(arguments.corpus)
         build_tokenizer(None, arguments.tokenizer)
@@ -170,7 +171,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     arguments = parsed()
     sizes, repeats = (QUICK_SIZES, 1) if arguments.quick else (SIZES, arguments.repeats)
-    there = read_earlier(arguments.json).get("cells", [])
+    there = arguments.earlier.get("cells", [])
     earlier = [(cell["series"], cell["size"]) for cell in there] if arguments.missing else []
     with tempfile.TemporaryDirectory(dir=arguments.work_dir) as name:
         # Once the folder is there: who answers the first line with Ctrl-C would otherwise interrupt the making of the

@@ -272,7 +272,8 @@ def measure(inputs: Inputs, series: str, stage: str, size: float, output: Path) 
             work()
             times = {"seconds": time.perf_counter() - begun, "cpu_seconds": computed() - computed_before}
     # The largest of all children so far is one of the stage's where it is larger than before the stage.
-    peak = max(memory.peak, largest_child() if largest_child() > children_before else 0)
+    child = largest_child()
+    peak = max(memory.peak, child) if child > children_before else memory.peak
     mebibytes = {"peak_mib": peak / 2**20, "added_mib": (memory.bytes + peak - memory.peak) / 2**20}
     output.with_suffix(f".{process_number()}").write_text(json.dumps(times | mebibytes))
 

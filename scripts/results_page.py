@@ -31,8 +31,7 @@ from reporting.study import REPOSITORY
 
 TASKS, WIDER_GRID = RESULTS / "tasks", RESULTS / "wider_grid"
 FEW_SHOT = RESULTS / "few_shot.json"
-MEASURE_TASKS = "scripts/measure_tasks.py --output benchmarks/results/tasks"
-MEASURE_FEW_SHOT = "scripts/measure_few_shot.py --output benchmarks/results"
+MEASURE_TASKS, MEASURE_FEW_SHOT = "scripts/measure_tasks.py", "scripts/measure_few_shot.py"
 DERIVED, EDGE = "†", "‡"
 DIGITS = 16  # of a file's hash: enough to tell it from others
 
@@ -195,8 +194,8 @@ def data_files(measured: list[MeasuredTask], words: Words) -> str:
     return markdown_grid([words.files_header, *lines])
 
 
-def measured_by(command: str, folder: Path) -> str:
-    """The command, with the folder that this script reads."""
+def with_output(command: str, folder: Path) -> str:
+    """A measuring command that writes to a folder which this script reads."""
     return f"{command} --output {folder.relative_to(REPOSITORY)}"
 
 
@@ -275,8 +274,8 @@ def clocks(arms: Iterable[Iterable[MeasuredRun]]) -> str:
 
 def read_tasks(folder: Path) -> dict[Path, MeasuredTask]:
     """The files of a folder, by their paths."""
-    paths = sorted(folder.glob("*.json"))
-    return {path: read_measured(path, MeasuredTask.model_validate, MEASURE_TASKS) for path in paths}
+    paths, command = sorted(folder.glob("*.json")), with_output(MEASURE_TASKS, folder)
+    return {path: read_measured(path, MeasuredTask.model_validate, command) for path in paths}
 
 
 def parts_of_tasks(tasks: list[MeasuredTask], wider: list[MeasuredTask], words: Words) -> dict[str, str]:
@@ -285,14 +284,14 @@ def parts_of_tasks(tasks: list[MeasuredTask], wider: list[MeasuredTask], words: 
         "data": data_files(tasks, words),
         "scores": scores(tasks, words),
         "rates": rates(tasks, words),
-        "measuring": commands(measured_by(task.measured_by, TASKS) for task in tasks),
+        "measuring": commands(with_output(task.measured_by, TASKS) for task in tasks),
         "commands": commands(task.command for task in tasks),
     }
     if wider:
         parts |= {
             "wider scores": scores(wider, words),
             "wider rates": rates(wider, words),
-            "wider measuring": commands(measured_by(task.measured_by, WIDER_GRID) for task in wider),
+            "wider measuring": commands(with_output(task.measured_by, WIDER_GRID) for task in wider),
         }
     return parts
 
@@ -302,7 +301,7 @@ def parts_of_few_shot(few_shot: MeasuredFewShot, words: Words) -> dict[str, str]
     return {
         "few shot": few_shot_scores(few_shot, words),
         "few-shot rates": few_shot_rates(few_shot, words),
-        "few-shot measuring": commands([measured_by(few_shot.measured_by, FEW_SHOT.parent)]),
+        "few-shot measuring": commands([with_output(few_shot.measured_by, FEW_SHOT.parent)]),
         "few-shot commands": commands(few_shot.arms[name].command for name in FEW_SHOT_ARMS),
         "pretraining": curve(few_shot, words),
     }
@@ -312,11 +311,12 @@ def main() -> None:
     only_check, script = asked_to_check(__doc__), Path(__file__).name
     by_file, wider_by_file = read_tasks(TASKS), read_tasks(WIDER_GRID)
     tasks, wider = list(by_file.values()), list(wider_by_file.values())
-    few_shot = None
+    few_shot, measure_few_shot = None, with_output(MEASURE_FEW_SHOT, FEW_SHOT.parent)
     if FEW_SHOT.is_file():
-        few_shot = read_measured(FEW_SHOT, MeasuredFewShot.model_validate, MEASURE_FEW_SHOT)
+        few_shot = read_measured(FEW_SHOT, MeasuredFewShot.model_validate, measure_few_shot)
     if not (tasks or few_shot) and not only_check:
-        stop(f"there are no results in {TASKS}, and no {FEW_SHOT}: run {MEASURE_TASKS} or {MEASURE_FEW_SHOT}")
+        measure_tasks = with_output(MEASURE_TASKS, TASKS)
+        stop(f"there are no results in {TASKS}, and no {FEW_SHOT}: run {measure_tasks} or {measure_few_shot}")
     for source, found in ((TASKS, tasks), (WIDER_GRID, wider), (FEW_SHOT, few_shot)):
         if only_check and not found:
             stop(f"{source}: there is nothing; the pages have parts that were made from it")

@@ -300,9 +300,10 @@ def main() -> None:
         write_figure(found, FIGURE)
     elif not FIGURE.is_file() or hash_of(found) not in FIGURE.read_text(encoding="utf-8"):
         stop(f"docs/{FIGURE.name} is not from {MEASURED.name}: run python3 scripts/scale_page.py")
-    for line in too_fast(found):
+    lines = too_fast(found)
+    for line in lines:
         print(line, file=sys.stderr)
-    if only_check and too_fast(found):
+    if only_check and lines:
         stop(f"{MEASURED}: what grows faster than it should is named above: mend it, and measure it again")
 
 

@@ -363,12 +363,21 @@ def test_a_page_without_the_comments_is_refused(pages: Path, monkeypatch: pytest
     assert "docs/results_ko.md lacks the comments <!-- made by scripts/results_page.py (data)" in said
 
 
+def test_a_broken_file_of_the_wider_grid_is_measured_into_its_own_folder(
+    pages: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (pages / "wider_grid" / "sts.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        types(monkeypatch)
+    assert "measure it again with scripts/measure_tasks.py --output wider_grid\n" in capsys.readouterr().err
+
+
 def test_without_results_it_is_said_how_to_measure(pages: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     (pages / "tasks" / "sts.json").unlink()
     (pages / "wider_grid" / "sts.json").unlink()
     with pytest.raises(SystemExit):
         types(monkeypatch)
-    told = "run scripts/measure_tasks.py --output benchmarks/results/tasks or scripts/measure_few_shot.py --output benc"
+    told = "run scripts/measure_tasks.py --output tasks or scripts/measure_few_shot.py --output .\n"
     assert told in capsys.readouterr().err
 
 
